@@ -4,8 +4,12 @@
 //! node that is there, active and up, and one whose node does not match stays pending with the
 //! reason.
 
+use std::sync::Arc;
+
 use skep_types::task::Slot;
-use skep_types::{Availability, DesiredState, Node, NodeState, Service, Timestamp};
+use skep_types::{
+    Availability, DesiredState, Node, NodeState, Service, Task, TaskState, Timestamp,
+};
 
 use crate::plan::Plan;
 use crate::slot::slots;
@@ -20,7 +24,7 @@ pub fn reconcile(plan: &mut Plan<'_>, service: &Service) -> Option<Timestamp> {
         let slot = Slot::Node(node.id);
         match slots.get(&slot) {
             Some(tasks) if tasks.iter().any(|task| task.spec_version == service.spec_version) => {
-                if is_idle_since_drained(tasks) {
+                if comes_back(service, tasks, plan.now()) {
                     plan.create_task(service, slot, DesiredState::Running);
                 } else {
                     wake = earliest(wake, restart::supervise(plan, service, tasks));
@@ -52,14 +56,15 @@ fn keeps_tasks(node: &Node) -> bool {
     node.status.state != NodeState::Down && node.spec.availability != Availability::Drain
 }
 
-/// Whether the newest task was told to stop while it ran well: its node was drained or away and
-/// is back, which is no failure.
-fn is_idle_since_drained(tasks: &[std::sync::Arc<skep_types::Task>]) -> bool {
-    tasks.first().is_some_and(|newest| {
-        !crate::slot::is_wanted(newest)
-            && matches!(
-                newest.status.state,
-                skep_types::TaskState::Shutdown | skep_types::TaskState::Orphaned
-            )
-    })
+/// Whether a slot whose newest task was told to stop shall have another one: its node was drained
+/// or away and is back. A task that failed meanwhile comes back if its policy lets it.
+fn comes_back(service: &Service, tasks: &[Arc<Task>], now: Timestamp) -> bool {
+    let Some(newest) = tasks.first().filter(|task| !crate::slot::is_wanted(task)) else {
+        return false;
+    };
+    match newest.status.state {
+        TaskState::Shutdown | TaskState::Orphaned => true,
+        state if state.is_terminal() => restart::calls_for_successor(service, tasks, now),
+        _ => false,
+    }
 }

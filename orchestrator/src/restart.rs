@@ -37,7 +37,7 @@ pub fn supervise(plan: &mut Plan<'_>, service: &Service, tasks: &[Arc<Task>]) ->
         return None;
     }
     plan.desire(newest, DesiredState::Shutdown);
-    if !calls_for_successor(policy, newest, tasks, service.spec_version, plan.now()) {
+    if !calls_for_successor(service, tasks, plan.now()) {
         return None;
     }
     let (desired, wake) = if policy.delay.is_zero() {
@@ -71,20 +71,17 @@ fn release(
     None
 }
 
-fn calls_for_successor(
-    policy: &RestartPolicy,
-    ended: &Task,
-    tasks: &[Arc<Task>],
-    current: Revision,
-    now: Timestamp,
-) -> bool {
+/// Whether the policy lets the newest of a slot's tasks, which ended, have a successor.
+pub(crate) fn calls_for_successor(service: &Service, tasks: &[Arc<Task>], now: Timestamp) -> bool {
+    let Some(ended) = tasks.first() else { return true };
+    let policy = &service.spec.task.restart;
     let condition_holds = match policy.condition {
         RestartCondition::None => false,
         RestartCondition::OnFailure => ended.status.state != TaskState::Complete,
         RestartCondition::Any => true,
     };
-    condition_holds
-        && (policy.max_attempts == 0 || attempts(policy, tasks, current, now) < policy.max_attempts)
+    let made = || attempts(policy, tasks, service.spec_version, now);
+    condition_holds && (policy.max_attempts == 0 || made() < policy.max_attempts)
 }
 
 /// Restarts of this slot under the current spec, within the policy's window: every task but the

@@ -260,6 +260,22 @@ fn a_global_service_has_a_task_on_each_node_and_follows_them() {
 }
 
 #[test]
+fn a_global_task_that_failed_on_a_drained_node_comes_back_with_the_node() {
+    let mut swarm = Swarm::new(1);
+    swarm.service(ServiceMode::Global, |_| {});
+    swarm.pass();
+    swarm.run();
+    swarm.end(swarm.wanted()[0].id, TaskState::Failed);
+    swarm.node(1, |node| node.spec.availability = Availability::Drain);
+    swarm.pass();
+    assert_eq!(swarm.wanted().len(), 0);
+    swarm.now = Timestamp(1);
+    swarm.node(1, |node| node.spec.availability = Availability::Active);
+    swarm.pass();
+    assert_eq!(swarm.wanted().len(), 1);
+}
+
+#[test]
 fn a_removed_service_takes_its_tasks_along() {
     let mut swarm = Swarm::new(1);
     swarm.service(replicas(2), |_| {});
