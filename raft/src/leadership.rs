@@ -17,7 +17,8 @@ pub struct Leadership {
     pub leader: Option<u64>,
     /// Where the leader is reached, when the membership names it.
     pub peer: Option<Peer>,
-    /// This node is the leader.
+    /// This node is the leader. It may not have applied all its predecessor committed yet: a
+    /// leader's loop begins with `read_index`.
     pub is_leader: bool,
 }
 

@@ -102,3 +102,51 @@ fn write<'a>(slot: &Slot, changes: impl Iterator<Item = &'a Change>) -> io::Resu
     let db = slot.as_ref().ok_or_else(|| io::Error::other("raft log is closed"))?;
     db.commit(changes)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, RwLock};
+
+    use super::*;
+    use crate::log_db::LogDb;
+    use crate::seal::{Seal, Vault};
+    use crate::types::Vote;
+
+    struct Plain;
+
+    impl Seal for Plain {
+        fn seal(&self, _: &[u8], plain: &[u8]) -> Vec<u8> {
+            plain.to_vec()
+        }
+
+        fn open(&self, _: &[u8], sealed: &[u8]) -> Result<Vec<u8>, String> {
+            Ok(sealed.to_vec())
+        }
+    }
+
+    async fn vote(queue: &mpsc::Sender<Job>, term: u64) -> io::Result<()> {
+        let (tx, rx) = oneshot::channel();
+        let change = Change::Vote(Vote::new(term, 1));
+        queue.send(Job { change, bytes: 0, done: Done::Caller(tx) }).await.unwrap();
+        rx.await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn nothing_is_written_after_a_failed_write() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || LogDb::open(dir.path(), Vault(Arc::new(Plain)), 1).unwrap();
+        let slot: Slot = Arc::new(RwLock::new(Some(open().0)));
+        let (queue, rx) = mpsc::channel(8);
+        let thread = spawn(slot.clone(), rx, Box::new(|_| {})).unwrap();
+        vote(&queue, 1).await.unwrap();
+        let db = slot.write().unwrap().take();
+        let first = vote(&queue, 2).await.unwrap_err().to_string();
+        // The disk is well again, but what is in memory may be ahead of it: no second attempt.
+        *slot.write().unwrap() = db;
+        assert_eq!(vote(&queue, 3).await.unwrap_err().to_string(), first);
+        drop(queue);
+        thread.join().unwrap();
+        assert!(slot.read().unwrap().is_none(), "the file is still open");
+        assert_eq!(open().1.vote, Some(Vote::new(1, 1)));
+    }
+}
