@@ -1,1 +1,47 @@
+//! The leader's reconcilers: from what users asked for to tasks, addresses and ports.
+//!
+//! Each looks at a view of the state and at the time it is given, and adds actions to a [`Plan`].
+//! None remembers anything: what a new leader needs to know stands in the state, so a full pass
+//! reaches the same end as the events would have.
+//!
+//! What is here: replicated and global services, restarts, allocation, history. Rolling updates
+//! and jobs are not.
+//!
+//! **Invariant:** no clock, no entropy: `now` and the source of ids come in as arguments.
 
+pub mod allocator;
+pub mod global;
+pub mod plan;
+pub mod reaper;
+pub mod replicated;
+pub mod restart;
+pub mod slot;
+
+pub use plan::{Mint, Plan};
+
+use skep_types::{ServiceMode, Timestamp};
+
+/// Passes over everything and gives the moment at which to look again, if time alone will
+/// change something.
+pub fn reconcile(plan: &mut Plan<'_>) -> Option<Timestamp> {
+    let services: Vec<_> = plan.view().services().iter().cloned().collect();
+    let mut wake = None;
+    for service in &services {
+        let next = match service.spec.mode {
+            ServiceMode::Replicated { replicas } => replicated::reconcile(plan, service, replicas),
+            ServiceMode::Global => global::reconcile(plan, service),
+            // Jobs are refused where services are made.
+            ServiceMode::ReplicatedJob { .. } | ServiceMode::GlobalJob => None,
+        };
+        wake = earliest(wake, next);
+    }
+    reaper::shut_down_orphans(plan);
+    reaper::trim_history(plan);
+    allocator::allocate(plan);
+    wake
+}
+
+/// The earlier of two moments, either of which may be none.
+pub(crate) fn earliest(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestamp> {
+    one.into_iter().chain(other).min()
+}

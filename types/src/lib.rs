@@ -1,1 +1,32 @@
+//! The vocabulary of a swarm: ids, specs, objects, task states and defaults.
+//!
+//! Everything here is plain data with the rules that make it valid. It does nothing: no IO, no
+//! clock, no entropy, no encoding. Words are SwarmKit's, exactly.
+//!
+//! **Invariant:** this crate depends on no other crate of the project.
 
+pub mod cluster;
+pub mod container;
+pub mod defaults;
+pub mod id;
+pub mod meta;
+pub mod network;
+pub mod node;
+pub mod policy;
+pub mod resources;
+pub mod secret;
+pub mod service;
+pub mod task;
+pub mod validate;
+
+pub use cluster::{Cluster, ClusterSpec, JoinTokens};
+pub use container::{ContainerSpec, Mount, MountKind};
+pub use id::{ClusterId, ConfigId, NetworkId, NodeId, ParseIdError, SecretId, ServiceId, TaskId};
+pub use meta::{Annotations, Meta, Revision, Timestamp};
+pub use network::{Network, NetworkAttachment, NetworkSpec, Vni};
+pub use node::{Availability, Node, NodeRole, NodeSpec, NodeState};
+pub use policy::{FailureAction, RestartCondition, RestartPolicy, UpdateConfig, UpdateOrder};
+pub use resources::Resources;
+pub use secret::{Config, ConfigSpec, Payload, Secret, SecretSpec};
+pub use service::{Service, ServiceMode, ServiceSpec, TaskSpec};
+pub use task::{DesiredState, Task, TaskState, TaskStatus};

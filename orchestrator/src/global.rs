@@ -1,0 +1,70 @@
+//! Global services: a task on each node that may have one.
+//!
+//! Which nodes match a service's constraints is the scheduler's to say: a task is made for each
+//! node that is there, active and up, and one whose node does not match stays pending with the
+//! reason.
+
+use std::sync::Arc;
+
+use skep_types::task::Slot;
+use skep_types::{
+    Availability, DesiredState, Node, NodeState, Service, Task, TaskState, Timestamp,
+};
+
+use crate::plan::Plan;
+use crate::slot::slots;
+use crate::{earliest, restart};
+
+/// Makes the tasks that are missing and looks after those that stand.
+pub fn reconcile(plan: &mut Plan<'_>, service: &Service) -> Option<Timestamp> {
+    let slots = slots(plan.view(), service.id);
+    let nodes: Vec<_> = plan.view().nodes().iter().cloned().collect();
+    let mut wake = None;
+    for node in nodes.iter().filter(|node| takes_tasks(node)) {
+        let slot = Slot::Node(node.id);
+        match slots.get(&slot) {
+            Some(tasks) if tasks.iter().any(|task| task.spec_version == service.spec_version) => {
+                if comes_back(service, tasks, plan.now()) {
+                    plan.create_task(service, slot, DesiredState::Running);
+                } else {
+                    wake = earliest(wake, restart::supervise(plan, service, tasks));
+                }
+            }
+            Some(tasks) if tasks.iter().any(|task| crate::slot::is_wanted(task)) => {
+                wake = earliest(wake, restart::supervise(plan, service, tasks));
+            }
+            _ => plan.create_task(service, slot, DesiredState::Running),
+        }
+    }
+    for (slot, tasks) in &slots {
+        let Slot::Node(id) = slot else { continue };
+        if nodes.iter().any(|node| node.id == *id && keeps_tasks(node)) {
+            continue;
+        }
+        for task in tasks {
+            plan.desire(task, DesiredState::Shutdown);
+        }
+    }
+    wake
+}
+
+fn takes_tasks(node: &Node) -> bool {
+    node.status.state == NodeState::Ready && node.spec.availability == Availability::Active
+}
+
+fn keeps_tasks(node: &Node) -> bool {
+    node.status.state != NodeState::Down && node.spec.availability != Availability::Drain
+}
+
+/// Whether a slot whose newest task was told to stop shall have another one: its node was drained
+/// or away and is back. A task that failed meanwhile comes back if its policy lets it.
+fn comes_back(service: &Service, tasks: &[Arc<Task>], now: Timestamp) -> bool {
+    let Some(newest) = tasks.first().filter(|task| !crate::slot::is_wanted(task)) else {
+        return false;
+    };
+    match newest.status.state {
+        TaskState::Shutdown | TaskState::Orphaned => true,
+        state if state.is_terminal() => restart::calls_for_successor(service, tasks, now),
+        _ => false,
+    }
+}

@@ -1,0 +1,97 @@
+//! A transaction in the making: every action is tried on a view at once, so that each reconciler
+//! sees what those before it decided, and nothing is planned that `apply` would refuse.
+
+use std::sync::Arc;
+
+use skep_state::{Action, Change, Object, Rejection, State, Transaction};
+use skep_types::{DesiredState, NodeId, task::Slot};
+use skep_types::{Revision, Service, Task, TaskId, TaskState, TaskStatus, Timestamp};
+
+/// Where new ids come from: 128 random bits a call.
+pub type Mint<'a> = &'a mut dyn FnMut() -> u128;
+
+/// Actions so far, and the state as they will leave it.
+pub struct Plan<'a> {
+    view: State,
+    now: Timestamp,
+    mint: Mint<'a>,
+    actions: Vec<Action>,
+    rejections: Vec<Rejection>,
+}
+
+impl<'a> Plan<'a> {
+    pub fn new(view: State, now: Timestamp, mint: Mint<'a>) -> Self {
+        Self { view, now, mint, actions: Vec::new(), rejections: Vec::new() }
+    }
+
+    /// The state with everything planned so far.
+    pub fn view(&self) -> &State {
+        &self.view
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// The actions, in order, and what the view refused: the latter is never more than a race
+    /// with the user (a port that two services want), and stands in the service's own status.
+    pub fn finish(self) -> (Vec<Action>, Vec<Rejection>) {
+        (self.actions, self.rejections)
+    }
+
+    /// Tries an action and, if it holds, keeps it.
+    pub(crate) fn act(&mut self, action: impl Into<Action>) -> bool {
+        let action = action.into();
+        let transaction =
+            Transaction { epoch: self.view.epoch(), now: self.now, actions: vec![action] };
+        match self.view.apply(&transaction) {
+            Ok(_) => self.actions.extend(transaction.actions),
+            Err(rejection) => {
+                self.rejections.push(rejection);
+                return false;
+            }
+        }
+        true
+    }
+
+    pub(crate) fn update<T: Object>(&mut self, object: T) -> bool
+    where
+        Action: From<Change<T>>,
+    {
+        self.act(Change::Update(Arc::new(object)))
+    }
+
+    /// A new task in a slot, made from the service's current spec.
+    pub(crate) fn create_task(&mut self, service: &Service, slot: Slot, desired: DesiredState) {
+        let node_id: Option<NodeId> = match slot {
+            Slot::Node(node) => Some(node),
+            Slot::Replica(_) => None,
+        };
+        let task = Task {
+            id: TaskId::new((self.mint)()),
+            meta: skep_types::Meta { revision: Revision(0), ..Default::default() },
+            service_id: service.id,
+            slot,
+            spec_version: service.spec_version,
+            node_id,
+            status: TaskStatus {
+                state: TaskState::New,
+                timestamp: self.now,
+                message: "created".to_owned(),
+                ..TaskStatus::default()
+            },
+            desired_state: desired,
+            networks: Vec::new(),
+        };
+        self.act(Change::Create(Arc::new(task)));
+    }
+
+    /// Asks a task to go further; does nothing where it is asked for that much already.
+    pub(crate) fn desire(&mut self, task: &Task, desired: DesiredState) {
+        if task.desired_state < desired {
+            let mut changed = task.clone();
+            changed.desired_state = desired;
+            self.update(changed);
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! What becomes of a task that ended: a successor now, later, or none.
+//!
+//! Attempts are counted in the tasks that stand in the slot, not in a leader's memory, so a new
+//! leader goes on counting where the last one was (the reaper keeps as many as are needed).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use skep_types::{
+    DesiredState, RestartCondition, RestartPolicy, Revision, Service, Task, TaskState, Timestamp,
+};
+
+use crate::plan::Plan;
+
+/// SwarmKit: a successor waits at most this long for the task before it to end.
+pub const OLD_TASK_WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// Looks after the newest tasks of one slot of a service and gives the moment to look again.
+///
+/// `tasks` are those of the slot, newest first.
+pub fn supervise(plan: &mut Plan<'_>, service: &Service, tasks: &[Arc<Task>]) -> Option<Timestamp> {
+    let newest = tasks.first()?;
+    let policy = &service.spec.task.restart;
+    if newest.desired_state == DesiredState::Ready && !newest.status.state.is_terminal() {
+        return release(plan, policy, newest, tasks.get(1));
+    }
+    if !crate::slot::is_wanted(newest) {
+        return None;
+    }
+    if !crate::slot::node_keeps(plan.view(), newest) {
+        plan.desire(newest, DesiredState::Shutdown);
+        // The node is gone or being emptied, not the task at fault: no delay, no attempt counted.
+        plan.create_task(service, newest.slot, DesiredState::Running);
+        return None;
+    }
+    if !newest.status.state.is_terminal() {
+        return None;
+    }
+    plan.desire(newest, DesiredState::Shutdown);
+    if !calls_for_successor(service, tasks, plan.now()) {
+        return None;
+    }
+    let (desired, wake) = if policy.delay.is_zero() {
+        (DesiredState::Running, None)
+    } else {
+        (DesiredState::Ready, Some(plan.now().saturating_add(policy.delay)))
+    };
+    plan.create_task(service, newest.slot, desired);
+    wake
+}
+
+/// Lets a waiting successor go when its delay is over and the task before it has ended.
+fn release(
+    plan: &mut Plan<'_>,
+    policy: &RestartPolicy,
+    waiting: &Task,
+    before: Option<&Arc<Task>>,
+) -> Option<Timestamp> {
+    let due = waiting.meta.created_at.saturating_add(policy.delay);
+    if plan.now() < due {
+        return Some(due);
+    }
+    let still_there = before.is_some_and(|task| {
+        !task.status.state.is_terminal() && crate::slot::node_keeps(plan.view(), task)
+    });
+    let last = due.saturating_add(OLD_TASK_WAIT_MAX);
+    if still_there && plan.now() < last {
+        return Some(last);
+    }
+    plan.desire(waiting, DesiredState::Running);
+    None
+}
+
+/// Whether the policy lets the newest of a slot's tasks, which ended, have a successor.
+pub(crate) fn calls_for_successor(service: &Service, tasks: &[Arc<Task>], now: Timestamp) -> bool {
+    let Some(ended) = tasks.first() else { return true };
+    let policy = &service.spec.task.restart;
+    let condition_holds = match policy.condition {
+        RestartCondition::None => false,
+        RestartCondition::OnFailure => ended.status.state != TaskState::Complete,
+        RestartCondition::Any => true,
+    };
+    let made = || attempts(policy, tasks, service.spec_version, now);
+    condition_holds && (policy.max_attempts == 0 || made() < policy.max_attempts)
+}
+
+/// Restarts of this slot under the current spec, within the policy's window: every task but the
+/// first of that spec was one.
+fn attempts(policy: &RestartPolicy, tasks: &[Arc<Task>], current: Revision, now: Timestamp) -> u64 {
+    let of_current = tasks.iter().filter(|task| task.spec_version == current);
+    let restarts = of_current.clone().count().saturating_sub(1);
+    of_current
+        .take(restarts)
+        .filter(|task| {
+            policy.window.is_zero() || now.saturating_since(task.meta.created_at) <= policy.window
+        })
+        .count() as u64
+}

@@ -1,0 +1,33 @@
+//! The tasks of one slot, newest first, and what they amount to.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use skep_state::State;
+use skep_types::task::Slot;
+use skep_types::{Availability, NodeState, ServiceId, Task, TaskState};
+
+/// All tasks of a service by slot; within a slot, the one made last comes first.
+pub fn slots(state: &State, service: ServiceId) -> BTreeMap<Slot, Vec<Arc<Task>>> {
+    let mut slots: BTreeMap<Slot, Vec<Arc<Task>>> = BTreeMap::new();
+    for task in state.tasks_of_service(service) {
+        slots.entry(task.slot).or_default().push(Arc::clone(task));
+    }
+    for tasks in slots.values_mut() {
+        tasks.sort_by_key(|task| std::cmp::Reverse((task.meta.created_at, task.id)));
+    }
+    slots
+}
+
+/// Whether a task is meant to run (now, or when it is let go).
+pub fn is_wanted(task: &Task) -> bool {
+    TaskState::from(task.desired_state) < TaskState::Shutdown
+}
+
+/// Whether a task's node can keep it: it is there, up, and not drained.
+pub fn node_keeps(state: &State, task: &Task) -> bool {
+    let Some(node) = task.node_id else { return true };
+    state.nodes().get(node).is_some_and(|node| {
+        node.status.state != NodeState::Down && node.spec.availability != Availability::Drain
+    })
+}

@@ -1,0 +1,364 @@
+//! Reconcilers by script: a small swarm, an event, and the tasks that follow.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use skep_orchestrator::{Plan, reconcile};
+use skep_state::{Action, Change, State, Transaction};
+use skep_types::node::NodeStatus;
+use skep_types::service::{EndpointSpec, NetworkAttachmentConfig, PortConfig};
+use skep_types::*;
+
+struct Swarm {
+    state: State,
+    now: Timestamp,
+    ids: u128,
+    wake: Option<Timestamp>,
+}
+
+const WEB: ServiceId = ServiceId::new(1);
+
+impl Swarm {
+    fn new(nodes: u128) -> Self {
+        let mut swarm = Self { state: State::default(), now: Timestamp(0), ids: 1000, wake: None };
+        for id in 1..=nodes {
+            swarm.act(Change::Create(Arc::new(Node {
+                id: NodeId::new(id),
+                meta: Meta::default(),
+                spec: NodeSpec::default(),
+                description: None,
+                status: NodeStatus { state: NodeState::Ready, ..NodeStatus::default() },
+                manager: None,
+                certificate: vec![],
+            })));
+        }
+        swarm
+    }
+
+    fn act(&mut self, action: impl Into<Action>) {
+        let actions = vec![action.into()];
+        self.state.apply(&Transaction { epoch: 1, now: self.now, actions }).unwrap();
+    }
+
+    fn network(&mut self, id: u128, name: &str, ingress: bool) {
+        let annotations = Annotations { name: name.to_owned(), ..Annotations::default() };
+        self.act(Change::Create(Arc::new(Network {
+            id: NetworkId::new(id),
+            meta: Meta::default(),
+            spec: NetworkSpec { annotations, ingress, ..NetworkSpec::default() },
+            vni: None,
+            ipam: vec![],
+        })));
+    }
+
+    fn service(&mut self, mode: ServiceMode, change: impl FnOnce(&mut ServiceSpec)) {
+        let mut spec = ServiceSpec {
+            annotations: Annotations { name: "web".to_owned(), ..Annotations::default() },
+            task: TaskSpec::default(),
+            mode,
+            update: UpdateConfig::default(),
+            rollback: UpdateConfig::default(),
+            endpoint: EndpointSpec::default(),
+        };
+        change(&mut spec);
+        self.act(Change::Create(Arc::new(Service {
+            id: WEB,
+            meta: Meta::default(),
+            spec: Arc::new(spec),
+            spec_version: Revision(0),
+            previous_spec: None,
+            previous_spec_version: None,
+            endpoint: None,
+            update_status: None,
+        })));
+    }
+
+    fn respec(&mut self, change: impl FnOnce(&mut ServiceSpec)) {
+        let mut service = Service::clone(self.state.services().get(WEB).unwrap());
+        change(Arc::make_mut(&mut service.spec));
+        self.act(Change::Update(Arc::new(service)));
+    }
+
+    /// One pass, applied; asserts that a second one finds nothing left to do.
+    fn pass(&mut self) {
+        for settled in [false, true] {
+            let ids = &mut self.ids;
+            let mut mint = || {
+                *ids += 1;
+                *ids
+            };
+            let mut plan = Plan::new(self.state.clone(), self.now, &mut mint);
+            self.wake = reconcile(&mut plan);
+            let (actions, rejections) = plan.finish();
+            assert_eq!(rejections, []);
+            assert!(!settled || actions.is_empty(), "a second pass did {actions:?}");
+            self.state.apply(&Transaction { epoch: 1, now: self.now, actions }).unwrap();
+        }
+    }
+
+    fn task(&mut self, task: TaskId, change: impl FnOnce(&mut Task)) {
+        let mut changed = Task::clone(self.state.tasks().get(task).unwrap());
+        change(&mut changed);
+        self.act(Change::Update(Arc::new(changed)));
+    }
+
+    fn node(&mut self, id: u128, change: impl FnOnce(&mut Node)) {
+        let mut changed = Node::clone(self.state.nodes().get(NodeId::new(id)).unwrap());
+        change(&mut changed);
+        self.act(Change::Update(Arc::new(changed)));
+    }
+
+    /// Puts pending tasks on the nodes in turn and has all that are let go run.
+    fn run(&mut self) {
+        let nodes = self.state.nodes().len() as u128;
+        for task in self.all() {
+            if task.desired_state == DesiredState::Running
+                && (TaskState::Pending..TaskState::Running).contains(&task.status.state)
+            {
+                let node = task.node_id.unwrap_or(NodeId::new(task.id.bits() % nodes + 1));
+                self.task(task.id, |task| {
+                    task.node_id = Some(node);
+                    task.status.state = TaskState::Running;
+                });
+            }
+        }
+    }
+
+    fn end(&mut self, task: TaskId, state: TaskState) {
+        self.task(task, |task| task.status.state = state);
+    }
+
+    fn all(&self) -> Vec<Arc<Task>> {
+        self.state.tasks().iter().cloned().collect()
+    }
+
+    fn wanted(&self) -> Vec<Arc<Task>> {
+        self.all().into_iter().filter(|task| task.desired_state < DesiredState::Shutdown).collect()
+    }
+}
+
+fn replicas(replicas: u64) -> ServiceMode {
+    ServiceMode::Replicated { replicas }
+}
+
+#[test]
+fn a_service_gets_its_slots_and_they_become_pending() {
+    let mut swarm = Swarm::new(2);
+    swarm.service(replicas(3), |_| {});
+    swarm.pass();
+    let tasks = swarm.all();
+    assert_eq!(tasks.len(), 3);
+    assert!(tasks.iter().all(|task| task.status.state == TaskState::Pending));
+}
+
+#[test]
+fn scaling_down_keeps_running_tasks_and_evens_the_nodes() {
+    let mut swarm = Swarm::new(2);
+    swarm.service(replicas(4), |_| {});
+    swarm.pass();
+    swarm.run();
+    swarm.respec(|spec| spec.mode = replicas(2));
+    swarm.pass();
+    let nodes: Vec<_> = swarm.wanted().iter().map(|task| task.node_id).collect();
+    assert_eq!(nodes.len(), 2);
+    assert_ne!(nodes[0], nodes[1], "one stays on each node");
+    let removed = swarm.all().into_iter().filter(|t| t.desired_state == DesiredState::Remove);
+    for task in removed.collect::<Vec<_>>() {
+        swarm.end(task.id, TaskState::Shutdown);
+    }
+    swarm.pass();
+    assert_eq!(swarm.all().len(), 2, "what was to be removed is gone when it has ended");
+}
+
+#[test]
+fn a_failed_task_has_a_successor_after_the_delay() {
+    let mut swarm = Swarm::new(1);
+    swarm.service(replicas(1), |_| {});
+    swarm.pass();
+    swarm.run();
+    let failed = swarm.wanted()[0].id;
+    swarm.end(failed, TaskState::Failed);
+    swarm.pass();
+    let successor = swarm.wanted()[0].clone();
+    assert_ne!(successor.id, failed);
+    assert_eq!(successor.desired_state, DesiredState::Ready);
+    assert_eq!(swarm.wake, Some(Timestamp(5_000_000_000)));
+    swarm.now = Timestamp(4_999_999_999);
+    swarm.pass();
+    assert_eq!(swarm.wanted()[0].desired_state, DesiredState::Ready);
+    swarm.now = Timestamp(5_000_000_000);
+    swarm.pass();
+    assert_eq!(swarm.wanted()[0].desired_state, DesiredState::Running);
+}
+
+#[test]
+fn restart_conditions_and_attempts_are_kept_to() {
+    for (condition, ending, successors) in [
+        (RestartCondition::None, TaskState::Failed, 0),
+        (RestartCondition::OnFailure, TaskState::Complete, 0),
+        (RestartCondition::OnFailure, TaskState::Failed, 2),
+        (RestartCondition::Any, TaskState::Complete, 2),
+    ] {
+        let mut swarm = Swarm::new(1);
+        swarm.service(replicas(1), |spec| {
+            spec.task.restart = RestartPolicy {
+                condition,
+                delay: Duration::ZERO,
+                max_attempts: 2,
+                window: Duration::ZERO,
+            };
+        });
+        swarm.pass();
+        let mut ended = 0;
+        while let Some(task) = swarm.wanted().first() {
+            assert!(ended < 10, "it never ends");
+            swarm.now = Timestamp(swarm.now.0 + 1);
+            let id = task.id;
+            swarm.run();
+            swarm.end(id, ending);
+            swarm.pass();
+            ended += 1;
+        }
+        assert_eq!(ended, 1 + successors, "{condition:?} after {ending:?}");
+    }
+}
+
+#[test]
+fn tasks_of_a_node_that_is_down_are_replaced_at_once() {
+    let mut swarm = Swarm::new(2);
+    swarm.service(replicas(4), |_| {});
+    swarm.pass();
+    swarm.run();
+    let lost = swarm.wanted().iter().filter(|t| t.node_id == Some(NodeId::new(1))).count();
+    assert!(lost > 0);
+    swarm.node(1, |node| node.status.state = NodeState::Down);
+    swarm.pass();
+    let wanted = swarm.wanted();
+    assert_eq!(wanted.len(), 4);
+    assert!(wanted.iter().all(|task| task.node_id != Some(NodeId::new(1))));
+    assert!(wanted.iter().all(|task| task.desired_state == DesiredState::Running));
+}
+
+#[test]
+fn a_global_service_has_a_task_on_each_node_and_follows_them() {
+    let mut swarm = Swarm::new(2);
+    swarm.service(ServiceMode::Global, |_| {});
+    swarm.pass();
+    swarm.run();
+    assert_eq!(swarm.wanted().len(), 2);
+    swarm.node(1, |node| node.spec.availability = Availability::Drain);
+    swarm.pass();
+    assert_eq!(swarm.wanted().len(), 1);
+    let stopped = swarm.all().into_iter().find(|t| t.desired_state == DesiredState::Shutdown);
+    swarm.end(stopped.unwrap().id, TaskState::Shutdown);
+    swarm.pass();
+    assert_eq!(swarm.wanted().len(), 1);
+    swarm.now = Timestamp(1);
+    swarm.node(1, |node| node.spec.availability = Availability::Active);
+    swarm.pass();
+    assert_eq!(swarm.wanted().len(), 2);
+}
+
+#[test]
+fn a_global_task_that_failed_on_a_drained_node_comes_back_with_the_node() {
+    let mut swarm = Swarm::new(1);
+    swarm.service(ServiceMode::Global, |_| {});
+    swarm.pass();
+    swarm.run();
+    swarm.end(swarm.wanted()[0].id, TaskState::Failed);
+    swarm.node(1, |node| node.spec.availability = Availability::Drain);
+    swarm.pass();
+    assert_eq!(swarm.wanted().len(), 0);
+    swarm.now = Timestamp(1);
+    swarm.node(1, |node| node.spec.availability = Availability::Active);
+    swarm.pass();
+    assert_eq!(swarm.wanted().len(), 1);
+}
+
+#[test]
+fn a_removed_service_takes_its_tasks_along() {
+    let mut swarm = Swarm::new(1);
+    swarm.service(replicas(2), |_| {});
+    swarm.pass();
+    swarm.run();
+    swarm.act(Change::<Service>::Remove(WEB, None));
+    swarm.pass();
+    for task in swarm.all() {
+        assert_eq!(task.desired_state, DesiredState::Remove);
+        swarm.end(task.id, TaskState::Shutdown);
+    }
+    swarm.pass();
+    assert!(swarm.all().is_empty());
+}
+
+#[test]
+fn history_is_trimmed_to_the_limit() {
+    let mut swarm = Swarm::new(1);
+    swarm.service(replicas(1), |spec| spec.task.restart.delay = Duration::ZERO);
+    for second in 0..9 {
+        swarm.now = Timestamp(second);
+        swarm.pass();
+        swarm.run();
+        let task = swarm.wanted()[0].id;
+        swarm.end(task, TaskState::Failed);
+    }
+    swarm.pass();
+    assert_eq!(swarm.all().len(), 1 + defaults::TASK_HISTORY_LIMIT as usize);
+}
+
+#[test]
+fn networks_vips_ports_and_addresses_are_allocated_once_each() {
+    let mut swarm = Swarm::new(1);
+    swarm.network(1, "ingress", true);
+    swarm.network(2, "front", false);
+    swarm.service(replicas(2), |spec| {
+        let target = NetworkId::new(2);
+        spec.task.networks = vec![NetworkAttachmentConfig { target, aliases: vec![] }];
+        spec.endpoint.ports = vec![PortConfig { target_port: 80, ..PortConfig::default() }];
+    });
+    swarm.pass();
+    let networks: Vec<_> = swarm
+        .state
+        .networks()
+        .iter()
+        .map(|n| (n.vni.unwrap().0, n.ipam[0].subnet.to_string(), n.ipam[0].gateway.unwrap()))
+        .collect();
+    assert_eq!(networks[0], (4096, "10.0.0.0/24".to_owned(), "10.0.0.1".parse().unwrap()));
+    assert_eq!(networks[1], (4097, "10.0.1.0/24".to_owned(), "10.0.1.1".parse().unwrap()));
+    let endpoint = swarm.state.services().get(WEB).unwrap().endpoint.clone().unwrap();
+    assert_eq!(endpoint.ports[0].published_port, 30_000);
+    let vips: Vec<String> = endpoint.virtual_ips.iter().map(|v| v.address.to_string()).collect();
+    assert_eq!(vips, ["10.0.0.2", "10.0.1.2"]);
+    let addresses: Vec<Vec<String>> = swarm
+        .all()
+        .iter()
+        .map(|task| task.networks.iter().map(|at| at.addresses[0].to_string()).collect())
+        .collect();
+    assert_eq!(addresses, [["10.0.1.3/24", "10.0.0.3/24"], ["10.0.1.4/24", "10.0.0.4/24"]]);
+}
+
+#[test]
+fn a_full_network_says_so_on_the_task() {
+    let mut swarm = Swarm::new(1);
+    let annotations = Annotations { name: "tiny".to_owned(), ..Annotations::default() };
+    let ipam = vec![skep_types::network::IpamConfig {
+        subnet: "192.168.7.0/30".parse().unwrap(),
+        range: None,
+        gateway: None,
+    }];
+    swarm.act(Change::Create(Arc::new(Network {
+        id: NetworkId::new(2),
+        meta: Meta::default(),
+        spec: NetworkSpec { annotations, ipam, ..NetworkSpec::default() },
+        vni: None,
+        ipam: vec![],
+    })));
+    swarm.service(replicas(1), |spec| {
+        let target = NetworkId::new(2);
+        spec.task.networks = vec![NetworkAttachmentConfig { target, aliases: vec![] }];
+    });
+    swarm.pass();
+    let task = &swarm.all()[0];
+    assert_eq!(task.status.state, TaskState::New);
+    assert_eq!(task.status.error, "network tiny has no free address left");
+}

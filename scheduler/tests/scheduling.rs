@@ -1,0 +1,213 @@
+//! Where tasks go and what pending ones say: small swarms, one rule each.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use skep_scheduler::{Failures, schedule};
+use skep_state::{Action, Change, State, Transaction};
+use skep_types::node::{NodeDescription, NodeStatus};
+use skep_types::service::{EndpointSpec, PortConfig, PublishMode};
+use skep_types::task::Slot;
+use skep_types::*;
+
+const GIB: i64 = 1 << 30;
+
+struct Swarm(State);
+
+impl Swarm {
+    fn new() -> Self {
+        Self(State::default())
+    }
+
+    fn act(&mut self, action: impl Into<Action>) {
+        let actions = vec![action.into()];
+        self.0.apply(&Transaction { epoch: 1, now: Timestamp(1), actions }).unwrap();
+    }
+
+    fn node(mut self, id: u128, change: impl FnOnce(&mut Node)) -> Self {
+        let resources =
+            Resources { nano_cpus: 2_000_000_000, memory_bytes: 2 * GIB, ..Resources::default() };
+        let mut node = Node {
+            id: NodeId::new(id),
+            meta: Meta::default(),
+            spec: NodeSpec::default(),
+            description: Some(NodeDescription {
+                hostname: format!("host{id}"),
+                os: "linux".to_owned(),
+                architecture: "x86_64".to_owned(),
+                resources,
+                ..NodeDescription::default()
+            }),
+            status: NodeStatus { state: NodeState::Ready, ..NodeStatus::default() },
+            manager: None,
+            certificate: vec![],
+        };
+        change(&mut node);
+        self.act(Change::Create(Arc::new(node)));
+        self
+    }
+
+    /// A service with `tasks` pending tasks, whose ids are 100 times the service's and up.
+    fn service(mut self, id: u128, tasks: u64, change: impl FnOnce(&mut ServiceSpec)) -> Self {
+        let mut spec = ServiceSpec {
+            annotations: Annotations { name: format!("s{id}"), ..Annotations::default() },
+            task: TaskSpec::default(),
+            mode: ServiceMode::Replicated { replicas: tasks },
+            update: UpdateConfig::default(),
+            rollback: UpdateConfig::default(),
+            endpoint: EndpointSpec::default(),
+        };
+        change(&mut spec);
+        self.act(Change::Create(Arc::new(Service {
+            id: ServiceId::new(id),
+            meta: Meta::default(),
+            spec: Arc::new(spec),
+            spec_version: Revision(0),
+            previous_spec: None,
+            previous_spec_version: None,
+            endpoint: None,
+            update_status: None,
+        })));
+        for slot in 1..=tasks {
+            self.act(Change::Create(Arc::new(Task {
+                id: TaskId::new(id * 100 + u128::from(slot)),
+                meta: Meta::default(),
+                service_id: ServiceId::new(id),
+                slot: Slot::Replica(slot),
+                spec_version: Revision(1),
+                node_id: None,
+                status: TaskStatus { state: TaskState::Pending, ..TaskStatus::default() },
+                desired_state: DesiredState::Running,
+                networks: vec![],
+            })));
+        }
+        self
+    }
+
+    /// Tasks that each node gets, ascending by node, and the reasons of those that got none.
+    fn placed(&self, failures: &Failures) -> (Vec<usize>, Vec<String>) {
+        let mut counts: BTreeMap<NodeId, usize> =
+            self.0.nodes().iter().map(|node| (node.id, 0)).collect();
+        let mut reasons = Vec::new();
+        for decision in schedule(&self.0, failures) {
+            match decision.node {
+                Ok(node) => *counts.get_mut(&node).unwrap() += 1,
+                Err(pending) => reasons.push(pending.to_string()),
+            }
+        }
+        reasons.dedup();
+        (counts.into_values().collect(), reasons)
+    }
+
+    fn check(&self, counts: &[usize], reasons: &[&str]) {
+        let (got, why) = self.placed(&Failures::new());
+        assert_eq!(got, counts);
+        assert_eq!(why, reasons);
+    }
+}
+
+fn labelled(zone: &str) -> impl FnOnce(&mut Node) {
+    let zone = zone.to_owned();
+    |node| drop(node.spec.annotations.labels.insert("zone".to_owned(), zone))
+}
+
+fn plain(_: &mut Node) {}
+
+#[test]
+fn tasks_spread_evenly() {
+    let swarm = Swarm::new().node(1, plain).node(2, plain).node(3, plain);
+    swarm.service(1, 7, |_| {}).check(&[3, 2, 2], &[]);
+}
+
+#[test]
+fn a_swarm_without_nodes_says_so() {
+    Swarm::new().service(1, 2, |_| {}).check(&[], &["no suitable node: the swarm has no nodes"]);
+}
+
+#[test]
+fn only_ready_and_active_nodes_get_tasks() {
+    let swarm = Swarm::new()
+        .node(1, |node| node.spec.availability = Availability::Drain)
+        .node(2, |node| node.status.state = NodeState::Down)
+        .node(3, |node| node.spec.availability = Availability::Pause);
+    let why = "no suitable node: 3 nodes are not available";
+    swarm.service(1, 1, |_| {}).check(&[0, 0, 0], &[why]);
+}
+
+#[test]
+fn reservations_fill_nodes_and_the_rest_says_what_lacks() {
+    let swarm = Swarm::new().node(1, plain).node(2, plain).service(1, 5, |spec| {
+        spec.task.resources.reservations.memory_bytes = GIB + GIB / 2;
+    });
+    let why = "no suitable node: 2 nodes lack memory (need 1.5 GiB, most free 512 MiB)";
+    swarm.check(&[1, 1], &[why]);
+}
+
+#[test]
+fn each_reason_is_counted() {
+    let swarm = Swarm::new()
+        .node(1, labelled("east"))
+        .node(2, labelled("west"))
+        .node(3, |node| node.status.state = NodeState::Down)
+        .service(1, 1, |spec| {
+            spec.task.placement.constraints = vec!["node.labels.zone == east".to_owned()];
+            spec.task.resources.reservations.nano_cpus = 2_500_000_000;
+        });
+    swarm.check(
+        &[0, 0, 0],
+        &["no suitable node: 1 node is not available, \
+           1 node lacks cpu (need 2.5, most free 2), \
+           1 node does not match node.labels.zone == east"],
+    );
+}
+
+#[test]
+fn host_ports_and_max_replicas_bound_a_node() {
+    let port = |spec: &mut ServiceSpec| {
+        spec.endpoint.ports = vec![PortConfig {
+            target_port: 80,
+            published_port: 8080,
+            publish_mode: PublishMode::Host,
+            ..PortConfig::default()
+        }];
+    };
+    let two = || Swarm::new().node(1, plain).node(2, plain);
+    two()
+        .service(1, 3, port)
+        .check(&[1, 1], &["no suitable node: 2 nodes have host port 8080 in use"]);
+    two()
+        .service(1, 5, |spec| spec.task.placement.max_replicas_per_node = 2)
+        .check(&[2, 2], &["no suitable node: 2 nodes have the most replicas allowed (2)"]);
+}
+
+#[test]
+fn preferences_even_their_branches() {
+    let swarm = Swarm::new()
+        .node(1, labelled("east"))
+        .node(2, labelled("east"))
+        .node(3, labelled("east"))
+        .node(4, labelled("west"))
+        .service(1, 6, |spec| {
+            spec.task.placement.spread = vec!["node.labels.zone".to_owned()];
+        });
+    swarm.check(&[1, 1, 1, 3], &[]);
+}
+
+#[test]
+fn a_node_that_keeps_failing_a_service_comes_last() {
+    let swarm = Swarm::new().node(1, plain).node(2, plain).service(1, 3, |_| {});
+    let failures = Failures::from([((ServiceId::new(1), NodeId::new(1)), 5)]);
+    assert_eq!(swarm.placed(&failures).0, [0, 3]);
+}
+
+#[test]
+fn what_runs_already_counts() {
+    let mut swarm = Swarm::new().node(1, plain).node(2, plain).service(1, 2, |_| {});
+    for task in [101, 102] {
+        let mut task = Task::clone(swarm.0.tasks().get(TaskId::new(task)).unwrap());
+        task.node_id = Some(NodeId::new(1));
+        task.status.state = TaskState::Running;
+        swarm.act(Change::Update(Arc::new(task)));
+    }
+    swarm.service(2, 1, |_| {}).check(&[0, 1], &[]);
+}

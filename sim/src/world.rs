@@ -1,0 +1,387 @@
+//! The simulated swarm.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use skep_orchestrator::{Plan, reconcile};
+use skep_scheduler::{Failures, schedule};
+use skep_state::{Action, Change, Speculation, State, Ticket, Transaction};
+use skep_types::node::NodeStatus;
+use skep_types::service::{EndpointSpec, NetworkAttachmentConfig, PortConfig};
+use skep_types::*;
+
+use crate::rng::Rng;
+
+/// More than any pass of these small swarms has in flight.
+const IN_FLIGHT_MAX: usize = 64;
+
+/// Managers, nodes, and the log between them.
+pub struct World {
+    rng: Rng,
+    now: Timestamp,
+    epoch: u64,
+    /// Entries that a majority has: never lost.
+    log: Vec<Transaction>,
+    /// What each manager has applied so far, and up to which entry.
+    replicas: Vec<(State, usize)>,
+    /// The leader's view, and the entries that only it has.
+    leader: Speculation,
+    in_flight: VecDeque<(Ticket, Transaction)>,
+    /// Services whose creation was acknowledged.
+    acknowledged: Vec<ServiceId>,
+    awaited: Vec<(Ticket, ServiceId)>,
+    /// Nodes that are cut off.
+    away: Vec<NodeId>,
+}
+
+impl World {
+    /// A swarm of so many managers and nodes, with an ingress network.
+    pub fn new(seed: u64, managers: usize, nodes: u128) -> Self {
+        let mut world = Self {
+            rng: Rng::new(seed),
+            now: Timestamp(0),
+            epoch: 1,
+            log: Vec::new(),
+            replicas: vec![(State::default(), 0); managers],
+            leader: Speculation::new(1, State::default(), IN_FLIGHT_MAX),
+            in_flight: VecDeque::new(),
+            acknowledged: Vec::new(),
+            awaited: Vec::new(),
+            away: Vec::new(),
+        };
+        let mut actions: Vec<Action> =
+            (1..=nodes).map(|id| Change::Create(Arc::new(node(id))).into()).collect();
+        actions.push(Change::Create(Arc::new(network(1, "ingress", true))).into());
+        actions.push(Change::Create(Arc::new(network(2, "front", false))).into());
+        world.propose(actions);
+        world.commit_all();
+        world
+    }
+
+    /// What the leader would show.
+    pub fn view(&self) -> &State {
+        self.leader.view()
+    }
+
+    /// Services whose creation was acknowledged and that were not removed since.
+    pub fn acknowledged(&self) -> &[ServiceId] {
+        &self.acknowledged
+    }
+
+    /// Every manager's state once it has applied all that is committed.
+    pub fn caught_up(&mut self) -> Vec<&State> {
+        for manager in 0..self.replicas.len() {
+            self.catch_up(manager, self.log.len());
+        }
+        self.replicas.iter().map(|(state, _)| state).collect()
+    }
+
+    /// One step: time passes, then a user, a node, the network or a manager does something, then
+    /// the leader looks.
+    pub fn step(&mut self) {
+        let elapsed = Duration::from_millis(self.rng.below(2_000));
+        self.pass_time(elapsed);
+        match self.rng.below(12) {
+            0 => self.create_service(),
+            1 => self.scale_service(),
+            2 => self.remove_service(),
+            3 => self.change_leader(),
+            4 => self.cut_node(),
+            5 => self.heal_node(),
+            6 => self.drain_or_activate(),
+            _ => self.agents(true),
+        }
+        if self.rng.once_in(2) {
+            self.lead();
+        }
+        let committed = self.rng.below(self.in_flight.len() as u64 + 1);
+        for _ in 0..committed {
+            self.commit_oldest();
+        }
+        let manager = self.rng.below(self.replicas.len() as u64) as usize;
+        let upto = self.replicas[manager].1
+            + self.rng.below((self.log.len() - self.replicas[manager].1) as u64 + 1) as usize;
+        self.catch_up(manager, upto);
+    }
+
+    /// Ends all trouble and lets the swarm settle.
+    pub fn heal(&mut self) {
+        let away: Vec<NodeId> = self.away.clone();
+        for _ in away {
+            self.heal_node();
+        }
+        let drained: Vec<_> = self.view().nodes().iter().cloned().collect();
+        for node in drained {
+            let mut active = Node::clone(&node);
+            active.spec.availability = Availability::Active;
+            self.propose(vec![Change::Update(Arc::new(active)).into()]);
+        }
+        for _ in 0..40 {
+            self.pass_time(Duration::from_secs(5));
+            self.agents(false);
+            self.lead();
+            self.commit_all();
+        }
+    }
+
+    fn pass_time(&mut self, time: Duration) {
+        self.now = self.now.saturating_add(time);
+    }
+
+    fn propose(&mut self, actions: Vec<Action>) -> Option<Ticket> {
+        let mut transaction = Transaction { epoch: 0, now: self.now, actions };
+        let ticket = self.leader.propose(&mut transaction).ok()?;
+        self.in_flight.push_back((ticket, transaction));
+        Some(ticket)
+    }
+
+    fn commit_oldest(&mut self) {
+        let Some((ticket, transaction)) = self.in_flight.pop_front() else { return };
+        assert!(self.leader.applied(ticket), "entries are applied in the order of proposing");
+        self.log.push(transaction);
+        if let Some(place) = self.awaited.iter().position(|(awaited, _)| *awaited == ticket) {
+            self.acknowledged.push(self.awaited.swap_remove(place).1);
+        }
+    }
+
+    fn commit_all(&mut self) {
+        while !self.in_flight.is_empty() {
+            self.commit_oldest();
+        }
+    }
+
+    fn catch_up(&mut self, manager: usize, upto: usize) {
+        let (state, applied) = &mut self.replicas[manager];
+        for transaction in &self.log[*applied..upto] {
+            state.apply(transaction).expect("what the leader's view took, every manager takes");
+        }
+        *applied = upto;
+    }
+
+    /// The leader dies: some of what is in flight was committed all the same, the rest is lost.
+    /// The new leader has applied everything committed before it begins.
+    fn change_leader(&mut self) {
+        for _ in 0..self.rng.below(self.in_flight.len() as u64 + 1) {
+            self.commit_oldest();
+        }
+        self.in_flight.clear();
+        self.awaited.clear();
+        self.epoch += 1;
+        let next = self.rng.below(self.replicas.len() as u64) as usize;
+        self.catch_up(next, self.log.len());
+        // Any manager may have been restored from a snapshot of itself.
+        let state = State::from_objects(self.replicas[next].0.to_objects());
+        let state = state.expect("a snapshot of a state is one");
+        assert_eq!(state, self.replicas[next].0);
+        self.leader = Speculation::new(self.epoch, state, IN_FLIGHT_MAX);
+    }
+
+    /// The leader's pass: reconcile, then schedule.
+    fn lead(&mut self) {
+        let view = self.view().clone();
+        let rng = &mut self.rng;
+        let mut mint = || rng.bits();
+        let mut plan = Plan::new(view, self.now, &mut mint);
+        reconcile(&mut plan);
+        let (actions, _) = plan.finish();
+        if !actions.is_empty() {
+            self.propose(actions);
+        }
+        let mut placed: Vec<Action> = Vec::new();
+        for decision in schedule(self.view(), &Failures::new()) {
+            let Some(task) = self.view().tasks().get(decision.task) else { continue };
+            let mut changed = Task::clone(task);
+            match decision.node {
+                Ok(node) => {
+                    changed.node_id = Some(node);
+                    changed.status.state = TaskState::Assigned;
+                }
+                Err(pending) => changed.status.error = pending.to_string(),
+            }
+            if changed != **task {
+                placed.push(Change::Update(Arc::new(changed)).into());
+            }
+        }
+        if !placed.is_empty() {
+            self.propose(placed);
+        }
+    }
+
+    /// Every node that is there brings some of its tasks one step further; some fail.
+    fn agents(&mut self, trouble: bool) {
+        let tasks: Vec<Arc<Task>> = self.view().tasks().iter().cloned().collect();
+        let mut actions: Vec<Action> = Vec::new();
+        for task in tasks {
+            let Some(node) = task.node_id else { continue };
+            if self.away.contains(&node) || task.status.state.is_terminal() {
+                continue;
+            }
+            if trouble && self.rng.once_in(3) {
+                continue;
+            }
+            let fails = trouble && self.rng.once_in(8);
+            if let Some(state) = next_state(&task, fails) {
+                let mut changed = Task::clone(&task);
+                changed.status.state = state;
+                changed.status.timestamp = self.now;
+                actions.push(Change::Update(Arc::new(changed)).into());
+            }
+        }
+        if !actions.is_empty() {
+            self.propose(actions);
+        }
+    }
+
+    fn create_service(&mut self) {
+        if self.view().services().len() >= 6 {
+            return;
+        }
+        let id = ServiceId::new(self.rng.bits());
+        let mode = if self.rng.once_in(4) {
+            ServiceMode::Global
+        } else {
+            ServiceMode::Replicated { replicas: self.rng.below(6) }
+        };
+        let service = service(id, mode, self.rng.once_in(2));
+        if let Some(ticket) = self.propose(vec![Change::Create(Arc::new(service)).into()]) {
+            self.awaited.push((ticket, id));
+        }
+    }
+
+    fn any_service(&mut self) -> Option<Arc<Service>> {
+        let count = self.view().services().len() as u64;
+        let place = self.rng.below(count) as usize;
+        self.view().services().iter().nth(place).cloned()
+    }
+
+    fn scale_service(&mut self) {
+        let Some(service) = self.any_service() else { return };
+        let mut scaled = Service::clone(&service);
+        let spec = Arc::make_mut(&mut scaled.spec);
+        if let ServiceMode::Replicated { replicas } = &mut spec.mode {
+            *replicas = self.rng.below(6);
+        }
+        self.propose(vec![Change::Update(Arc::new(scaled)).into()]);
+    }
+
+    fn remove_service(&mut self) {
+        let Some(service) = self.any_service() else { return };
+        if self.propose(vec![Change::<Service>::Remove(service.id, None).into()]).is_some() {
+            // From here on it may be gone; whether it is, is no longer a matter of loss.
+            self.acknowledged.retain(|id| *id != service.id);
+            self.awaited.retain(|(_, id)| *id != service.id);
+        }
+    }
+
+    fn any_node(&mut self) -> Arc<Node> {
+        let place = self.rng.below(self.view().nodes().len() as u64) as usize;
+        Arc::clone(self.view().nodes().iter().nth(place).expect("the swarm has nodes"))
+    }
+
+    fn cut_node(&mut self) {
+        let node = self.any_node();
+        if !self.away.contains(&node.id) {
+            self.away.push(node.id);
+            self.set_node_state(node.id, NodeState::Down);
+        }
+    }
+
+    fn heal_node(&mut self) {
+        if let Some(node) = self.away.pop() {
+            self.set_node_state(node, NodeState::Ready);
+        }
+    }
+
+    fn set_node_state(&mut self, id: NodeId, state: NodeState) {
+        let Some(node) = self.view().nodes().get(id) else { return };
+        let mut changed = Node::clone(node);
+        changed.status.state = state;
+        let actions = vec![Change::Update(Arc::new(changed)).into()];
+        // The dispatcher says it again until it holds; a leader change does not lose it for good.
+        if self.propose(actions).is_some() {
+            self.commit_all();
+        }
+    }
+
+    fn drain_or_activate(&mut self) {
+        let mut node = Node::clone(&self.any_node());
+        node.spec.availability = match node.spec.availability {
+            Availability::Active => Availability::Drain,
+            _ => Availability::Active,
+        };
+        self.propose(vec![Change::Update(Arc::new(node)).into()]);
+    }
+}
+
+/// What an agent does with a task next: nothing where it is as desired.
+fn next_state(task: &Task, fails: bool) -> Option<TaskState> {
+    let state = task.status.state;
+    if TaskState::from(task.desired_state) >= TaskState::Shutdown {
+        return Some(TaskState::Shutdown);
+    }
+    if fails && state >= TaskState::Accepted {
+        return Some(TaskState::Failed);
+    }
+    let next = match state {
+        TaskState::Assigned => TaskState::Accepted,
+        TaskState::Accepted => TaskState::Preparing,
+        TaskState::Preparing => TaskState::Ready,
+        TaskState::Ready => TaskState::Starting,
+        TaskState::Starting => TaskState::Running,
+        _ => return None,
+    };
+    (next <= TaskState::from(task.desired_state)).then_some(next)
+}
+
+fn node(id: u128) -> Node {
+    Node {
+        id: NodeId::new(id),
+        meta: Meta::default(),
+        spec: NodeSpec { role: NodeRole::Manager, ..NodeSpec::default() },
+        description: None,
+        status: NodeStatus { state: NodeState::Ready, ..NodeStatus::default() },
+        manager: None,
+        certificate: vec![],
+    }
+}
+
+fn network(id: u128, name: &str, ingress: bool) -> Network {
+    let annotations = Annotations { name: name.to_owned(), ..Annotations::default() };
+    Network {
+        id: NetworkId::new(id),
+        meta: Meta::default(),
+        spec: NetworkSpec { annotations, ingress, ..NetworkSpec::default() },
+        vni: None,
+        ipam: vec![],
+    }
+}
+
+fn service(id: ServiceId, mode: ServiceMode, published: bool) -> Service {
+    let target = NetworkId::new(2);
+    let task = TaskSpec {
+        networks: vec![NetworkAttachmentConfig { target, aliases: vec![] }],
+        ..TaskSpec::default()
+    };
+    let ports = vec![PortConfig { target_port: 80, ..PortConfig::default() }];
+    Service {
+        id,
+        meta: Meta::default(),
+        spec: Arc::new(ServiceSpec {
+            annotations: Annotations { name: format!("s{id}"), ..Annotations::default() },
+            task,
+            mode,
+            update: UpdateConfig::default(),
+            rollback: UpdateConfig::default(),
+            endpoint: EndpointSpec {
+                ports: if published { ports } else { vec![] },
+                ..Default::default()
+            },
+        }),
+        spec_version: Revision(0),
+        previous_spec: None,
+        previous_spec_version: None,
+        endpoint: None,
+        update_status: None,
+    }
+}

@@ -1,0 +1,127 @@
+//! Objects to test with: valid ones, as small as they can be.
+#![allow(dead_code)]
+
+use std::sync::Arc;
+
+use skep_state::{Action, Change, State, Transaction};
+use skep_types::network::IpamConfig;
+use skep_types::service::{EndpointSpec, NetworkAttachmentConfig, PortConfig};
+use skep_types::task::Slot;
+use skep_types::*;
+
+pub fn annotations(name: &str) -> Annotations {
+    Annotations { name: name.to_owned(), ..Annotations::default() }
+}
+
+pub fn service(id: u128, name: &str) -> Service {
+    Service {
+        id: ServiceId::new(id),
+        meta: Meta::default(),
+        spec: Arc::new(ServiceSpec {
+            annotations: annotations(name),
+            task: TaskSpec::default(),
+            mode: ServiceMode::Replicated { replicas: 1 },
+            update: UpdateConfig::default(),
+            rollback: UpdateConfig::default(),
+            endpoint: EndpointSpec::default(),
+        }),
+        spec_version: Revision(0),
+        previous_spec: None,
+        previous_spec_version: None,
+        endpoint: None,
+        update_status: None,
+    }
+}
+
+pub fn respec(service: &Service, change: impl FnOnce(&mut ServiceSpec)) -> Service {
+    let mut changed = service.clone();
+    change(Arc::make_mut(&mut changed.spec));
+    changed
+}
+
+pub fn publishing(service: &Service, port: u16) -> Service {
+    respec(service, |spec| {
+        spec.endpoint.ports =
+            vec![PortConfig { target_port: 80, published_port: port, ..PortConfig::default() }];
+    })
+}
+
+pub fn attached(service: &Service, network: NetworkId) -> Service {
+    respec(service, |spec| {
+        spec.task.networks = vec![NetworkAttachmentConfig { target: network, aliases: vec![] }];
+    })
+}
+
+pub fn task(id: u128, service: ServiceId, version: u64, slot: u64) -> Task {
+    Task {
+        id: TaskId::new(id),
+        meta: Meta::default(),
+        service_id: service,
+        slot: Slot::Replica(slot),
+        spec_version: Revision(version),
+        node_id: None,
+        status: TaskStatus::default(),
+        desired_state: DesiredState::Running,
+        networks: vec![],
+    }
+}
+
+pub fn network(id: u128, name: &str, vni: u32, subnet: &str) -> Network {
+    Network {
+        id: NetworkId::new(id),
+        meta: Meta::default(),
+        spec: NetworkSpec { annotations: annotations(name), ..NetworkSpec::default() },
+        vni: Some(Vni(vni)),
+        ipam: vec![IpamConfig { subnet: subnet.parse().unwrap(), range: None, gateway: None }],
+    }
+}
+
+pub fn node(id: u128, role: NodeRole) -> Node {
+    Node {
+        id: NodeId::new(id),
+        meta: Meta::default(),
+        spec: NodeSpec { role, ..NodeSpec::default() },
+        description: None,
+        status: Default::default(),
+        manager: None,
+        certificate: vec![],
+    }
+}
+
+pub fn secret(id: u128, name: &str) -> Secret {
+    let data = skep_types::Payload(b"s3cret".as_slice().into());
+    let spec = SecretSpec { annotations: annotations(name), data };
+    Secret { id: SecretId::new(id), meta: Meta::default(), spec }
+}
+
+pub fn create<T: skep_state::Object>(object: T) -> Action
+where
+    Action: From<Change<T>>,
+{
+    Change::Create(Arc::new(object)).into()
+}
+
+pub fn update<T: skep_state::Object>(object: T) -> Action
+where
+    Action: From<Change<T>>,
+{
+    Change::Update(Arc::new(object)).into()
+}
+
+pub fn remove<T: skep_state::Object>(id: T::Id) -> Action
+where
+    Action: From<Change<T>>,
+{
+    Change::<T>::Remove(id, None).into()
+}
+
+/// Applies in one transaction; on a rejection, asserts that nothing changed and gives its text.
+pub fn apply(state: &mut State, actions: Vec<Action>) -> Result<(), String> {
+    let before = state.clone();
+    let epoch = state.epoch();
+    let transaction = Transaction { epoch, now: Timestamp(7), actions };
+    state.apply(&transaction).map(drop).map_err(|rejection| {
+        assert_eq!(*state, before, "a rejected transaction changed the state");
+        rejection.to_string()
+    })
+}

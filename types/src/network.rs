@@ -1,0 +1,58 @@
+//! Networks that span the nodes, and the addresses tasks have on them.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use crate::{Annotations, Meta, NetworkId};
+
+/// A VXLAN network identifier: 24 bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Vni(pub u32);
+
+/// A subnet, as asked for or allocated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IpamConfig {
+    pub subnet: IpNet,
+    pub range: Option<IpNet>,
+    pub gateway: Option<IpAddr>,
+}
+
+/// What a user asks of a network.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NetworkSpec {
+    pub annotations: Annotations,
+    /// Empty means `overlay`.
+    pub driver: String,
+    pub driver_options: BTreeMap<String, String>,
+    /// No way to the outside.
+    pub internal: bool,
+    /// Containers started by hand may join.
+    pub attachable: bool,
+    /// The network that published ports arrive by; one in a swarm.
+    pub ingress: bool,
+    pub ipv6: bool,
+    /// Empty: a subnet is allocated.
+    pub ipam: Vec<IpamConfig>,
+}
+
+/// A network as it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Network {
+    pub id: NetworkId,
+    pub meta: Meta,
+    pub spec: NetworkSpec,
+    /// None until allocated.
+    pub vni: Option<Vni>,
+    /// The subnets it really has, gateways filled in.
+    pub ipam: Vec<IpamConfig>,
+}
+
+/// A task's place on one network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkAttachment {
+    pub network: NetworkId,
+    pub addresses: Vec<IpNet>,
+    pub aliases: Vec<String>,
+}
