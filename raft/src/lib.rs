@@ -8,6 +8,7 @@
 
 pub mod defaults;
 mod error;
+pub mod grpc;
 mod leadership;
 mod log_db;
 mod log_store;

@@ -125,25 +125,39 @@ impl From<VoteRecord> for Vote {
 
 impl From<&Membership> for MembershipRecord {
     fn from(m: &Membership) -> Self {
-        let configs = m.get_joint_config().iter();
         let member = |(id, p): (&u64, &Peer)| MemberRecord {
             id: *id,
             addr: p.addr.clone(),
             node: p.node.clone(),
         };
         Self {
-            configs: configs.map(|c| VoterSet { ids: c.iter().copied().collect() }).collect(),
+            configs: member_sets(m).map(|ids| VoterSet { ids }).collect(),
             members: m.nodes().map(member).collect(),
         }
     }
 }
 
+/// The sets of voters: one, or two while a change is under way.
+pub(crate) fn member_sets(m: &Membership) -> impl Iterator<Item = Vec<u64>> + '_ {
+    m.get_joint_config().iter().map(|set| set.iter().copied().collect())
+}
+
+/// The reverse of [`member_sets`] and the members.
+pub(crate) fn membership_of(
+    voters: impl Iterator<Item = Vec<u64>>,
+    members: impl Iterator<Item = (u64, Peer)>,
+) -> Result<Membership, String> {
+    let voters: Vec<BTreeSet<u64>> = voters.map(|set| set.into_iter().collect()).collect();
+    let members: BTreeMap<u64, Peer> = members.collect();
+    Membership::new(voters, members).map_err(|e| format!("invalid membership: {e}"))
+}
+
 fn membership(r: MembershipRecord) -> Result<Membership, String> {
-    let configs: Vec<BTreeSet<u64>> =
-        r.configs.into_iter().map(|c| c.ids.into_iter().collect()).collect();
-    let nodes: BTreeMap<u64, Peer> =
-        r.members.into_iter().map(|m| (m.id, Peer { addr: m.addr, node: m.node })).collect();
-    Membership::new(configs, nodes).map_err(|e| format!("invalid membership: {e}"))
+    let members = r.members.into_iter();
+    membership_of(
+        r.configs.into_iter().map(|c| c.ids),
+        members.map(|m| (m.id, Peer { addr: m.addr, node: m.node })),
+    )
 }
 
 /// One entry as protobuf: what is sealed on disk, and what may travel.
