@@ -1,1 +1,42 @@
+//! The managers' Raft node: a durable log, snapshots, membership and leadership, on openraft and redb.
+//!
+//! It is not the state machine (that is handed in as [`Machine`]), not the wire (that is
+//! [`PeerTransport`]), and it knows no keys (that is [`Seal`]). A command is opaque bytes here.
+//!
+//! **Invariant:** nothing is acknowledged, neither to a peer nor to a proposer, before it has been
+//! synced to this node's disk.
 
+pub mod defaults;
+mod error;
+pub mod grpc;
+mod leadership;
+mod log_db;
+mod log_store;
+mod log_writer;
+mod machine;
+mod membership;
+mod node;
+mod record;
+mod seal;
+mod snapshot;
+mod transport;
+mod types;
+
+#[doc(hidden)]
+pub use log_store::LogStore;
+#[doc(hidden)]
+pub use machine::StateMachine;
+
+pub use error::{MembershipError, OpenError, ProposeError, TransportError};
+pub use leadership::Leadership;
+pub use machine::Machine;
+pub use membership::Removal;
+pub use node::{Config, Proposed, RaftNode};
+pub use record::{decode_entry, decode_snapshot_meta, encode_entry, encode_snapshot_meta};
+pub use seal::Seal;
+pub use transport::{CallOption, Lane, PeerTransport};
+pub use types::{
+    AppendRequest, AppendResponse, Command, Entry, LogId, Member, Metrics, Peer, Snapshot,
+    SnapshotMeta, SnapshotReply, TransferRequest, TransferResponse, TypeConfig, Vote, VoteReply,
+    VoteRequest,
+};
