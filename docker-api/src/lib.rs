@@ -1,1 +1,20 @@
+//! The Docker Engine API as this house speaks it: JSON shapes, a router over a [`Backend`], a Unix socket server and a client.
+//!
+//! It is not the daemon: nothing here decides anything about a swarm. Invariant: what goes over the wire has Docker's keys,
+//! status codes and wording, so that the docker command line and the SDKs work unchanged.
 
+pub mod backend;
+pub mod client;
+pub mod defaults;
+pub mod error;
+pub mod filters;
+pub mod json;
+pub mod routes;
+pub mod server;
+
+pub use backend::Backend;
+pub use client::{Client, ClientError};
+pub use error::{ApiError, Kind};
+pub use filters::Filters;
+pub use routes::router;
+pub use server::{Server, ServerError};

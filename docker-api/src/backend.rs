@@ -1,0 +1,114 @@
+//! What the daemon must be able to do for the router, in the API's own documents.
+//!
+//! Swarm and node calls must be given; the later groups answer as an engine without those routes until the daemon has them.
+
+use async_trait::async_trait;
+
+use crate::error::ApiError;
+use crate::filters::Filters;
+use crate::json::*;
+
+type Answer<T> = Result<T, ApiError>;
+
+#[async_trait]
+pub trait Backend: Send + Sync + 'static {
+    async fn version(&self) -> Answer<Version>;
+    async fn info(&self) -> Answer<Info>;
+    /// The `Swarm` header of `/_ping`: `inactive`, `active/manager`, `active/worker`, …
+    async fn swarm_status(&self) -> String;
+
+    /// Makes a swarm; gives this node's id.
+    async fn swarm_init(&self, request: SwarmInitRequest) -> Answer<String>;
+    async fn swarm_join(&self, request: SwarmJoinRequest) -> Answer<()>;
+    async fn swarm_leave(&self, force: bool) -> Answer<()>;
+    async fn swarm_inspect(&self) -> Answer<Swarm>;
+    async fn swarm_update(&self, version: u64, spec: SwarmSpec, rotate: RotateTokens)
+    -> Answer<()>;
+
+    async fn nodes(&self, filters: Filters) -> Answer<Vec<Node>>;
+    /// By id, unique id prefix, or hostname; `self` is the client's business.
+    async fn node(&self, id: &str) -> Answer<Node>;
+    async fn node_update(&self, id: &str, version: u64, spec: NodeSpec) -> Answer<()>;
+    async fn node_remove(&self, id: &str, force: bool) -> Answer<()>;
+
+    /// `status` asks for each service's `ServiceStatus`.
+    async fn services(&self, _filters: Filters, _status: bool) -> Answer<Vec<Service>> {
+        Err(ApiError::absent())
+    }
+    async fn service(&self, _id: &str, _insert_defaults: bool) -> Answer<Service> {
+        Err(ApiError::absent())
+    }
+    async fn service_create(&self, _spec: ServiceSpec) -> Answer<ServiceCreateResponse> {
+        Err(ApiError::absent())
+    }
+    async fn service_update(
+        &self,
+        _id: &str,
+        _options: ServiceUpdateOptions,
+        _spec: ServiceSpec,
+    ) -> Answer<ServiceUpdateResponse> {
+        Err(ApiError::absent())
+    }
+    async fn service_remove(&self, _id: &str) -> Answer<()> {
+        Err(ApiError::absent())
+    }
+
+    async fn tasks(&self, _filters: Filters) -> Answer<Vec<Task>> {
+        Err(ApiError::absent())
+    }
+    async fn task(&self, _id: &str) -> Answer<Task> {
+        Err(ApiError::absent())
+    }
+
+    async fn secrets(&self, _filters: Filters) -> Answer<Vec<Secret>> {
+        Err(ApiError::absent())
+    }
+    async fn secret(&self, _id: &str) -> Answer<Secret> {
+        Err(ApiError::absent())
+    }
+    async fn secret_create(&self, _spec: SecretSpec) -> Answer<IdResponse> {
+        Err(ApiError::absent())
+    }
+    async fn secret_update(&self, _id: &str, _version: u64, _spec: SecretSpec) -> Answer<()> {
+        Err(ApiError::absent())
+    }
+    async fn secret_remove(&self, _id: &str) -> Answer<()> {
+        Err(ApiError::absent())
+    }
+
+    async fn configs(&self, _filters: Filters) -> Answer<Vec<Config>> {
+        Err(ApiError::absent())
+    }
+    async fn config(&self, _id: &str) -> Answer<Config> {
+        Err(ApiError::absent())
+    }
+    async fn config_create(&self, _spec: ConfigSpec) -> Answer<IdResponse> {
+        Err(ApiError::absent())
+    }
+    async fn config_update(&self, _id: &str, _version: u64, _spec: ConfigSpec) -> Answer<()> {
+        Err(ApiError::absent())
+    }
+    async fn config_remove(&self, _id: &str) -> Answer<()> {
+        Err(ApiError::absent())
+    }
+
+    async fn networks(&self, _filters: Filters) -> Answer<Vec<Network>> {
+        Err(ApiError::absent())
+    }
+    async fn network(&self, _id: &str) -> Answer<Network> {
+        Err(ApiError::absent())
+    }
+    async fn network_create(
+        &self,
+        _request: NetworkCreateRequest,
+    ) -> Answer<NetworkCreateResponse> {
+        Err(ApiError::absent())
+    }
+    async fn network_remove(&self, _id: &str) -> Answer<()> {
+        Err(ApiError::absent())
+    }
+
+    async fn images(&self, _filters: Filters) -> Answer<Vec<ImageSummary>> {
+        Err(ApiError::absent())
+    }
+}

@@ -1,0 +1,316 @@
+//! A client of the API over a Unix socket or TCP: one connection a call, typed documents.
+//!
+//! It retries nothing: whether a call may be repeated is its caller's knowledge.
+
+use std::path::PathBuf;
+
+use http::{Method, Request, StatusCode, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::net::{TcpStream, UnixStream};
+
+use crate::defaults;
+use crate::filters::Filters;
+use crate::json::*;
+
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    #[error("Cannot connect to the skep daemon at {host}. Is the skep daemon running?")]
+    Connect { host: String, source: std::io::Error },
+    #[error("unable to parse docker host `{host}`")]
+    BadHost { host: String },
+    #[error("Error response from daemon: {message}")]
+    Daemon { status: StatusCode, message: String },
+    #[error("failed to call {host}: {reason}")]
+    Transport { host: String, reason: String },
+    #[error("failed to read the daemon's answer to {path}")]
+    Answer { path: String, source: serde_json::Error },
+}
+
+impl ClientError {
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::Daemon { status, .. } if *status == StatusCode::NOT_FOUND)
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Target {
+    Unix(PathBuf),
+    Tcp(String),
+}
+
+/// An address to call; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Client {
+    target: Target,
+    host: String,
+}
+
+type Answer<T> = Result<T, ClientError>;
+
+fn encode(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                out.push(byte as char)
+            }
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out
+}
+
+fn with_filters(path: &str, filters: &Filters) -> String {
+    if filters.is_empty() {
+        return path.into();
+    }
+    let joint = if path.contains('?') { '&' } else { '?' };
+    format!("{path}{joint}filters={}", encode(&filters.to_json()))
+}
+
+impl Client {
+    /// `unix:///path`, a bare absolute path, or `tcp://host:port`. No connection is made yet.
+    pub fn connect(host: &str) -> Answer<Self> {
+        let bad = || ClientError::BadHost { host: host.into() };
+        let (target, shown) = if host.starts_with('/') {
+            (Target::Unix(host.into()), format!("unix://{host}"))
+        } else if let Some(path) = host.strip_prefix("unix://").filter(|path| !path.is_empty()) {
+            (Target::Unix(path.into()), host.into())
+        } else if let Some(address) =
+            host.strip_prefix("tcp://").filter(|address| !address.is_empty())
+        {
+            (Target::Tcp(address.trim_end_matches('/').into()), host.into())
+        } else {
+            return Err(bad());
+        };
+        Ok(Self { target, host: shown })
+    }
+
+    /// `SKEP_HOST`, else `DOCKER_HOST`, else the default socket.
+    pub fn from_env() -> Answer<Self> {
+        let set = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let host = set("SKEP_HOST").or_else(|| set("DOCKER_HOST"));
+        Self::connect(host.as_deref().unwrap_or(defaults::SOCKET))
+    }
+
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    fn transport(&self, error: impl std::fmt::Display) -> ClientError {
+        ClientError::Transport { host: self.host.clone(), reason: error.to_string() }
+    }
+
+    async fn sender(&self) -> Answer<hyper::client::conn::http1::SendRequest<Full<bytes::Bytes>>> {
+        let refused = |source| ClientError::Connect { host: self.host.clone(), source };
+        let late = |_| refused(std::io::ErrorKind::TimedOut.into());
+        macro_rules! open {
+            ($stream:expr) => {{
+                let stream = tokio::time::timeout(defaults::CONNECT_TIMEOUT, $stream)
+                    .await
+                    .map_err(late)?
+                    .map_err(refused)?;
+                let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+                    .await
+                    .map_err(|error| self.transport(error))?;
+                // Ends with the sender or the peer; its error reaches the caller through the request.
+                tokio::spawn(connection);
+                sender
+            }};
+        }
+        Ok(match &self.target {
+            Target::Unix(path) => open!(UnixStream::connect(path)),
+            Target::Tcp(address) => open!(TcpStream::connect(address.as_str())),
+        })
+    }
+
+    /// One call; the answer's bytes, or the daemon's error.
+    async fn call(&self, method: Method, path: &str, body: Vec<u8>) -> Answer<bytes::Bytes> {
+        let mut sender = self.sender().await?;
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("/v{}{path}", defaults::API_VERSION))
+            .header(header::HOST, "api.skep.local")
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Full::new(body.into()))
+            .map_err(|error| self.transport(error))?;
+        let response = sender.send_request(request).await.map_err(|error| self.transport(error))?;
+        let status = response.status();
+        let bytes = Limited::new(response.into_body(), defaults::ANSWER_BYTES_MAX)
+            .collect()
+            .await
+            .map_err(|error| self.transport(error))?
+            .to_bytes();
+        if status.is_success() {
+            return Ok(bytes);
+        }
+        let message = serde_json::from_slice::<ErrorResponse>(&bytes).map_or_else(
+            |_| String::from_utf8_lossy(&bytes).trim().to_owned(),
+            |error| error.message,
+        );
+        Err(ClientError::Daemon { status, message })
+    }
+
+    async fn json<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Vec<u8>,
+    ) -> Answer<T> {
+        let bytes = self.call(method, path, body).await?;
+        serde_json::from_slice(&bytes)
+            .map_err(|source| ClientError::Answer { path: path.into(), source })
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Answer<T> {
+        self.json(Method::GET, path, Vec::new()).await
+    }
+
+    async fn list<T: DeserializeOwned>(&self, path: &str, filters: &Filters) -> Answer<Vec<T>> {
+        // Go's servers write an empty list as null.
+        Ok(self.get::<Option<Vec<T>>>(&with_filters(path, filters)).await?.unwrap_or_default())
+    }
+
+    fn bytes(value: &impl Serialize) -> Vec<u8> {
+        serde_json::to_vec(value).expect("API documents always serialise")
+    }
+
+    async fn post(&self, path: &str, value: &impl Serialize) -> Answer<()> {
+        self.call(Method::POST, path, Self::bytes(value)).await.map(drop)
+    }
+
+    async fn create<T: DeserializeOwned>(&self, path: &str, value: &impl Serialize) -> Answer<T> {
+        self.json(Method::POST, path, Self::bytes(value)).await
+    }
+
+    async fn delete(&self, path: &str) -> Answer<()> {
+        self.call(Method::DELETE, path, Vec::new()).await.map(drop)
+    }
+
+    pub async fn ping(&self) -> Answer<()> {
+        self.call(Method::GET, "/_ping", Vec::new()).await.map(drop)
+    }
+    pub async fn version(&self) -> Answer<Version> {
+        self.get("/version").await
+    }
+    pub async fn info(&self) -> Answer<Info> {
+        self.get("/info").await
+    }
+
+    pub async fn swarm_init(&self, request: &SwarmInitRequest) -> Answer<String> {
+        self.create("/swarm/init", request).await
+    }
+    pub async fn swarm_join(&self, request: &SwarmJoinRequest) -> Answer<()> {
+        self.post("/swarm/join", request).await
+    }
+    pub async fn swarm_leave(&self, force: bool) -> Answer<()> {
+        self.post(if force { "/swarm/leave?force=1" } else { "/swarm/leave" }, &()).await
+    }
+    pub async fn swarm_inspect(&self) -> Answer<Swarm> {
+        self.get("/swarm").await
+    }
+    pub async fn swarm_update(
+        &self,
+        version: u64,
+        spec: &SwarmSpec,
+        rotate: RotateTokens,
+    ) -> Answer<()> {
+        let RotateTokens { worker, manager, manager_unlock_key } = rotate;
+        let path = format!(
+            "/swarm/update?version={version}&rotateWorkerToken={worker}&rotateManagerToken={manager}&rotateManagerUnlockKey={manager_unlock_key}"
+        );
+        self.post(&path, spec).await
+    }
+
+    pub async fn nodes(&self, filters: &Filters) -> Answer<Vec<Node>> {
+        self.list("/nodes", filters).await
+    }
+    pub async fn node(&self, id: &str) -> Answer<Node> {
+        self.get(&format!("/nodes/{}", encode(id))).await
+    }
+    pub async fn node_update(&self, id: &str, version: u64, spec: &NodeSpec) -> Answer<()> {
+        self.post(&format!("/nodes/{}/update?version={version}", encode(id)), spec).await
+    }
+    pub async fn node_remove(&self, id: &str, force: bool) -> Answer<()> {
+        let query = if force { "?force=1" } else { "" };
+        self.delete(&format!("/nodes/{}{query}", encode(id))).await
+    }
+
+    pub async fn services(&self, filters: &Filters, status: bool) -> Answer<Vec<Service>> {
+        self.list(if status { "/services?status=true" } else { "/services" }, filters).await
+    }
+    pub async fn service(&self, id: &str, insert_defaults: bool) -> Answer<Service> {
+        self.get(&format!("/services/{}?insertDefaults={insert_defaults}", encode(id))).await
+    }
+    pub async fn service_create(&self, spec: &ServiceSpec) -> Answer<ServiceCreateResponse> {
+        self.create("/services/create", spec).await
+    }
+    pub async fn service_update(
+        &self,
+        id: &str,
+        options: &ServiceUpdateOptions,
+        spec: &ServiceSpec,
+    ) -> Answer<ServiceUpdateResponse> {
+        let rollback = if options.rollback_previous { "&rollback=previous" } else { "" };
+        let path = format!("/services/{}/update?version={}{rollback}", encode(id), options.version);
+        self.create(&path, spec).await
+    }
+    pub async fn service_remove(&self, id: &str) -> Answer<()> {
+        self.delete(&format!("/services/{}", encode(id))).await
+    }
+
+    pub async fn tasks(&self, filters: &Filters) -> Answer<Vec<Task>> {
+        self.list("/tasks", filters).await
+    }
+    pub async fn task(&self, id: &str) -> Answer<Task> {
+        self.get(&format!("/tasks/{}", encode(id))).await
+    }
+
+    pub async fn secrets(&self, filters: &Filters) -> Answer<Vec<Secret>> {
+        self.list("/secrets", filters).await
+    }
+    pub async fn secret(&self, id: &str) -> Answer<Secret> {
+        self.get(&format!("/secrets/{}", encode(id))).await
+    }
+    pub async fn secret_create(&self, spec: &SecretSpec) -> Answer<IdResponse> {
+        self.create("/secrets/create", spec).await
+    }
+    pub async fn secret_remove(&self, id: &str) -> Answer<()> {
+        self.delete(&format!("/secrets/{}", encode(id))).await
+    }
+
+    pub async fn configs(&self, filters: &Filters) -> Answer<Vec<Config>> {
+        self.list("/configs", filters).await
+    }
+    pub async fn config(&self, id: &str) -> Answer<Config> {
+        self.get(&format!("/configs/{}", encode(id))).await
+    }
+    pub async fn config_create(&self, spec: &ConfigSpec) -> Answer<IdResponse> {
+        self.create("/configs/create", spec).await
+    }
+    pub async fn config_remove(&self, id: &str) -> Answer<()> {
+        self.delete(&format!("/configs/{}", encode(id))).await
+    }
+
+    pub async fn networks(&self, filters: &Filters) -> Answer<Vec<Network>> {
+        self.list("/networks", filters).await
+    }
+    pub async fn network(&self, id: &str) -> Answer<Network> {
+        self.get(&format!("/networks/{}", encode(id))).await
+    }
+    pub async fn network_create(
+        &self,
+        request: &NetworkCreateRequest,
+    ) -> Answer<NetworkCreateResponse> {
+        self.create("/networks/create", request).await
+    }
+    pub async fn network_remove(&self, id: &str) -> Answer<()> {
+        self.delete(&format!("/networks/{}", encode(id))).await
+    }
+    pub async fn images(&self, filters: &Filters) -> Answer<Vec<ImageSummary>> {
+        self.list("/images/json", filters).await
+    }
+}

@@ -1,0 +1,22 @@
+//! Every number and name this crate chooses, each with its source.
+
+use std::time::Duration;
+
+/// The newest API version we answer to (docker 28.5 speaks it).
+pub const API_VERSION: &str = "1.51";
+/// The oldest API version accepted (Docker's own minimum since 25.0).
+pub const API_VERSION_MIN: &str = "1.24";
+/// Where the daemon listens when nobody says otherwise.
+pub const SOCKET: &str = "/run/skep.sock";
+/// The socket's mode: its owner and group (Docker's value).
+pub const SOCKET_MODE: u32 = 0o660;
+/// The largest request body read: a config (1,000 KiB) in base64, with room for the rest of a spec.
+pub const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// The largest answer the client holds in memory: a list of 100,000 tasks of about 2 KiB.
+pub const ANSWER_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Connections served at once; beyond it a caller waits in the listen queue. Keeps well below the usual limit of 1,024 files.
+pub const CONNECTIONS_MAX: usize = 512;
+/// How long a graceful shutdown waits for requests under way.
+pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
+/// How long the client waits for a connection.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

@@ -1,0 +1,54 @@
+//! `/networks`, for the swarm's scope.
+
+use super::shape::{null_default, omitempty, shape};
+use super::{Map, Timestamp};
+
+shape! {
+    IpamConfig {
+        "Subnet" subnet: String => "omitempty",
+        "IPRange" ip_range: String => "omitempty",
+        "Gateway" gateway: String => "omitempty",
+        "AuxiliaryAddresses" auxiliary_addresses: Map => "omitempty",
+    }
+
+    Ipam { "Driver" driver: String, "Options" options: Option<Map>, "Config" config: Vec<IpamConfig> }
+
+    ConfigFrom { "Network" network: String }
+
+    /// `GET /networks/{id}` and the items of `GET /networks`.
+    Network {
+        "Name" name: String,
+        "Id" id: String,
+        "Created" created: Timestamp,
+        "Scope" scope: String,
+        "Driver" driver: String,
+        "EnableIPv4" enable_ipv4: bool,
+        "EnableIPv6" enable_ipv6: bool,
+        "IPAM" ipam: Ipam,
+        "Internal" internal: bool,
+        "Attachable" attachable: bool,
+        "Ingress" ingress: bool,
+        "ConfigFrom" config_from: ConfigFrom,
+        "ConfigOnly" config_only: bool,
+        "Containers" containers: std::collections::BTreeMap<String, serde_json::Value>,
+        "Options" options: Map,
+        "Labels" labels: Map,
+    }
+
+    NetworkCreateRequest {
+        "Name" name: String,
+        "Driver" driver: String,
+        "Scope" scope: String,
+        "EnableIPv4" enable_ipv4: Option<bool> => "omitempty",
+        "EnableIPv6" enable_ipv6: Option<bool> => "omitempty",
+        "IPAM" ipam: Option<Ipam>,
+        "Internal" internal: bool,
+        "Attachable" attachable: bool,
+        "Ingress" ingress: bool,
+        "ConfigOnly" config_only: bool,
+        "Options" options: Map,
+        "Labels" labels: Map,
+    }
+
+    NetworkCreateResponse { "Id" id: String, "Warning" warning: String }
+}

@@ -1,0 +1,131 @@
+//! A service's `TaskTemplate`: the container, its resources, and where and how it is run again.
+
+use super::shape::{null_default, omitempty, shape};
+use super::{Driver, Map};
+
+shape! {
+    FileTarget { "Name" name: String, "UID" uid: String, "GID" gid: String, "Mode" mode: u32 }
+
+    SecretReference { "File" file: Option<FileTarget>, "SecretID" secret_id: String, "SecretName" secret_name: String }
+
+    ConfigReference {
+        "File" file: Option<FileTarget> => "omitempty",
+        "ConfigID" config_id: String,
+        "ConfigName" config_name: String,
+    }
+
+    BindOptions { "Propagation" propagation: String => "omitempty", "NonRecursive" non_recursive: bool => "omitempty", "CreateMountpoint" create_mountpoint: bool => "omitempty" }
+
+    VolumeOptions {
+        "NoCopy" no_copy: bool => "omitempty",
+        "Labels" labels: Map => "omitempty",
+        "Subpath" subpath: String => "omitempty",
+        "DriverConfig" driver_config: Option<Driver> => "omitempty",
+    }
+
+    TmpfsOptions { "SizeBytes" size_bytes: i64 => "omitempty", "Mode" mode: u32 => "omitempty" }
+
+    /// `Type` is `bind`, `volume` or `tmpfs`.
+    Mount {
+        "Type" kind: String => "omitempty",
+        "Source" source: String => "omitempty",
+        "Target" target: String => "omitempty",
+        "ReadOnly" read_only: bool => "omitempty",
+        "Consistency" consistency: String => "omitempty",
+        "BindOptions" bind_options: Option<BindOptions> => "omitempty",
+        "VolumeOptions" volume_options: Option<VolumeOptions> => "omitempty",
+        "TmpfsOptions" tmpfs_options: Option<TmpfsOptions> => "omitempty",
+    }
+
+    /// Durations are nanoseconds.
+    HealthConfig {
+        "Test" test: Vec<String> => "omitempty",
+        "Interval" interval_ns: i64 => "omitempty",
+        "Timeout" timeout_ns: i64 => "omitempty",
+        "StartPeriod" start_period_ns: i64 => "omitempty",
+        "StartInterval" start_interval_ns: i64 => "omitempty",
+        "Retries" retries: i64 => "omitempty",
+    }
+
+    DnsConfig {
+        "Nameservers" nameservers: Vec<String> => "omitempty",
+        "Search" search: Vec<String> => "omitempty",
+        "Options" options: Vec<String> => "omitempty",
+    }
+
+    Ulimit { "Name" name: String, "Hard" hard: i64, "Soft" soft: i64 }
+
+    ContainerSpec {
+        "Image" image: String => "omitempty",
+        "Labels" labels: Map => "omitempty",
+        "Command" command: Vec<String> => "omitempty",
+        "Args" args: Vec<String> => "omitempty",
+        "Hostname" hostname: String => "omitempty",
+        "Env" env: Vec<String> => "omitempty",
+        "Dir" dir: String => "omitempty",
+        "User" user: String => "omitempty",
+        "Groups" groups: Vec<String> => "omitempty",
+        "Init" init: Option<bool> => "omitempty",
+        "StopSignal" stop_signal: String => "omitempty",
+        "TTY" tty: bool => "omitempty",
+        "OpenStdin" open_stdin: bool => "omitempty",
+        "ReadOnly" read_only: bool => "omitempty",
+        "Mounts" mounts: Vec<Mount> => "omitempty",
+        "StopGracePeriod" stop_grace_period_ns: Option<i64> => "omitempty",
+        "Healthcheck" healthcheck: Option<HealthConfig> => "omitempty",
+        "Hosts" hosts: Vec<String> => "omitempty",
+        "DNSConfig" dns_config: Option<DnsConfig> => "omitempty",
+        "Secrets" secrets: Vec<SecretReference> => "omitempty",
+        "Configs" configs: Vec<ConfigReference> => "omitempty",
+        "Isolation" isolation: String => "omitempty",
+        "Sysctls" sysctls: Map => "omitempty",
+        "CapabilityAdd" capability_add: Vec<String> => "omitempty",
+        "CapabilityDrop" capability_drop: Vec<String> => "omitempty",
+        "Ulimits" ulimits: Vec<Ulimit> => "omitempty",
+        "OomScoreAdj" oom_score_adj: i64 => "omitempty",
+    }
+
+    Limit { "NanoCPUs" nano_cpus: i64 => "omitempty", "MemoryBytes" memory_bytes: i64 => "omitempty", "Pids" pids: i64 => "omitempty" }
+
+    Reservation { "NanoCPUs" nano_cpus: i64 => "omitempty", "MemoryBytes" memory_bytes: i64 => "omitempty" }
+
+    ResourceRequirements { "Limits" limits: Option<Limit> => "omitempty", "Reservations" reservations: Option<Reservation> => "omitempty" }
+
+    /// `Condition` is `none`, `on-failure` or `any`; durations are nanoseconds.
+    RestartPolicy {
+        "Condition" condition: String => "omitempty",
+        "Delay" delay_ns: Option<i64> => "omitempty",
+        "MaxAttempts" max_attempts: Option<u64> => "omitempty",
+        "Window" window_ns: Option<i64> => "omitempty",
+    }
+
+    SpreadOver { "SpreadDescriptor" descriptor: String }
+
+    PlacementPreference { "Spread" spread: Option<SpreadOver> }
+
+    PlacementPlatform { "Architecture" architecture: String => "omitempty", "OS" os: String => "omitempty" }
+
+    Placement {
+        "Constraints" constraints: Vec<String> => "omitempty",
+        "Preferences" preferences: Vec<PlacementPreference> => "omitempty",
+        "MaxReplicas" max_replicas: u64 => "omitempty",
+        "Platforms" platforms: Vec<PlacementPlatform> => "omitempty",
+    }
+
+    NetworkAttachmentConfig {
+        "Target" target: String => "omitempty",
+        "Aliases" aliases: Vec<String> => "omitempty",
+        "DriverOpts" driver_opts: Map => "omitempty",
+    }
+
+    TaskSpec {
+        "ContainerSpec" container_spec: Option<ContainerSpec> => "omitempty",
+        "Resources" resources: Option<ResourceRequirements> => "omitempty",
+        "RestartPolicy" restart_policy: Option<RestartPolicy> => "omitempty",
+        "Placement" placement: Option<Placement> => "omitempty",
+        "Networks" networks: Vec<NetworkAttachmentConfig> => "omitempty",
+        "LogDriver" log_driver: Option<Driver> => "omitempty",
+        "ForceUpdate" force_update: u64,
+        "Runtime" runtime: String => "omitempty",
+    }
+}
