@@ -1,1 +1,16 @@
+//! What the dispatcher decides: which nodes are in session, what each of them is to run and read,
+//! and what their reports do to the state.
+//!
+//! It sends nothing: the manager's gRPC services carry what is decided here.
+//!
+//! **Invariant:** no clock, no entropy: `now`, session ids and the spread of heartbeats come in as
+//! arguments.
 
+pub mod assignment;
+pub mod defaults;
+pub mod report;
+pub mod session;
+
+pub use assignment::{Assignments, Difference};
+pub use report::{Report, ReportError, reported};
+pub use session::{SessionError, SessionId, Sessions};
