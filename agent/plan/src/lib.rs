@@ -1,1 +1,11 @@
+//! What an agent decides: from what a node was assigned and what it observes, the next thing to do
+//! for each task, and what to report.
+//!
+//! **Invariant:** a pure function of what it is given. Each step is safe to do again, so an agent
+//! that was killed at any point goes on from what it observes.
 
+pub mod ledger;
+pub mod life;
+
+pub use ledger::{Ledger, OutOfOrder, Update};
+pub use life::{Observed, Step, next_step};
