@@ -58,8 +58,8 @@ pub fn trim_history(plan: &mut Plan<'_>) {
     }
 }
 
-/// Whether no container of the task can still be running.
+/// Whether no container of the task can still be running: it has ended, or no node was ever told
+/// of it (a global service's task names its node before it is assigned).
 fn has_ended(task: &Task) -> bool {
-    task.status.state.is_terminal()
-        || (task.node_id.is_none() && task.status.state < TaskState::Assigned)
+    task.status.state.is_terminal() || task.status.state < TaskState::Assigned
 }

@@ -292,6 +292,18 @@ fn a_removed_service_takes_its_tasks_along() {
 }
 
 #[test]
+fn tasks_that_no_node_was_told_of_go_with_their_service() {
+    for mode in [replicas(2), ServiceMode::Global] {
+        let mut swarm = Swarm::new(2);
+        swarm.service(mode, |_| {});
+        swarm.pass();
+        swarm.act(Change::<Service>::Remove(WEB, None));
+        swarm.pass();
+        assert!(swarm.all().is_empty(), "{mode:?}");
+    }
+}
+
+#[test]
 fn history_is_trimmed_to_the_limit() {
     let mut swarm = Swarm::new(1);
     swarm.service(replicas(1), |spec| spec.task.restart.delay = Duration::ZERO);

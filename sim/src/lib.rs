@@ -2,7 +2,7 @@
 //! that changes, nodes that run tasks, fail and come back.
 //!
 //! The log is a model (entries in flight are committed or lost when the leader changes), the state
-//! machine, the reconcilers and the scheduler are the real ones.
+//! machine, the reconcilers, the scheduler, the dispatcher and the agents' plans are the real ones.
 //!
 //! **Invariant:** a run is a function of its seed.
 

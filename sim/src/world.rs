@@ -1,9 +1,12 @@
 //! The simulated swarm.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use skep_agent_plan::{Observed, Step, next_step};
+use skep_dispatch::assignment::AssignedTask;
+use skep_dispatch::{Assignments, Report, reported};
 use skep_orchestrator::{Plan, reconcile};
 use skep_scheduler::{Failures, schedule};
 use skep_state::{Action, Change, Speculation, State, Ticket, Transaction};
@@ -33,6 +36,8 @@ pub struct World {
     awaited: Vec<(Ticket, ServiceId)>,
     /// Nodes that are cut off.
     away: Vec<NodeId>,
+    /// What each node's engine has.
+    containers: BTreeMap<(NodeId, TaskId), Observed>,
 }
 
 impl World {
@@ -49,6 +54,7 @@ impl World {
             acknowledged: Vec::new(),
             awaited: Vec::new(),
             away: Vec::new(),
+            containers: BTreeMap::new(),
         };
         let mut actions: Vec<Action> =
             (1..=nodes).map(|id| Change::Create(Arc::new(node(id))).into()).collect();
@@ -117,7 +123,7 @@ impl World {
             active.spec.availability = Availability::Active;
             self.propose(vec![Change::Update(Arc::new(active)).into()]);
         }
-        for _ in 0..40 {
+        for _ in 0..60 {
             self.pass_time(Duration::from_secs(5));
             self.agents(false);
             self.lead();
@@ -208,26 +214,45 @@ impl World {
         }
     }
 
-    /// Every node that is there brings some of its tasks one step further; some fail.
+    /// Every node that is there takes a step for some of its tasks; some containers fail.
     fn agents(&mut self, trouble: bool) {
-        let tasks: Vec<Arc<Task>> = self.view().tasks().iter().cloned().collect();
-        let mut actions: Vec<Action> = Vec::new();
-        for task in tasks {
-            let Some(node) = task.node_id else { continue };
-            if self.away.contains(&node) || task.status.state.is_terminal() {
-                continue;
+        let nodes: Vec<NodeId> = self.view().nodes().iter().map(|node| node.id).collect();
+        for node in nodes {
+            if !self.away.contains(&node) {
+                self.agent(node, trouble);
             }
+        }
+    }
+
+    fn agent(&mut self, node: NodeId, trouble: bool) {
+        let assigned = Assignments::of(self.view(), node);
+        // What is no longer assigned is stopped and removed.
+        self.containers.retain(|(at, task), _| *at != node || assigned.tasks.contains_key(task));
+        let mut reports = Vec::new();
+        for AssignedTask { task, .. } in assigned.tasks.values() {
             if trouble && self.rng.once_in(3) {
                 continue;
             }
-            let fails = trouble && self.rng.once_in(8);
-            if let Some(state) = next_state(&task, fails) {
-                let mut changed = Task::clone(&task);
-                changed.status.state = state;
-                changed.status.timestamp = self.now;
-                actions.push(Change::Update(Arc::new(changed)).into());
+            let mut container =
+                self.containers.get(&(node, task.id)).copied().unwrap_or(Observed::Absent);
+            if trouble && matches!(container, Observed::Running { .. }) && self.rng.once_in(8) {
+                container = Observed::Exited { code: 1 };
             }
+            match next_step(task.desired_state, task.status.state, container) {
+                Step::Wait => {}
+                Step::Report(state) => {
+                    let timestamp = self.now;
+                    let status = TaskStatus { state, timestamp, ..task.status.clone() };
+                    reports.push(Report { task: task.id, status });
+                }
+                Step::Create => container = Observed::Created,
+                Step::Start => container = Observed::Running { healthy: true },
+                Step::Stop => container = Observed::Exited { code: 143 },
+                Step::Remove => container = Observed::Absent,
+            }
+            self.containers.insert((node, task.id), container);
         }
+        let actions = reported(self.view(), node, &reports).expect("nodes report on their own");
         if !actions.is_empty() {
             self.propose(actions);
         }
@@ -312,26 +337,6 @@ impl World {
         };
         self.propose(vec![Change::Update(Arc::new(node)).into()]);
     }
-}
-
-/// What an agent does with a task next: nothing where it is as desired.
-fn next_state(task: &Task, fails: bool) -> Option<TaskState> {
-    let state = task.status.state;
-    if TaskState::from(task.desired_state) >= TaskState::Shutdown {
-        return Some(TaskState::Shutdown);
-    }
-    if fails && state >= TaskState::Accepted {
-        return Some(TaskState::Failed);
-    }
-    let next = match state {
-        TaskState::Assigned => TaskState::Accepted,
-        TaskState::Accepted => TaskState::Preparing,
-        TaskState::Preparing => TaskState::Ready,
-        TaskState::Ready => TaskState::Starting,
-        TaskState::Starting => TaskState::Running,
-        _ => return None,
-    };
-    (next <= TaskState::from(task.desired_state)).then_some(next)
 }
 
 fn node(id: u128) -> Node {
