@@ -1,0 +1,228 @@
+//! Services: what a spec must hold to be taken.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use skep_scheduler::Constraint;
+use skep_state::{Change, State};
+use skep_types::service::{EndpointMode, EndpointSpec, PublishMode, TaskSpec};
+use skep_types::{
+    Meta, MountKind, Resources, Revision, Service, ServiceId, ServiceMode, ServiceSpec,
+    UpdateConfig, defaults, validate,
+};
+
+use super::{ControlError, Plan, plan};
+
+pub fn create(state: &State, spec: ServiceSpec, id: ServiceId) -> Result<Plan, ControlError> {
+    check(state, &spec)?;
+    let service = Service {
+        id,
+        meta: Meta::default(),
+        spec: Arc::new(spec),
+        spec_version: Revision(0),
+        previous_spec: None,
+        previous_spec_version: None,
+        endpoint: None,
+        update_status: None,
+    };
+    Ok(plan(id, Change::Create(Arc::new(service))))
+}
+
+pub fn update(
+    state: &State,
+    id: ServiceId,
+    revision: Revision,
+    spec: ServiceSpec,
+) -> Result<Plan, ControlError> {
+    let service = find(state, id)?;
+    if service.spec.annotations.name != spec.annotations.name {
+        return Err(ControlError::invalid("renaming services is not supported"));
+    }
+    if std::mem::discriminant(&service.spec.mode) != std::mem::discriminant(&spec.mode) {
+        return Err(ControlError::invalid("service mode change is not allowed"));
+    }
+    check(state, &spec)?;
+    Ok(respec(service, revision, Arc::new(spec)))
+}
+
+pub fn rollback(state: &State, id: ServiceId, revision: Revision) -> Result<Plan, ControlError> {
+    let service = find(state, id)?;
+    match &service.previous_spec {
+        Some(previous) => Ok(respec(service, revision, Arc::clone(previous))),
+        None => {
+            let name = &service.spec.annotations.name;
+            Err(ControlError::precondition(format!("service {name} does not have a previous spec")))
+        }
+    }
+}
+
+pub fn find(state: &State, id: ServiceId) -> Result<&Arc<Service>, ControlError> {
+    state.services().get(id).ok_or_else(|| ControlError::not_found("service", id))
+}
+
+fn respec(service: &Service, revision: Revision, spec: Arc<ServiceSpec>) -> Plan {
+    let mut changed = service.clone();
+    changed.meta.revision = revision;
+    changed.spec = spec;
+    plan(service.id, Change::Update(Arc::new(changed)))
+}
+
+/// Everything about a spec that can be said without looking at other services.
+fn check(state: &State, spec: &ServiceSpec) -> Result<(), ControlError> {
+    validate::name(&spec.annotations.name)?;
+    validate::labels(&spec.annotations.labels)?;
+    if spec.mode.is_job() {
+        return Err(ControlError::invalid("jobs are not supported yet: use replicated or global"));
+    }
+    check_task(&spec.task)?;
+    check_update("update", &spec.update)?;
+    check_update("rollback", &spec.rollback)?;
+    check_endpoint(&spec.endpoint)?;
+    if spec.mode == ServiceMode::Global && spec.task.placement.max_replicas_per_node > 0 {
+        return Err(ControlError::invalid(
+            "replicas-max-per-node can only be used with replicated mode",
+        ));
+    }
+    for at in &spec.task.networks {
+        let network = state.networks().get(at.target);
+        let network = network.ok_or_else(|| ControlError::not_found("network", at.target))?;
+        if network.spec.ingress {
+            return Err(ControlError::invalid(
+                "Service cannot be explicitly attached to the ingress network \"ingress\"",
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn check_task(task: &TaskSpec) -> Result<(), ControlError> {
+    let container = &task.container;
+    if container.image.is_empty() {
+        return Err(ControlError::invalid("ContainerSpec: image reference must be provided"));
+    }
+    validate::labels(&container.labels)?;
+    let bytes: usize = container
+        .command
+        .iter()
+        .chain(&container.args)
+        .chain(&container.env)
+        .map(String::len)
+        .sum();
+    if bytes > defaults::ARGUMENTS_BYTES_MAX {
+        return Err(ControlError::invalid(format!(
+            "command, arguments and environment are too large: expected at most {} bytes together, \
+             got {bytes}",
+            defaults::ARGUMENTS_BYTES_MAX
+        )));
+    }
+    check_mounts(task)?;
+    check_targets(task)?;
+    for resources in [&task.resources.limits, &task.resources.reservations] {
+        check_resources(resources)?;
+    }
+    for constraint in &task.placement.constraints {
+        Constraint::parse(constraint).map_err(|error| ControlError::invalid(error.to_string()))?;
+    }
+    Ok(())
+}
+
+fn check_mounts(task: &TaskSpec) -> Result<(), ControlError> {
+    let mut targets = BTreeSet::new();
+    for mount in &task.container.mounts {
+        if !mount.target.starts_with('/') {
+            let target = &mount.target;
+            return Err(ControlError::invalid(format!(
+                "invalid mount target, must be an absolute path: {target}"
+            )));
+        }
+        if mount.kind == MountKind::Bind && !mount.source.starts_with('/') {
+            let source = &mount.source;
+            return Err(ControlError::invalid(format!(
+                "invalid bind mount source, must be an absolute path: {source}"
+            )));
+        }
+        if mount.kind == MountKind::Tmpfs && !mount.source.is_empty() {
+            return Err(ControlError::invalid("invalid tmpfs source, source must be empty"));
+        }
+        if !targets.insert(mount.target.trim_end_matches('/')) {
+            let target = &mount.target;
+            return Err(ControlError::invalid(format!(
+                "ContainerSpec: duplicate mount point: {target}"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Two secrets, or two configs, cannot be the same file.
+fn check_targets(task: &TaskSpec) -> Result<(), ControlError> {
+    let secrets = task.container.secrets.iter().map(|it| ("secret", &it.secret_name, &it.target));
+    let configs = task.container.configs.iter().map(|it| ("config", &it.config_name, &it.target));
+    let mut seen = BTreeSet::new();
+    for (kind, name, target) in secrets.chain(configs) {
+        if target.name.is_empty() {
+            return Err(ControlError::invalid(format!("malformed {kind} reference, no target")));
+        }
+        if !seen.insert((kind, &target.name)) {
+            return Err(ControlError::invalid(format!(
+                "{kind} references '{name}' and another have a conflicting target: '{}'",
+                target.name
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn check_resources(resources: &Resources) -> Result<(), ControlError> {
+    // Docker refuses less than a thousandth of a CPU, the least that the kernel's quota can say.
+    const NANO_CPUS_MIN: i64 = 1_000_000;
+    if resources.nano_cpus != 0 && resources.nano_cpus < NANO_CPUS_MIN {
+        let cpus = resources.nano_cpus as f64 / 1e9;
+        return Err(ControlError::invalid(format!(
+            "invalid cpu value {cpus}: Must be at least {}",
+            NANO_CPUS_MIN as f64 / 1e9
+        )));
+    }
+    if resources.memory_bytes != 0 && resources.memory_bytes < defaults::MEMORY_BYTES_MIN {
+        let bytes = resources.memory_bytes;
+        return Err(ControlError::invalid(format!(
+            "invalid memory value {bytes}: Must be at least {}MiB",
+            defaults::MEMORY_BYTES_MIN >> 20
+        )));
+    }
+    Ok(())
+}
+
+fn check_update(which: &str, config: &UpdateConfig) -> Result<(), ControlError> {
+    if !(0.0..=1.0).contains(&config.max_failure_ratio) {
+        return Err(ControlError::invalid(format!(
+            "TaskSpec: {which}-maxfailureratio cannot be less than 0 or bigger than 1"
+        )));
+    }
+    // The longest that fits a signed count of nanoseconds, as the wire has it.
+    const LONGEST: Duration = Duration::from_nanos(i64::MAX as u64);
+    if config.delay > LONGEST || config.monitor > LONGEST {
+        return Err(ControlError::invalid(format!("TaskSpec: {which}-delay is too long")));
+    }
+    Ok(())
+}
+
+fn check_endpoint(endpoint: &EndpointSpec) -> Result<(), ControlError> {
+    let mut published = BTreeSet::new();
+    for port in &endpoint.ports {
+        let ingress = port.publish_mode == PublishMode::Ingress;
+        if ingress && endpoint.mode == EndpointMode::DnsRoundRobin {
+            return Err(ControlError::invalid(
+                "EndpointSpec: port published with ingress mode can't be used with dnsrr mode",
+            ));
+        }
+        if port.target_port == 0 {
+            return Err(ControlError::invalid("EndpointSpec: target port must be provided"));
+        }
+        if port.published_port != 0 && !published.insert((port.protocol, port.published_port)) {
+            return Err(ControlError::invalid("EndpointSpec: duplicate published ports provided"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,214 @@
+//! What users ask for and what they are told.
+
+use skep_manager::control::{Code, ControlError, Request, decide};
+use skep_state::{State, Transaction};
+use skep_types::service::{EndpointMode, EndpointSpec, PortConfig};
+use skep_types::*;
+
+/// Decides and applies, as the proposer would.
+fn ask(state: &mut State, request: Request) -> Result<String, ControlError> {
+    let fresh = state.services().len() as u128 + state.secrets().len() as u128 + 1;
+    let plan = decide(state, request, fresh)?;
+    state.apply(&Transaction { epoch: 1, now: Timestamp(1), actions: plan.actions })?;
+    Ok(plan.id)
+}
+
+fn web() -> ServiceSpec {
+    let mut task = TaskSpec::default();
+    task.container.image = "nginx:latest".to_owned();
+    ServiceSpec {
+        annotations: Annotations { name: "web".to_owned(), ..Annotations::default() },
+        task,
+        mode: ServiceMode::Replicated { replicas: 1 },
+        update: UpdateConfig::default(),
+        rollback: UpdateConfig::default(),
+        endpoint: EndpointSpec::default(),
+    }
+}
+
+fn bind(source: &str, target: &str) -> Mount {
+    Mount {
+        kind: MountKind::Bind,
+        source: source.to_owned(),
+        target: target.to_owned(),
+        read_only: false,
+        volume_labels: Default::default(),
+        volume_driver: None,
+        volume_nocopy: false,
+        tmpfs_size_bytes: 0,
+        tmpfs_mode: 0,
+    }
+}
+
+#[test]
+fn bad_service_specs_are_refused_in_docker_s_words() {
+    type Spoil = fn(&mut ServiceSpec);
+    let cases: &[(Spoil, &str)] = &[
+        (|it| it.annotations.name.clear(), "name must be provided"),
+        (|it| it.annotations.name = "a b".to_owned(), "name must be valid as a DNS name component"),
+        (|it| it.task.container.image.clear(), "ContainerSpec: image reference must be provided"),
+        (
+            |it| it.task.container.mounts = vec![bind("/x", "y")],
+            "invalid mount target, must be an absolute path: y",
+        ),
+        (
+            |it| it.task.container.mounts = vec![bind("x", "/y")],
+            "invalid bind mount source, must be an absolute path: x",
+        ),
+        (
+            |it| it.task.container.mounts = vec![bind("/x", "/y"), bind("/z", "/y/")],
+            "ContainerSpec: duplicate mount point: /y/",
+        ),
+        (
+            |it| it.task.resources.limits.memory_bytes = 1024,
+            "invalid memory value 1024: Must be at least 6MiB",
+        ),
+        (
+            |it| it.task.resources.limits.nano_cpus = 1,
+            "invalid cpu value 0.000000001: Must be at least 0.001",
+        ),
+        (
+            |it| it.task.placement.constraints = vec!["node.role".to_owned()],
+            "constraint expected one operator from ==, !=: \"node.role\"",
+        ),
+        (
+            |it| it.update.max_failure_ratio = 1.5,
+            "TaskSpec: update-maxfailureratio cannot be less than 0 or bigger than 1",
+        ),
+        (
+            |it| {
+                it.endpoint.mode = EndpointMode::DnsRoundRobin;
+                it.endpoint.ports = vec![PortConfig { target_port: 80, ..Default::default() }];
+            },
+            "EndpointSpec: port published with ingress mode can't be used with dnsrr mode",
+        ),
+        (
+            |it| {
+                let port =
+                    PortConfig { target_port: 80, published_port: 80, ..PortConfig::default() };
+                it.endpoint.ports = vec![port.clone(), port];
+            },
+            "EndpointSpec: duplicate published ports provided",
+        ),
+        (
+            |it| it.mode = ServiceMode::GlobalJob,
+            "jobs are not supported yet: use replicated or global",
+        ),
+    ];
+    for (spoil, expected) in cases {
+        let mut spec = web();
+        spoil(&mut spec);
+        let mut state = State::default();
+        let error = ask(&mut state, Request::CreateService(spec)).unwrap_err();
+        assert_eq!((error.code, error.message.as_str()), (Code::InvalidArgument, *expected));
+        assert_eq!(state, State::default());
+    }
+}
+
+#[test]
+fn a_service_is_made_changed_and_rolled_back() {
+    let mut state = State::default();
+    let id: ServiceId = ask(&mut state, Request::CreateService(web())).unwrap().parse().unwrap();
+    let conflict = ask(&mut state, Request::CreateService(web())).unwrap_err();
+    assert_eq!(conflict.code, Code::AlreadyExists);
+    let rollback = |revision| Request::RollbackService { id, revision: Revision(revision) };
+    let error = ask(&mut state, rollback(1)).unwrap_err();
+    assert_eq!(error.message, "service web does not have a previous spec");
+
+    let mut spec = web();
+    spec.task.container.image = "nginx:2".to_owned();
+    let update = |revision, spec| Request::UpdateService { id, revision: Revision(revision), spec };
+    ask(&mut state, update(1, spec.clone())).unwrap();
+    let stale = ask(&mut state, update(1, spec)).unwrap_err();
+    assert_eq!(stale.code, Code::OutOfSequence);
+    ask(&mut state, rollback(2)).unwrap();
+    let image = |state: &State| state.services().get(id).unwrap().spec.task.container.image.clone();
+    assert_eq!(image(&state), "nginx:latest");
+
+    let mut renamed = web();
+    renamed.annotations.name = "other".to_owned();
+    let error = ask(&mut state, update(3, renamed)).unwrap_err();
+    assert_eq!(error.message, "renaming services is not supported");
+    let mut global = web();
+    global.mode = ServiceMode::Global;
+    let error = ask(&mut state, update(3, global)).unwrap_err();
+    assert_eq!(error.message, "service mode change is not allowed");
+    ask(&mut state, Request::RemoveService(id)).unwrap();
+    assert_eq!(ask(&mut state, Request::RemoveService(id)).unwrap_err().code, Code::NotFound);
+}
+
+#[test]
+fn a_secrets_content_is_fixed_and_its_labels_are_not() {
+    let mut state = State::default();
+    let spec = |data: &[u8]| SecretSpec {
+        annotations: Annotations { name: "db".to_owned(), ..Annotations::default() },
+        data: Payload(data.into()),
+    };
+    let created = ask(&mut state, Request::CreateSecret(spec(b"one"))).unwrap();
+    let id: SecretId = created.parse().unwrap();
+    let update = |spec| Request::UpdateSecret { id, revision: Revision(1), spec };
+    let error = ask(&mut state, update(spec(b"two"))).unwrap_err();
+    assert_eq!(error.message, "only updates to Labels are allowed");
+    let mut labelled = spec(b"");
+    labelled.annotations.labels.insert("a".to_owned(), "b".to_owned());
+    ask(&mut state, update(labelled)).unwrap();
+    let stored = state.secrets().get(id).unwrap();
+    assert_eq!(
+        (stored.spec.data.0.as_ref(), stored.spec.annotations.labels.len()),
+        (&b"one"[..], 1)
+    );
+    ask(&mut state, Request::CreateSecret(spec(b""))).unwrap_err();
+}
+
+#[test]
+fn nodes_are_removed_only_when_it_is_safe() {
+    let node = |id, role, node_state| Node {
+        id: NodeId::new(id),
+        meta: Meta::default(),
+        spec: NodeSpec { role, ..NodeSpec::default() },
+        description: None,
+        status: skep_types::node::NodeStatus { state: node_state, ..Default::default() },
+        manager: None,
+        certificate: vec![],
+    };
+    let mut state = State::default();
+    let nodes = [
+        node(1, NodeRole::Manager, NodeState::Ready),
+        node(2, NodeRole::Worker, NodeState::Ready),
+        node(3, NodeRole::Worker, NodeState::Down),
+    ];
+    let actions =
+        nodes.map(|node| skep_state::Change::Create(std::sync::Arc::new(node)).into()).to_vec();
+    state.apply(&Transaction { epoch: 1, now: Timestamp(1), actions }).unwrap();
+    let remove = |id, force| Request::RemoveNode { id: NodeId::new(id), force };
+    let error = ask(&mut state, remove(1, true)).unwrap_err();
+    assert!(error.message.contains("must be demoted to worker before removal"), "{error}");
+    let error = ask(&mut state, remove(2, false)).unwrap_err();
+    assert!(error.message.ends_with("is not down and can't be removed"), "{error}");
+    ask(&mut state, remove(2, true)).unwrap();
+    ask(&mut state, remove(3, false)).unwrap();
+    let demote = Request::UpdateNode {
+        id: NodeId::new(1),
+        revision: Revision(1),
+        spec: NodeSpec::default(),
+    };
+    let error = ask(&mut state, demote).unwrap_err();
+    assert_eq!(error.message, "attempting to demote the last manager of the swarm");
+}
+
+#[test]
+fn there_is_one_ingress_network() {
+    let mut state = State::default();
+    let network = |name: &str, ingress| {
+        let annotations = Annotations { name: name.to_owned(), ..Annotations::default() };
+        Request::CreateNetwork(NetworkSpec { annotations, ingress, ..NetworkSpec::default() })
+    };
+    let id: NetworkId = ask(&mut state, network("ingress", true)).unwrap().parse().unwrap();
+    let error = decide(&state, network("other", true), 9).unwrap_err();
+    assert_eq!(error.message, "ingress network (ingress) is already present");
+    let mut attached = web();
+    attached.task.networks =
+        vec![skep_types::service::NetworkAttachmentConfig { target: id, aliases: vec![] }];
+    let error = decide(&state, Request::CreateService(attached), 9).unwrap_err();
+    assert!(error.message.starts_with("Service cannot be explicitly attached"), "{error}");
+}
