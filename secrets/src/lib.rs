@@ -11,5 +11,6 @@ pub mod join_token;
 pub mod role;
 pub mod roles;
 pub mod root_ca;
+pub mod sealing;
 
 pub use role::Role;
