@@ -9,7 +9,7 @@ pub enum Role {
 
 impl Role {
     /// The OU of the subject, which is also the role's DNS name.
-    pub fn ou(self) -> &'static str {
+    pub const fn ou(self) -> &'static str {
         match self {
             Role::Manager => "swarm-manager",
             Role::Worker => "swarm-worker",
