@@ -5,6 +5,7 @@
 
 pub mod backend;
 pub mod client;
+pub mod convert;
 pub mod defaults;
 pub mod error;
 pub mod filters;
