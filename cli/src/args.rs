@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::commands::{node, swarm, system};
+use crate::commands::{network, node, payload, service, swarm, system};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -54,6 +54,18 @@ pub enum Command {
     /// Manage Swarm nodes
     #[command(subcommand)]
     Node(node::Command),
+    /// Manage Swarm services
+    #[command(subcommand)]
+    Service(service::Command),
+    /// Manage Swarm secrets
+    #[command(subcommand)]
+    Secret(payload::SecretCommand),
+    /// Manage Swarm configs
+    #[command(subcommand)]
+    Config(payload::ConfigCommand),
+    /// Manage networks
+    #[command(subcommand)]
+    Network(network::Command),
     /// Display system-wide information
     Info(system::InfoArgs),
     /// Show the skep version information

@@ -1,7 +1,11 @@
 //! Each group of commands in a file of its own: its flags, its calls, its words.
 
+pub mod network;
 pub mod node;
 pub mod node_show;
+pub mod payload;
+pub mod progress;
+pub mod service;
 pub mod swarm;
 pub mod system;
 pub mod tasks;
@@ -27,6 +31,10 @@ pub async fn run(cli: Cli) -> Outcome {
     match cli.command {
         Some(Command::Swarm(command)) => swarm::run(&session, command).await,
         Some(Command::Node(command)) => node::run(&session, command).await,
+        Some(Command::Service(command)) => service::run(&session, command).await,
+        Some(Command::Secret(command)) => payload::secret(&session, command).await,
+        Some(Command::Config(command)) => payload::config(&session, command).await,
+        Some(Command::Network(command)) => network::run(&session, command).await,
         Some(Command::Info(args)) => system::info(&session, args).await,
         Some(Command::Version(args)) => system::version(&session, args).await,
         Some(Command::Completion { shell }) => {
