@@ -10,6 +10,7 @@ pub mod defaults;
 pub mod error;
 pub mod filters;
 pub mod json;
+pub mod resolve;
 pub mod routes;
 pub mod server;
 

@@ -1,0 +1,150 @@
+//! Several files into one, each over those before it, as `docker stack deploy -c a -c b` does.
+//!
+//! Services are merged field by field: maps by key, lists by appending, ports by what they publish,
+//! mounts by target, secrets and configs by source, commands and ulimits as a whole. Networks,
+//! volumes, secrets and configs are replaced by name. What a later file sets to nothing (`false`,
+//! `0`, `""`) leaves the earlier value, as in Docker.
+//!
+//! DEVIATION: a health check's test is replaced (Docker appends the second to the first), and ports
+//! that differ in protocol, or that are left to the swarm, are kept apart (Docker keeps one).
+
+use std::collections::BTreeMap;
+
+use crate::node::{Map, Node, Value};
+
+/// `base` with `over` over it.
+pub(crate) fn files(base: &mut Node, over: Node) {
+    let (Some(base), Value::Map(over)) = (base.as_map_mut(), over.value) else { return };
+    for (key, value) in over {
+        match key.as_str() {
+            "services" => {
+                let Some(services) = section(base, &key, &value) else { continue };
+                let Value::Map(overs) = value.value else { continue };
+                for (name, service) in overs {
+                    match services.get_mut(&name) {
+                        Some(base) => fields(base, service, Level::Service),
+                        None => {
+                            services.insert(name, service);
+                        }
+                    }
+                }
+            }
+            "networks" | "volumes" | "secrets" | "configs" => {
+                let Some(objects) = section(base, &key, &value) else { continue };
+                if let Value::Map(overs) = value.value {
+                    objects.extend(overs);
+                }
+            }
+            "name" => {
+                base.insert(key, value);
+            }
+            "version" => {
+                base.entry(key).or_insert(value);
+            }
+            // Extension fields at the top have done their work when a file is read.
+            _ => {}
+        }
+    }
+}
+
+fn section<'a>(base: &'a mut Map, key: &str, like: &Node) -> Option<&'a mut Map> {
+    base.entry(key.to_owned()).or_insert_with(|| Node::map(like.at, Map::new())).as_map_mut()
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Level {
+    Service,
+    Below,
+}
+
+fn fields(base: &mut Node, over: Node, level: Level) {
+    let (Some(base), Value::Map(over)) = (base.as_map_mut(), over.value) else { return };
+    for (key, value) in over {
+        let Some(old) = base.get_mut(&key) else {
+            base.insert(key, value);
+            continue;
+        };
+        match (level, key.as_str()) {
+            (Level::Service, "command" | "entrypoint") | (Level::Below, "test") => *old = value,
+            (Level::Service, "init") if value.as_bool() == Some(false) => {}
+            (Level::Service, "ports") => keyed(old, value, port_key),
+            (Level::Service, "volumes") => keyed(old, value, |mount| field(mount, "target")),
+            (Level::Service, "secrets" | "configs") => {
+                keyed(old, value, |file| field(file, "source"));
+            }
+            (Level::Service, "networks") => networks(old, value),
+            (Level::Service, "ulimits") => {
+                if let (Some(old), Value::Map(new)) = (old.as_map_mut(), value.value) {
+                    old.extend(new);
+                }
+            }
+            (Level::Service, "logging") => logging(old, value),
+            (Level::Service, "environment") => environment(old, value),
+            _ => match (&mut old.value, value.value) {
+                (Value::Map(_), Value::Map(new)) => {
+                    fields(old, Node::map(value.at, new), Level::Below);
+                }
+                (Value::List(items), Value::List(new)) => items.extend(new),
+                (_, Value::Null) => {}
+                (_, new) => *old = Node { at: value.at, value: new },
+            },
+        }
+    }
+}
+
+fn field(node: &Node, key: &str) -> (i128, String) {
+    (0, node.get(key).and_then(Node::scalar).unwrap_or_default())
+}
+
+/// What a port publishes; one that is left to the swarm is known by its target.
+fn port_key(port: &Node) -> (i128, String) {
+    let number = |key| port.get(key).and_then(Node::as_int).unwrap_or(0);
+    let protocol = port.get("protocol").and_then(Node::as_str).unwrap_or("tcp");
+    match number("published") {
+        0 => (0, format!("{:05}/{protocol}", number("target"))),
+        published => (published, protocol.to_owned()),
+    }
+}
+
+/// Lists whose items are known by a key: later ones replace earlier ones, in the keys' order.
+fn keyed(base: &mut Node, over: Node, key: fn(&Node) -> (i128, String)) {
+    let Value::List(new) = over.value else { return };
+    let items: BTreeMap<_, _> =
+        base.items().iter().cloned().chain(new).map(|item| (key(&item), item)).collect();
+    base.value = Value::List(items.into_values().collect());
+}
+
+/// A network's aliases are replaced, with what else is said of it.
+fn networks(base: &mut Node, over: Node) {
+    let (Some(base), Value::Map(over)) = (base.as_map_mut(), over.value) else { return };
+    for (name, new) in over {
+        let old = base.entry(name).or_insert_with(|| Node { at: new.at, value: Value::Null });
+        let Value::Map(new_fields) = new.value else { continue };
+        match old.as_map_mut() {
+            Some(old) => {
+                old.remove("aliases");
+                old.extend(new_fields);
+            }
+            None => *old = Node::map(new.at, new_fields),
+        }
+    }
+}
+
+/// Options of the same driver are merged; another driver has its own.
+fn logging(base: &mut Node, over: Node) {
+    let driver = |node: &Node| node.get("driver").and_then(Node::as_str).map(str::to_owned);
+    match (driver(base), driver(&over)) {
+        (Some(old), Some(new)) if old != new => *base = over,
+        _ => fields(base, over, Level::Below),
+    }
+}
+
+/// A name without a value leaves the one there is.
+fn environment(base: &mut Node, over: Node) {
+    let (Some(base), Value::Map(over)) = (base.as_map_mut(), over.value) else { return };
+    for (name, new) in over {
+        if !base.contains_key(&name) || !new.as_str().is_none_or(str::is_empty) {
+            base.insert(name, new);
+        }
+    }
+}
