@@ -87,6 +87,16 @@ pub(crate) enum Problem {
 }
 
 impl Problem {
+    /// The same, with words before the message.
+    pub(crate) fn within(self, context: &str) -> Self {
+        match self {
+            Self::Here { at, message } => {
+                Self::Here { at, message: format!("{context}: {message}") }
+            }
+            other => other,
+        }
+    }
+
     pub(crate) fn resolve(self, sources: &[Source]) -> Error {
         match self {
             Self::Other(error) => error,

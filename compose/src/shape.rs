@@ -163,7 +163,7 @@ fn visit_map(node: &Node, fields: &Fields, path: &mut Vec<String>, faults: &mut 
 }
 
 /// What Compose lets services and objects be called.
-fn is_object_name(name: &str) -> bool {
+pub(crate) fn is_object_name(name: &str) -> bool {
     let valid = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     !name.is_empty() && name.chars().all(valid)
 }
