@@ -1,1 +1,39 @@
-fn main() {}
+//! The `skep` command: reads its arguments, asks the daemon, shows the answer.
+//!
+//! One file is to be many programs; what it is called as is looked at here, before any thread is started.
+
+mod args;
+mod commands;
+mod failure;
+mod output;
+mod usage;
+mod values;
+
+use std::process::ExitCode;
+
+use failure::{Failure, Outcome};
+
+fn main() -> ExitCode {
+    let done = match usage::parse(std::env::args_os()) {
+        Ok(usage::Asked::Run(cli)) => run(*cli),
+        Ok(usage::Asked::Show(text)) => output::print(&text),
+        Err(failure) => Err(failure),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure { message, status }) => {
+            if !message.is_empty() {
+                output::warn(message);
+            }
+            ExitCode::from(status)
+        }
+    }
+}
+
+fn run(cli: args::Cli) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(format!("failed to start the runtime: {error}")))?;
+    runtime.block_on(commands::run(cli))
+}

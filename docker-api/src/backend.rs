@@ -25,6 +25,14 @@ pub trait Backend: Send + Sync + 'static {
     async fn swarm_update(&self, version: u64, spec: SwarmSpec, rotate: RotateTokens)
     -> Answer<()>;
 
+    /// The key that unlocks managers; empty where they are not locked.
+    async fn swarm_unlock_key(&self) -> Answer<UnlockKeyResponse> {
+        Err(ApiError::absent())
+    }
+    async fn swarm_unlock(&self, _request: SwarmUnlockRequest) -> Answer<()> {
+        Err(ApiError::absent())
+    }
+
     async fn nodes(&self, filters: Filters) -> Answer<Vec<Node>>;
     /// By id, unique id prefix, or hostname; `self` is the client's business.
     async fn node(&self, id: &str) -> Answer<Node>;

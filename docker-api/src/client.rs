@@ -23,6 +23,8 @@ pub enum ClientError {
     BadHost { host: String },
     #[error("Error response from daemon: {message}")]
     Daemon { status: StatusCode, message: String },
+    #[error("no answer from {host} to {path} within {within:?}")]
+    Late { host: String, path: String, within: std::time::Duration },
     #[error("failed to call {host}: {reason}")]
     Transport { host: String, reason: String },
     #[error("failed to read the daemon's answer to {path}")]
@@ -46,6 +48,7 @@ enum Target {
 pub struct Client {
     target: Target,
     host: String,
+    answer_timeout: std::time::Duration,
 }
 
 type Answer<T> = Result<T, ClientError>;
@@ -86,7 +89,7 @@ impl Client {
         } else {
             return Err(bad());
         };
-        Ok(Self { target, host: shown })
+        Ok(Self { target, host: shown, answer_timeout: defaults::ANSWER_TIMEOUT })
     }
 
     /// `SKEP_HOST`, else `DOCKER_HOST`, else the default socket.
@@ -94,6 +97,12 @@ impl Client {
         let set = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
         let host = set("SKEP_HOST").or_else(|| set("DOCKER_HOST"));
         Self::connect(host.as_deref().unwrap_or(defaults::SOCKET))
+    }
+
+    /// Another bound than the default on the wait for an answer; streams have none after their head.
+    pub fn with_answer_timeout(mut self, timeout: std::time::Duration) -> Self {
+        self.answer_timeout = timeout;
+        self
     }
 
     pub fn host(&self) -> &str {
@@ -127,8 +136,15 @@ impl Client {
         })
     }
 
-    /// One call; the answer's bytes, or the daemon's error.
+    /// One call; the answer's bytes, or the daemon's error, within a bound.
     async fn call(&self, method: Method, path: &str, body: Vec<u8>) -> Answer<bytes::Bytes> {
+        let within = self.answer_timeout;
+        tokio::time::timeout(within, self.exchange(method, path, body)).await.unwrap_or_else(|_| {
+            Err(ClientError::Late { host: self.host.clone(), path: path.into(), within })
+        })
+    }
+
+    async fn exchange(&self, method: Method, path: &str, body: Vec<u8>) -> Answer<bytes::Bytes> {
         let mut sender = self.sender().await?;
         let request = Request::builder()
             .method(method)
@@ -223,6 +239,13 @@ impl Client {
             "/swarm/update?version={version}&rotateWorkerToken={worker}&rotateManagerToken={manager}&rotateManagerUnlockKey={manager_unlock_key}"
         );
         self.post(&path, spec).await
+    }
+
+    pub async fn swarm_unlock_key(&self) -> Answer<UnlockKeyResponse> {
+        self.get("/swarm/unlockkey").await
+    }
+    pub async fn swarm_unlock(&self, request: &SwarmUnlockRequest) -> Answer<()> {
+        self.post("/swarm/unlock", request).await
     }
 
     pub async fn nodes(&self, filters: &Filters) -> Answer<Vec<Node>> {

@@ -5,10 +5,12 @@
 
 pub mod backend;
 pub mod client;
+pub mod convert;
 pub mod defaults;
 pub mod error;
 pub mod filters;
 pub mod json;
+pub mod resolve;
 pub mod routes;
 pub mod server;
 

@@ -3,6 +3,7 @@
 //! These are shapes, not vocabulary: strings stay strings, and the daemon turns them into its own types at the border.
 //! Invariant: unknown keys are ignored, `null` and absence read alike, and an empty optional key is left out as Docker does.
 
+mod auth;
 mod image;
 mod network;
 mod node;
@@ -15,6 +16,7 @@ mod task;
 mod task_spec;
 mod timestamp;
 
+pub use auth::*;
 pub use image::*;
 pub use network::*;
 pub use node::*;

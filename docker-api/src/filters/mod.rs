@@ -1,4 +1,12 @@
-//! The `filters` query of list calls, in both forms Docker ever sent. It does not match anything itself beyond lookups.
+//! The `filters` query of list calls, in both forms Docker ever sent, and which objects each list shows.
+//!
+//! Invariant: a name that a list does not know is refused, never ignored.
+
+mod network;
+mod swarm;
+
+pub use network::NetworkFilter;
+pub use swarm::{NodeFilter, PayloadFilter, ServiceFilter, TaskFilter};
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -63,12 +71,54 @@ impl Filters {
         })
     }
 
+    /// [`Self::exact`], but capitals do not matter.
+    pub fn caseless(&self, name: &str, value: &str) -> bool {
+        self.0.get(name).is_none_or(|set| {
+            set.is_empty() || set.iter().any(|want| want.eq_ignore_ascii_case(value))
+        })
+    }
+
+    /// Whether an id passes the `id` filter; its text is only made where there is one.
+    pub fn id(&self, id: impl std::fmt::Display) -> bool {
+        !self.0.contains_key("id") || self.prefix("id", &id.to_string())
+    }
+
     /// Whether the labels have every `key` or `key=value` asked for under `name`.
     pub fn labels(&self, name: &str, labels: &BTreeMap<String, String>) -> bool {
         self.values(name).all(|want| match want.split_once('=') {
             Some((key, value)) => labels.get(key).is_some_and(|have| have == value),
             None => labels.contains_key(want),
         })
+    }
+
+    /// Refuses values of `name` that are none of `words`, in Docker's words.
+    pub fn known(&self, name: &str, words: &[&str]) -> Result<(), ApiError> {
+        let foreign = |value: &&str| !words.iter().any(|word| word.eq_ignore_ascii_case(value));
+        match self.values(name).find(foreign) {
+            Some(value) => Err(ApiError::invalid(format!("Invalid {name} filter: '{value}'"))),
+            None => Ok(()),
+        }
+    }
+
+    /// The value of a filter that is true or false, where it is given.
+    pub fn truth(&self, name: &str) -> Result<Option<bool>, ApiError> {
+        let mut values = self.values(name);
+        let value = match (values.next(), values.next()) {
+            (None, _) => return Ok(None),
+            (Some(value), None) => value,
+            (Some(_), Some(_)) => {
+                return Err(ApiError::invalid(format!(
+                    "got more than one value for filter key \"{name}\""
+                )));
+            }
+        };
+        match value {
+            "1" | "true" => Ok(Some(true)),
+            "0" | "false" => Ok(Some(false)),
+            _ => Err(ApiError::invalid(format!(
+                "invalid value for filter '{name}', must be \"true\" (or \"1\"), or \"false\" (or \"0\")"
+            ))),
+        }
     }
 
     /// Refuses names that the list does not know, in Docker's words.
@@ -87,6 +137,42 @@ impl Filters {
             .map(|(name, set)| (name, set.iter().map(|value| (value, true)).collect()))
             .collect();
         serde_json::to_string(&form).expect("maps of strings always serialise")
+    }
+}
+
+/// A filter whose values are regular expressions, as Docker has it for names and ids of networks and containers.
+#[derive(Debug, Clone)]
+pub struct Patterns {
+    /// `None`: everything passes.
+    patterns: Option<Vec<Pattern>>,
+}
+
+#[derive(Debug, Clone)]
+struct Pattern {
+    text: String,
+    /// `None` where the text is no expression: it then only equals itself.
+    expression: Option<regex::Regex>,
+}
+
+/// The compiled size of one pattern: room for any sane one, and nothing to exhaust memory with.
+const PATTERN_BYTES_MAX: usize = 256 * 1024;
+
+impl Patterns {
+    pub fn new(filters: &Filters, name: &str) -> Self {
+        let compile = |text: &str| Pattern {
+            text: text.to_owned(),
+            expression: regex::RegexBuilder::new(text).size_limit(PATTERN_BYTES_MAX).build().ok(),
+        };
+        let given = filters.0.get(name).filter(|set| !set.is_empty());
+        Self { patterns: given.map(|set| set.iter().map(|text| compile(text)).collect()) }
+    }
+
+    pub fn matches(&self, value: &str) -> bool {
+        let Some(patterns) = &self.patterns else { return true };
+        patterns.iter().any(|pattern| {
+            pattern.text == value
+                || pattern.expression.as_ref().is_some_and(|expression| expression.is_match(value))
+        })
     }
 }
 

@@ -1,0 +1,49 @@
+//! Each group of commands in a file of its own: its flags, its calls, its words.
+
+pub mod node;
+pub mod node_show;
+pub mod swarm;
+pub mod system;
+pub mod tasks;
+
+use skep_docker_api::Client;
+
+use crate::args::{Cli, Command, LogLevel};
+use crate::failure::Outcome;
+use crate::{output, usage};
+
+/// What every command is given.
+pub struct Session {
+    pub client: Client,
+}
+
+pub async fn run(cli: Cli) -> Outcome {
+    log(cli.log_level);
+    let client = match &cli.host {
+        Some(host) => Client::connect(host)?,
+        None => Client::from_env()?,
+    };
+    let session = Session { client };
+    match cli.command {
+        Some(Command::Swarm(command)) => swarm::run(&session, command).await,
+        Some(Command::Node(command)) => node::run(&session, command).await,
+        Some(Command::Info(args)) => system::info(&session, args).await,
+        Some(Command::Version(args)) => system::version(&session, args).await,
+        Some(Command::Completion { shell }) => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut usage::grammar(), "skep", &mut script);
+            output::print(&String::from_utf8_lossy(&script))
+        }
+        None => Ok(()),
+    }
+}
+
+fn log(level: LogLevel) {
+    let level = match level {
+        LogLevel::Debug => tracing_subscriber::filter::LevelFilter::DEBUG,
+        LogLevel::Info => tracing_subscriber::filter::LevelFilter::INFO,
+        LogLevel::Warn => tracing_subscriber::filter::LevelFilter::WARN,
+        LogLevel::Error => tracing_subscriber::filter::LevelFilter::ERROR,
+    };
+    tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).init();
+}
