@@ -84,7 +84,8 @@ fn read_dotenv(working_dir: &Path, loader: &dyn Loader) -> Result<BTreeMap<Strin
         Ok(text) => text,
         Err(_) => return Err(invalid(path, "invalid UTF-8".to_owned())),
     };
-    dotenv::parse(&text).map_err(|(line, message)| invalid(path, format!("line {line}: {message}")))
+    dotenv::parse(&text, &|name| loader.variable(name))
+        .map_err(|(line, message)| invalid(path, format!("line {line}: {message}")))
 }
 
 fn merged(

@@ -91,7 +91,7 @@ fn an_error_shows_its_place() {
     check(
         "services:\n  web:\n    image: a\n    env_file: bad.env\n",
         expect![[r#"
-        invalid env file (/work/bad.env): variable 'A B' contains whitespaces
+        invalid env file (/work/bad.env): variable on line 1 contains whitespaces
          --> stack.yml:4:15
           |
         4 |     env_file: bad.env
