@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::commands::{network, node, payload, service, swarm, system};
+use crate::commands::{network, node, payload, service, stack, swarm, system};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -57,6 +57,9 @@ pub enum Command {
     /// Manage Swarm services
     #[command(subcommand)]
     Service(service::Command),
+    /// Manage Swarm stacks
+    #[command(subcommand)]
+    Stack(stack::Command),
     /// Manage Swarm secrets
     #[command(subcommand)]
     Secret(payload::SecretCommand),

@@ -342,7 +342,8 @@ impl Backend for Fake {
     async fn network_create(&self, request: NetworkCreateRequest) -> Answer<NetworkCreateResponse> {
         self.note(format!("network {}", json(&request)));
         let id = format!("network-{}", request.name);
-        self.networks.lock().unwrap().push(network(&id, &request.name));
+        let made = Network { labels: request.labels, ..network(&id, &request.name) };
+        self.networks.lock().unwrap().push(made);
         Ok(NetworkCreateResponse { id, ..Default::default() })
     }
 

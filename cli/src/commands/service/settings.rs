@@ -7,7 +7,9 @@ use skep_docker_api::json::{
     Driver, HealthConfig, ResourceRequirements, RestartPolicy, ServiceSpec, UpdateConfig,
 };
 
+use crate::commands::REGISTRY_AUTH;
 use crate::failure::{Failure, Outcome};
+use crate::output::warn;
 use crate::values::words::{self, Words};
 use crate::values::{amount, capability, duration, pairs};
 
@@ -158,6 +160,9 @@ pub struct Settings {
     /// Username or UID (format: <name|uid>[:<group|gid>])
     #[arg(short, long, value_name = "string")]
     user: Option<String>,
+    /// Send registry authentication details to swarm agents
+    #[arg(long)]
+    with_registry_auth: bool,
     /// Working directory inside the container
     #[arg(short, long, value_name = "string")]
     workdir: Option<String>,
@@ -211,6 +216,9 @@ impl Settings {
         }
         if self.isolation.as_deref().is_some_and(|mode| !matches!(mode, "" | "default")) {
             return Err(Failure::new("--isolation is not supported: it is for Windows only"));
+        }
+        if self.with_registry_auth {
+            warn(REGISTRY_AUTH);
         }
         self.container(spec)?;
         self.resources(spec);
