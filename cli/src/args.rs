@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::commands::{network, node, payload, service, stack, swarm, system};
+use crate::commands::{image, network, node, payload, service, stack, swarm, system};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -69,6 +69,29 @@ pub enum Command {
     /// Manage networks
     #[command(subcommand)]
     Network(network::Command),
+    /// Manage images
+    #[command(subcommand)]
+    Image(image::Command),
+    /// List images
+    #[command(override_usage = "skep images [OPTIONS] [REPOSITORY[:TAG]]")]
+    Images(image::list::LsArgs),
+    /// Import the contents from a tarball to create a filesystem image
+    #[command(override_usage = "skep import [OPTIONS] file|- [REPOSITORY[:TAG]]")]
+    Import(image::transfer::ImportArgs),
+    /// Load an image from a tar archive or STDIN
+    Load(image::transfer::LoadArgs),
+    /// Download an image from a registry
+    #[command(override_usage = "skep pull [OPTIONS] NAME[:TAG|@DIGEST]")]
+    Pull(image::transfer::PullArgs),
+    /// Remove one or more images
+    #[command(override_usage = "skep rmi [OPTIONS] IMAGE [IMAGE...]")]
+    Rmi(image::RmArgs),
+    /// Save one or more images to a tar archive (streamed to STDOUT by default)
+    #[command(override_usage = "skep save [OPTIONS] IMAGE [IMAGE...]")]
+    Save(image::transfer::SaveArgs),
+    /// Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE
+    #[command(override_usage = "skep tag SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]")]
+    Tag(image::TagArgs),
     /// Display system-wide information
     Info(system::InfoArgs),
     /// Show the skep version information

@@ -5,7 +5,7 @@ mod support;
 use expect_test::{Expect, expect};
 use skep_docker_api::json::*;
 use support::fake::{Fake, WORKER, task};
-use support::{Daemon, none};
+use support::{Daemon, none, ours_for};
 
 /// A folder with Compose files; `@` in a line stands for it.
 struct Folder(tempfile::TempDir);
@@ -223,7 +223,7 @@ fn both_say_the_same_of_stacks() {
         let (first, second) = (stand(), stand());
         let line = folder.line(line);
         let arguments: Vec<_> = line.split(' ').collect();
-        let theirs = first.docker(&arguments)?.replace("docker", "skep");
+        let theirs = ours_for(&first.docker(&arguments)?);
         let ours = second.skep(&arguments);
         (ours != theirs).then(|| format!("skep {line}\n--- ours\n{ours}--- docker's\n{theirs}"))
     });

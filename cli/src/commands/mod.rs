@@ -1,10 +1,12 @@
 //! Each group of commands in a file of its own: its flags, its calls, its words.
 
+pub mod image;
 pub mod network;
 pub mod node;
 pub mod node_show;
 pub mod payload;
 pub mod progress;
+mod registry;
 pub mod service;
 pub mod stack;
 pub mod swarm;
@@ -40,6 +42,14 @@ pub async fn run(cli: Cli) -> Outcome {
         Some(Command::Stack(command)) => stack::run(&session, command).await,
         Some(Command::Secret(command)) => payload::secret(&session, command).await,
         Some(Command::Config(command)) => payload::config(&session, command).await,
+        Some(Command::Image(command)) => image::run(&session, command).await,
+        Some(Command::Images(args)) => image::list::run(&session, args).await,
+        Some(Command::Import(args)) => image::transfer::import(&session, args).await,
+        Some(Command::Load(args)) => image::transfer::load(&session, args).await,
+        Some(Command::Pull(args)) => image::transfer::pull(&session, args).await,
+        Some(Command::Rmi(args)) => image::remove(&session, args).await,
+        Some(Command::Save(args)) => image::transfer::save(&session, args).await,
+        Some(Command::Tag(args)) => image::tag(&session, args).await,
         Some(Command::Network(command)) => network::run(&session, command).await,
         Some(Command::Info(args)) => system::info(&session, args).await,
         Some(Command::Version(args)) => system::version(&session, args).await,

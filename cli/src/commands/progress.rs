@@ -2,7 +2,6 @@
 //!
 //! It only reads. Invariant: interrupting it never interrupts the service; and it never asks more often than [`PAUSE`].
 
-mod display;
 mod tally;
 
 use std::time::{Duration, Instant};
@@ -13,8 +12,8 @@ use skep_docker_api::json::Service;
 
 use super::Session;
 use crate::failure::{Failure, Outcome};
+use crate::output::display::Display;
 use crate::output::line;
-use display::Display;
 
 #[derive(Debug, Clone, Args)]
 pub struct WaitArgs {

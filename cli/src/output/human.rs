@@ -109,6 +109,12 @@ pub fn memory(bytes: i64) -> String {
     scaled(bytes as f64, 1024.0, &NAMES, 4)
 }
 
+/// `187MB`: powers of 1,000, three digits, as lists of images have it.
+pub fn size(bytes: i64) -> String {
+    const NAMES: [&str; 7] = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
+    scaled(bytes as f64, 1000.0, &NAMES, 3)
+}
+
 /// The first letter in upper case and the others in lower case.
 pub fn capital(text: &str) -> String {
     let mut chars = text.chars();
@@ -161,6 +167,9 @@ mod tests {
             moment(&Timestamp("2026-01-02T03:04:05.500000000Z".into())),
             "2026-01-02 03:04:05.5 +0000 UTC"
         );
+        assert_eq!(size(187_654_321), "188MB");
+        assert_eq!(size(7_340_032), "7.34MB");
+        assert_eq!(size(0), "0B");
         assert_eq!(ellipsis("abcdef", 4), "abc…");
     }
 }

@@ -1,5 +1,6 @@
 //! How results look: Docker's tables, templates, sizes and times. It knows nothing of the API's objects.
 
+pub mod display;
 pub mod human;
 pub mod inspect;
 pub mod list;

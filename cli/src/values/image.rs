@@ -21,6 +21,28 @@ pub fn familiar(image: &str) -> String {
     if tagged { short.into() } else { image.into() }
 }
 
+/// A name as registries have it: `nginx` is `docker.io/library/nginx`.
+pub fn full(image: &str) -> String {
+    let first = image.split('/').next().unwrap_or_default();
+    let registry = image.contains('/') && (first.contains(['.', ':']) || first == "localhost");
+    match (registry, image.contains('/')) {
+        (true, _) => image.into(),
+        (false, true) => format!("docker.io/{image}"),
+        (false, false) => format!("docker.io/library/{image}"),
+    }
+}
+
+/// A name's repository and its tag; none where it has a digest or nothing.
+pub fn parts(image: &str) -> (&str, Option<&str>) {
+    let slash = image.rfind('/').map_or(0, |at| at + 1);
+    match image[slash..].find(':') {
+        Some(colon) if !image.contains('@') => {
+            (&image[..slash + colon], Some(&image[slash + colon + 1..]))
+        }
+        _ => (image, None),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -31,6 +53,11 @@ mod tests {
         assert_eq!(tagged("host:5000/nginx"), "host:5000/nginx:latest");
         assert_eq!(tagged("nginx:1"), "nginx:1");
         assert_eq!(tagged("nginx@sha256:ab"), "nginx@sha256:ab");
+        assert_eq!(full("nginx:1"), "docker.io/library/nginx:1");
+        assert_eq!(full("me/nginx"), "docker.io/me/nginx");
+        assert_eq!(full("localhost/nginx"), "localhost/nginx");
+        assert_eq!(parts("host:5000/nginx:1"), ("host:5000/nginx", Some("1")));
+        assert_eq!(parts("host:5000/nginx"), ("host:5000/nginx", None));
         assert_eq!(familiar("docker.io/library/nginx:1@sha256:ab"), "nginx:1");
         assert_eq!(familiar("nginx@sha256:ab"), "nginx@sha256:ab");
     }

@@ -3,8 +3,11 @@
 use std::sync::Mutex;
 
 use async_trait::async_trait;
+use futures::{StreamExt, TryStreamExt, stream};
 use skep_docker_api::json::*;
-use skep_docker_api::{ApiError, Backend, Filters};
+use skep_docker_api::{
+    ApiError, Backend, ByteStream, Filters, Flow, LogEntry, LogOptions, LogSource, Logs,
+};
 
 type Answer<T> = Result<T, ApiError>;
 
@@ -322,6 +325,138 @@ impl Backend for Fake {
         self.note(format!("config rm {id}"));
         self.configs.lock().unwrap().retain(|config| config.id != id);
         Ok(())
+    }
+
+    async fn task(&self, id: &str) -> Answer<Task> {
+        let tasks = self.tasks.lock().unwrap();
+        let found = tasks.iter().find(|task| task.id == id);
+        found.cloned().ok_or_else(|| ApiError::not_found(format!("task {id} not found")))
+    }
+
+    async fn service_logs(&self, _: &str, options: LogOptions) -> Answer<Logs> {
+        self.note(format!("logs tail={:?} since={:?}", options.tail, options.since));
+        let entries = [
+            ("taskaaaaaaaaaaaaaaaaaaaa1", WORKER, LogSource::Stdout, "hello\n"),
+            ("taskcccccccccccccccccccc3", LEADER, LogSource::Stderr, "oh no, a line\n"),
+            ("taskaaaaaaaaaaaaaaaaaaaa1", WORKER, LogSource::Stdout, "again\n"),
+        ];
+        let entry = |(task, node, source, text): (&str, &str, LogSource, &'static str)| {
+            let ids = [("task", task), ("node", node), ("service", WEB)];
+            let mut attributes: Map = ids
+                .into_iter()
+                .map(|(kind, id)| (format!("com.docker.swarm.{kind}.id"), id.to_owned()))
+                .collect();
+            attributes.insert("env".into(), "a b".into());
+            let at = skep_types::Timestamp(1_700_000_000_000_000_000);
+            Ok(LogEntry { source, at, attributes, text: text.as_bytes().into() })
+        };
+        let entries: Vec<_> = entries.into_iter().map(entry).collect();
+        Ok(Logs { tty: false, entries: stream::iter(entries).boxed() })
+    }
+
+    async fn task_logs(&self, id: &str, options: LogOptions) -> Answer<Logs> {
+        self.service_logs(id, options).await
+    }
+
+    async fn images(&self, filters: Filters) -> Answer<Vec<ImageSummary>> {
+        let image = |id: &str, tags: &[&str], digests: &[&str]| ImageSummary {
+            id: format!("sha256:{id:0<64}"),
+            repo_tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
+            repo_digests: digests.iter().map(|one| (*one).to_owned()).collect(),
+            created: 1_700_000_000,
+            size: 187_654_321,
+            shared_size: -1,
+            containers: -1,
+            ..Default::default()
+        };
+        let digest = format!("nginx@sha256:{:0<64}", "d");
+        let all = vec![
+            image("1", &["nginx:1.25"], &[&digest]),
+            image("2", &[], &[]),
+            image("3", &["reg.example:5000/a/b:c"], &[]),
+            image("4", &[], &[&digest]),
+        ];
+        let wanted = filters.values("reference").next().map(str::to_owned);
+        Ok(all
+            .into_iter()
+            .filter(|i| {
+                wanted.as_ref().is_none_or(|w| i.repo_tags.iter().any(|t| t.starts_with(w)))
+            })
+            .collect())
+    }
+
+    async fn image(&self, name: &str) -> Answer<ImageInspect> {
+        if name == "nginx:1.25" {
+            let id = format!("sha256:{:0<64}", "1");
+            return Ok(ImageInspect { id, os: "linux".into(), ..Default::default() });
+        }
+        Err(ApiError::not_found(format!("No such image: {name}")))
+    }
+
+    async fn image_pull(&self, request: PullRequest) -> Answer<Flow<Progress>> {
+        let user = request.auth.map(|auth| auth.username);
+        self.note(format!("pull {} {} {user:?}", request.reference, request.platform));
+        if request.reference.contains("nope") {
+            return Err(ApiError::not_found("manifest unknown"));
+        }
+        let mut lines = vec![
+            Ok(Progress::part("1.25", "Pulling from library/nginx")),
+            Ok(Progress::part("aa", "Pulling fs layer")),
+            Ok(Progress::bytes("aa", "Downloading", 5, 10)),
+            Ok(Progress::part("aa", "Pull complete")),
+        ];
+        if request.reference.contains("broken") {
+            lines.push(Ok(Progress::failed("the layer is broken")));
+        } else {
+            lines.push(Ok(Progress::status("Digest: sha256:abc")));
+            lines.push(Ok(Progress::status("Status: Downloaded newer image for nginx:1.25")));
+        }
+        Ok(stream::iter(lines).boxed())
+    }
+
+    async fn image_load(&self, _: bool, tar: ByteStream) -> Answer<Flow<Progress>> {
+        let bytes: Vec<bytes::Bytes> = tar.try_collect().await?;
+        self.note(format!("load {} bytes", bytes.concat().len()));
+        let line = Progress::stream("Loaded image: nginx:1.25\n");
+        Ok(stream::iter([Ok(line)]).boxed())
+    }
+
+    async fn image_import(
+        &self,
+        request: ImportRequest,
+        tar: ByteStream,
+    ) -> Answer<Flow<Progress>> {
+        let bytes: Vec<bytes::Bytes> = tar.try_collect().await?;
+        let ImportRequest { reference, message, changes, .. } = request;
+        let length = bytes.concat().len();
+        self.note(format!("import {reference} {message:?} {changes:?} {length} bytes"));
+        Ok(stream::iter([Ok(Progress::status("sha256:123"))]).boxed())
+    }
+
+    async fn image_save(&self, names: Vec<String>) -> Answer<ByteStream> {
+        if names.iter().any(|name| name == "nope") {
+            return Err(ApiError::not_found("No such image: nope"));
+        }
+        self.note(format!("save {names:?}"));
+        Ok(stream::iter([Ok("the ".into()), Ok("archive".into())]).boxed())
+    }
+
+    async fn image_tag(&self, name: &str, request: TagRequest) -> Answer<()> {
+        self.note(format!("tag {name} {} {}", request.repo, request.tag));
+        Ok(())
+    }
+
+    async fn image_remove(
+        &self,
+        name: &str,
+        options: ImageRemoveOptions,
+    ) -> Answer<Vec<ImageDeleteItem>> {
+        self.image(name).await?;
+        self.note(format!("rmi {name} {}", options.force));
+        Ok(vec![
+            ImageDeleteItem { untagged: name.into(), ..Default::default() },
+            ImageDeleteItem { deleted: "sha256:1".into(), ..Default::default() },
+        ])
     }
 
     async fn networks(&self, filters: Filters) -> Answer<Vec<Network>> {

@@ -77,7 +77,7 @@ impl Daemon {
     /// Where both do not say the same of one daemon.
     pub fn unlike(&self, line: &str) -> Option<String> {
         let arguments: Vec<_> = line.split(' ').collect();
-        let theirs = self.docker(&arguments)?.replace("docker", "skep");
+        let theirs = ours_for(&self.docker(&arguments)?);
         let ours = self.skep(&arguments);
         (ours != theirs).then(|| format!("skep {line}\n--- ours\n{ours}--- docker's\n{theirs}"))
     }
@@ -87,7 +87,7 @@ impl Daemon {
         let arguments: Vec<_> = line.split('|').collect();
         let (ours, theirs) = (Self::start(make()), Self::start(make()));
         let text = theirs.docker(&arguments)?;
-        let theirs = format!("{}{}\n", text.replace("docker", "skep"), theirs.calls());
+        let theirs = format!("{}{}\n", ours_for(&text), theirs.calls());
         let ours = format!("{}{}\n", ours.skep(&arguments), ours.calls());
         (ours != theirs).then(|| format!("skep {line}\n--- ours\n{ours}--- docker's\n{theirs}"))
     }
@@ -102,6 +102,11 @@ impl Daemon {
 pub fn none(unlike: impl IntoIterator<Item = String>) {
     let unlike: Vec<_> = unlike.into_iter().collect();
     assert!(unlike.is_empty(), "{}", unlike.join("\n"));
+}
+
+/// Docker's text with our name where it names itself.
+pub fn ours_for(text: &str) -> String {
+    text.replace("docker", "skep").replace("skep.io/", "docker.io/")
 }
 
 fn shown(output: Output) -> String {

@@ -2,6 +2,7 @@
 
 mod create;
 pub mod list;
+mod logs;
 mod pretty;
 pub mod resolve;
 mod settings;
@@ -25,6 +26,9 @@ pub enum Command {
     /// Display detailed information on one or more services
     #[command(override_usage = "skep service inspect [OPTIONS] SERVICE [SERVICE...]")]
     Inspect(InspectArgs),
+    /// Fetch the logs of a service or task
+    #[command(override_usage = "skep service logs [OPTIONS] SERVICE|TASK")]
+    Logs(logs::LogsArgs),
     /// List services
     #[command(visible_alias = "list")]
     Ls(list::LsArgs),
@@ -92,6 +96,7 @@ pub async fn run(session: &Session, command: Command) -> Outcome {
     match command {
         Command::Create(args) => create::run(session, *args).await,
         Command::Inspect(args) => show(session, args).await,
+        Command::Logs(args) => logs::run(session, args).await,
         Command::Ls(args) => list::run(session, args).await,
         Command::Ps(args) => ps(session, args).await,
         Command::Rm(args) => remove(session, args.services).await,

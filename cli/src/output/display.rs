@@ -15,7 +15,22 @@ impl Display {
         Self { quiet, terminal: std::io::stdout().is_terminal(), lines: Vec::new() }
     }
 
-    /// Sets a line.
+    /// Whether lines are redrawn, so that what moves may be shown moving.
+    pub fn moves(&self) -> bool {
+        self.terminal && !self.quiet
+    }
+
+    /// A line that stays.
+    pub fn say(&mut self, text: &str) -> Outcome {
+        if self.quiet {
+            return Ok(());
+        }
+        // It stands below the named lines, which then lie one line higher.
+        self.lines.push((String::new(), text.into()));
+        crate::output::line(text)
+    }
+
+    /// Sets a named line.
     // DEVIATION: off a terminal, Docker repeats every line at every look; we write a line when it changes.
     pub fn set(&mut self, name: &str, text: &str) -> Outcome {
         let known = self.lines.iter().position(|(have, _)| have == name);
