@@ -6,11 +6,14 @@
 //! `0`, `""`) leaves the earlier value, as in Docker.
 //!
 //! DEVIATION: a health check's test is replaced (Docker appends the second to the first), and ports
-//! that differ in protocol, or that are left to the swarm, are kept apart (Docker keeps one).
+//! that differ in protocol, or that are left to the swarm, are kept apart (Docker keeps one). What a
+//! service's list has already is not appended again: Docker prints it twice and then refuses to read
+//! what it printed.
 
 use std::collections::BTreeMap;
 
 use crate::node::{Map, Node, Value};
+use crate::normal::unique;
 
 /// `base` with `over` over it.
 pub(crate) fn files(base: &mut Node, over: Node) {
@@ -80,6 +83,10 @@ fn fields(base: &mut Node, over: Node, level: Level) {
             }
             (Level::Service, "logging") => logging(old, value),
             (Level::Service, "environment") => environment(old, value),
+            (Level::Service, name) if !name.starts_with("x-") && !old.items().is_empty() => {
+                let items = old.items().iter().chain(value.items()).cloned().collect();
+                old.value = Value::List(unique(items));
+            }
             _ => match (&mut old.value, value.value) {
                 (Value::Map(_), Value::Map(new)) => {
                     fields(old, Node::map(value.at, new), Level::Below);
