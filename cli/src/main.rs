@@ -4,6 +4,7 @@
 
 mod args;
 mod commands;
+mod daemon;
 mod failure;
 mod output;
 mod usage;
@@ -31,6 +32,9 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: args::Cli) -> Outcome {
+    if let Some(args::Command::Daemon(args)) = cli.command {
+        return daemon::run(args, cli.log_level);
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

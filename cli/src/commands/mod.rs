@@ -27,6 +27,7 @@ pub async fn run(cli: Cli) -> Outcome {
     match cli.command {
         Some(Command::Swarm(command)) => swarm::run(&session, command).await,
         Some(Command::Node(command)) => node::run(&session, command).await,
+        Some(Command::Daemon(_)) => unreachable!("main runs the daemon on a runtime of its own"),
         Some(Command::Info(args)) => system::info(&session, args).await,
         Some(Command::Version(args)) => system::version(&session, args).await,
         Some(Command::Completion { shell }) => {
