@@ -7,6 +7,7 @@ mod commands;
 mod daemon;
 mod failure;
 mod output;
+mod terminal;
 mod usage;
 mod values;
 

@@ -102,6 +102,9 @@ impl Client {
     pub async fn secret_create(&self, spec: &SecretSpec) -> Answer<IdResponse> {
         self.create("/secrets/create", spec).await
     }
+    pub async fn secret_update(&self, id: &str, version: u64, spec: &SecretSpec) -> Answer<()> {
+        self.post(&format!("/secrets/{}/update?version={version}", encode(id)), spec).await
+    }
     pub async fn secret_remove(&self, id: &str) -> Answer<()> {
         self.delete(&format!("/secrets/{}", encode(id))).await
     }
@@ -114,6 +117,9 @@ impl Client {
     }
     pub async fn config_create(&self, spec: &ConfigSpec) -> Answer<IdResponse> {
         self.create("/configs/create", spec).await
+    }
+    pub async fn config_update(&self, id: &str, version: u64, spec: &ConfigSpec) -> Answer<()> {
+        self.post(&format!("/configs/{}/update?version={version}", encode(id)), spec).await
     }
     pub async fn config_remove(&self, id: &str) -> Answer<()> {
         self.delete(&format!("/configs/{}", encode(id))).await
