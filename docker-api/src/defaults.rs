@@ -27,3 +27,7 @@ pub const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long the client waits for a connection.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a stream that a client sends may stall; a build or a dump that is piped in may pause, but not for this long.
+pub const BODY_IDLE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
+/// The largest document or log frame in a stream: Docker cuts log lines at 16 KiB, and an event or a line of progress is far smaller.
+pub const LINE_BYTES_MAX: usize = 4 * 1024 * 1024;

@@ -3,7 +3,9 @@
 //! A leading `/v1.NN` is checked and cut before routing, so each route is written once.
 //! Invariant: every answer, errors too, carries `Api-Version`, `Docker-Experimental`, `Ostype` and `Server`.
 
+mod answer;
 mod body;
+mod containers;
 mod images;
 mod objects;
 mod query;
@@ -23,9 +25,21 @@ use tower::ServiceExt;
 use crate::backend::Backend;
 use crate::defaults;
 use crate::error::ApiError;
+use crate::json::RegistryAuth;
 
 type Held = State<Arc<dyn Backend>>;
 type Answer<T> = Result<T, ApiError>;
+
+/// The version of the API that a request speaks: that of its path, or ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct ApiVersion(u32, u32);
+
+/// The login for a registry that a request brings.
+fn registry_auth(headers: &http::HeaderMap) -> Answer<Option<RegistryAuth>> {
+    let Some(value) = headers.get("X-Registry-Auth") else { return Ok(None) };
+    let text = value.to_str().map_err(|_| ApiError::invalid("invalid X-Registry-Auth header"))?;
+    RegistryAuth::from_header(text)
+}
 
 fn created<T: serde::Serialize>(value: T) -> Response {
     (StatusCode::CREATED, Json(value)).into_response()
@@ -47,13 +61,13 @@ macro_rules! lists {
 use lists;
 
 /// `major.minor` as numbers.
-fn number(version: &str) -> Option<(u32, u32)> {
+fn number(version: &str) -> Option<ApiVersion> {
     let (major, minor) = version.split_once('.')?;
-    Some((major.parse().ok()?, minor.parse().ok()?))
+    Some(ApiVersion(major.parse().ok()?, minor.parse().ok()?))
 }
 
 /// Cuts a leading `/vN.NN` off the path and checks that we speak it.
-fn strip_version(path: &str) -> Answer<Option<String>> {
+fn strip_version(path: &str) -> Answer<Option<(ApiVersion, String)>> {
     let Some(rest) = path.strip_prefix("/v") else { return Ok(None) };
     let (version, rest) = rest.split_once('/').unwrap_or((rest, ""));
     let Some(asked) = number(version) else { return Ok(None) };
@@ -68,7 +82,7 @@ fn strip_version(path: &str) -> Answer<Option<String>> {
             "client version {version} is too new. Maximum supported API version is {max}"
         )));
     }
-    Ok(Some(format!("/{rest}")))
+    Ok(Some((asked, format!("/{rest}"))))
 }
 
 async fn versioned(State(inner): State<Router>, mut request: Request) -> Response {
@@ -76,8 +90,11 @@ async fn versioned(State(inner): State<Router>, mut request: Request) -> Respons
     let result = strip_version(request.uri().path());
     let mut response = match result {
         Err(error) => error.into_response(),
-        Ok(path) => {
-            if let Some(mut path) = path {
+        Ok(stripped) => {
+            let ours = number(defaults::API_VERSION).expect("our own version is a version");
+            let spoken = stripped.as_ref().map_or(ours, |(version, _)| *version);
+            request.extensions_mut().insert(spoken);
+            if let Some((_, mut path)) = stripped {
                 if let Some(query) = request.uri().query() {
                     path.push('?');
                     path.push_str(query);
@@ -133,6 +150,9 @@ pub fn router(backend: Arc<dyn Backend>) -> Router {
         .merge(objects::configs())
         .merge(objects::networks())
         .merge(images::images())
+        .merge(containers::containers())
+        .merge(containers::volumes())
+        .merge(containers::logs())
         .layer(DefaultBodyLimit::max(defaults::BODY_BYTES_MAX))
         .with_state(backend);
     Router::new().fallback(versioned).with_state(inner)

@@ -36,3 +36,32 @@ impl Params {
         })
     }
 }
+
+/// A query as it came, for routes whose parameters repeat or are many.
+#[derive(Debug, Default, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Pairs(Vec<(String, String)>);
+
+impl Pairs {
+    /// The first value of a name; empty where there is none.
+    pub fn one(&self, name: &str) -> &str {
+        self.0.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value)
+    }
+
+    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    pub fn truth(&self, name: &str) -> bool {
+        truth(self.one(name))
+    }
+
+    /// [`Self::truth`], but for a name that is not there.
+    pub fn truth_or(&self, name: &str, default: bool) -> bool {
+        self.all(name).next().map_or(default, truth)
+    }
+
+    pub fn filters(&self) -> Result<Filters, ApiError> {
+        Filters::parse(self.one("filters"))
+    }
+}

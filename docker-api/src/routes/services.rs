@@ -6,13 +6,20 @@ use axum::Router;
 use axum::extract::{Path, Query, State};
 use axum::response::Json;
 use axum::routing::{get, post};
+use http::HeaderMap;
 
 use super::body::Document;
 use super::query::{Params, truth};
-use super::{Answer, Held, created, lists};
+use super::{Answer, Held, created, lists, registry_auth};
 use crate::backend::Backend;
 use crate::error::ApiError;
 use crate::json::*;
+
+/// A login that comes with a service would have to reach every node that pulls; it goes nowhere, and that is said.
+fn login_warning(headers: &HeaderMap) -> Answer<Option<String>> {
+    let warning = "registry credentials are not passed on: each node must be able to pull the image by itself";
+    Ok(registry_auth(headers)?.map(|_| warning.to_owned()))
+}
 
 pub(super) fn services() -> Router<Arc<dyn Backend>> {
     let (tasks, task) = lists!(tasks, task);
@@ -23,12 +30,16 @@ pub(super) fn services() -> Router<Arc<dyn Backend>> {
         async |State(b): Held, Path(id): Path<String>, Query(q): Query<Params>| -> Answer<_> {
             Ok(Json(b.service(&id, truth(&q.insert_defaults)).await?))
         };
-    let create = async |State(b): Held, document: Document| -> Answer<_> {
-        Ok(created(b.service_create(document.read()?).await?))
+    let create = async |State(b): Held, headers: HeaderMap, document: Document| -> Answer<_> {
+        let warning = login_warning(&headers)?;
+        let mut response = b.service_create(document.read()?).await?;
+        response.warnings.extend(warning);
+        Ok(created(response))
     };
     let update = async |State(b): Held,
                         Path(id): Path<String>,
                         Query(q): Query<Params>,
+                        headers: HeaderMap,
                         document: Document|
            -> Answer<_> {
         let options = ServiceUpdateOptions {
@@ -41,7 +52,12 @@ pub(super) fn services() -> Router<Arc<dyn Backend>> {
                 }
             },
         };
-        Ok(Json(b.service_update(&id, options, document.read()?).await?))
+        let warning = login_warning(&headers)?;
+        let mut response = b.service_update(&id, options, document.read()?).await?;
+        if let Some(warning) = warning {
+            response.warnings.get_or_insert_default().push(warning);
+        }
+        Ok(Json(response))
     };
     let remove =
         async |State(b): Held, Path(id): Path<String>| -> Answer<_> { b.service_remove(&id).await };
