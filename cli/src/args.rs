@@ -4,6 +4,7 @@ use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::commands::{image, network, node, payload, service, stack, swarm, system};
+use crate::daemon::DaemonArgs;
 
 #[derive(Debug, Parser)]
 #[command(
@@ -54,6 +55,8 @@ pub enum Command {
     /// Manage Swarm nodes
     #[command(subcommand)]
     Node(node::Command),
+    /// Run the daemon
+    Daemon(DaemonArgs),
     /// Manage Swarm services
     #[command(subcommand)]
     Service(service::Command),

@@ -7,7 +7,9 @@ use support::fake::Fake;
 use support::{Daemon, none};
 
 fn check(daemon: &Daemon, line: &str, expected: Expect) {
-    let arguments: Vec<_> = line.split(' ').collect();
+    // A bar stands for a blank within an argument.
+    let arguments: Vec<_> = line.split(' ').map(|word| word.replace('|', " ")).collect();
+    let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
     let mut text = daemon.skep(&arguments);
     let calls = daemon.calls();
     if !calls.is_empty() {
@@ -241,6 +243,24 @@ fn nodes() {
         Engine Version:		0.1.0
     "#]],
     );
+    for (line, expected) in [
+        ("{{.Spec.Name}}/{{.Status.Message}}/{{.ManagerStatus.Leader}} host1", expect![[r#"
+            //true
+        "#]]),
+        ("{{.Spec.Nope}} host1", expect![[r#"
+
+            template parsing error: can't evaluate field Nope
+            [1]
+        "#]]),
+        ("{{if|.ManagerStatus}}m{{else}}w{{end}} host2", expect![[r#"
+            w
+        "#]]),
+        ("{{json|.Spec}} host2", expect![[r#"
+            {"Labels":{"zone":"a"},"Role":"worker","Availability":"active"}
+        "#]]),
+    ] {
+        check(&daemon, &format!("node inspect -f {line}"), expected);
+    }
     check(
         &daemon,
         "node inspect -f {{.Spec.Role}} self nope",

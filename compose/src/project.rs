@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{At, Error, Problem};
 use crate::loader::Loader;
-use crate::node::{Map, Node, Value};
+use crate::node::{Map, Node};
 use crate::normal::{self, Context};
 use crate::read::interpolate::Interpolator;
 use crate::read::{dotenv, yaml};
@@ -126,10 +126,12 @@ fn merged(
         let version = version.unwrap_or_else(|| DEFAULT_VERSION.to_owned());
         map.insert("version".to_owned(), Node::text(at, version));
         map.entry("services".to_owned()).or_insert_with(|| Node::map(at, Map::new()));
-        // What holds nothing is not printed, but for services.
-        map.retain(|key, node| {
-            key == "services" || !matches!(&node.value, Value::Map(map) if map.is_empty())
-        });
+        // A section that holds nothing is not printed, but for services.
+        for section in ["networks", "volumes", "secrets", "configs"] {
+            if map.get(section).and_then(Node::as_map).is_some_and(Map::is_empty) {
+                map.remove(section);
+            }
+        }
     }
     let mut warnings: Vec<_> = unset
         .iter()

@@ -1,5 +1,11 @@
 //! The shape of a Compose file: version 3.13, and what the Compose Specification adds that a stack
 //! can honour, or ignore with a warning.
+//!
+//! DEVIATION: Docker's stacks refuse what the Specification adds: `name`; of services `dns_opt`,
+//! `group_add`, `platform`, `profiles`, `pull_policy`, `runtime`, `env_file` and `depends_on` in
+//! long form; of ports `name`, `app_protocol`, `host_ip`, and `published` as text; `cpus` as a
+//! number; sizes of tmpfs as text, and their mode; of networks `enable_ipv6`, `ip_range` and
+//! `gateway`; `environment` of secrets and configs, and `content` of configs.
 
 use crate::normal::ports;
 use crate::shape::{Fields, Format, Kind, Others, Shape, is_object_name};

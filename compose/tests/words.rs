@@ -377,3 +377,18 @@ fn two_files_that_do_not_go_together() {
     let expected = "version mismatched between two composefiles : 3.7 and 3.8";
     assert!(error.to_string().starts_with(expected), "{error}");
 }
+
+#[test]
+fn an_error_names_its_file() {
+    let mut sources = source("services: {web: {image: nginx}}\n");
+    let second = "services:\n  web:\n    networks: [gone]\n";
+    sources.push(Source { name: "second.yml".to_owned(), contents: second.as_bytes().to_vec() });
+    let loader = loader();
+    let project = load(sources, Path::new("/"), Interpolation::Expand, &loader).unwrap();
+    match project.stack("demo", &loader).unwrap_err() {
+        Error::Invalid { place, .. } => {
+            assert_eq!((place.file.as_str(), place.line, place.column), ("second.yml", 3, 16));
+        }
+        other => panic!("{other}"),
+    }
+}

@@ -87,6 +87,23 @@ mod tests {
         assert_eq!(found.map_err(|error| error.message), expected.map_err(str::to_owned));
     }
 
+    proptest::proptest! {
+        /// What is found by numbers is what would be found by texts.
+        #[test]
+        fn prefixes_are_those_of_the_texts(ids: Vec<u128>, wanted: u128, length in 1usize..=25) {
+            let ids: std::collections::BTreeSet<u128> = ids.into_iter().chain([wanted]).collect();
+            let text = ServiceId::new(wanted).to_string();
+            let objects = ids.iter().map(|bits| (ServiceId::new(*bits), "-", *bits));
+            let many = objects.clone().filter(|(id, ..)| id.to_string().starts_with(&text[..length]));
+            let expected = match many.count() {
+                1 => Ok(wanted),
+                many => Err(format!("service {} is ambiguous ({many} matches found)", &text[..length])),
+            };
+            let found = find("service", &text[..length], objects).map_err(|error| error.message);
+            proptest::prop_assert_eq!(found, expected);
+        }
+    }
+
     #[test]
     fn ids_names_and_prefixes() {
         check("abc0000000000000000000000", Ok(0));

@@ -195,7 +195,7 @@ async fn we_read_what_docker_writes() {
              --mount type=volume,source=data,target=/data --limit-cpu 0.5 --reserve-memory 32m \
              --constraint node.role==worker --placement-pref spread=node.labels.rack \
              --update-parallelism 2 --update-delay 1s --restart-condition on-failure \
-             --env A=b --health-cmd true --label l=1 --stop-grace-period 3s nginx:1 sh",
+             --host db:10.0.0.9 --env A=b --health-cmd true --label l=1 --stop-grace-period 3s nginx:1 sh",
         )
         .await;
     let spec = stage.backend.posted.lock().unwrap().pop().unwrap();
@@ -218,6 +218,7 @@ async fn we_read_what_docker_writes() {
     assert_eq!(container.mounts[0].kind, MountKind::Volume);
     assert_eq!(container.health.as_ref().unwrap().test, ["CMD-SHELL", "true"]);
     assert_eq!(container.stop_grace_period.unwrap().as_secs(), 3);
+    assert_eq!(container.hosts, ["db:10.0.0.9"]);
     assert_eq!(spec.task.resources.limits.nano_cpus, 500_000_000);
     assert_eq!(spec.task.resources.reservations.memory_bytes, 32 << 20);
     assert_eq!(spec.task.placement.constraints, ["node.role==worker"]);

@@ -25,11 +25,22 @@ type Answer<T> = Result<T, ApiError>;
 /// Far more than any exchange here takes, even on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(30);
 
+/// Says when what holds it is dropped.
+struct Left(Arc<tokio::sync::Notify>);
+
+impl Drop for Left {
+    fn drop(&mut self) {
+        self.0.notify_one();
+    }
+}
+
 /// An engine of one container, one volume and one image, that notes what it is asked.
 #[derive(Default)]
 struct Engine {
     tty: bool,
     notes: Mutex<Vec<String>>,
+    /// Told when a stream that goes on for ever is let go.
+    left: Arc<tokio::sync::Notify>,
 }
 
 impl Engine {
@@ -59,8 +70,16 @@ impl Engine {
         }
         let entries = stream::iter(entries);
         // Following goes on until the client leaves.
-        let entries =
-            if options.follow { entries.chain(stream::pending()).boxed() } else { entries.boxed() };
+        let entries = if options.follow {
+            let left = Left(self.left.clone());
+            let ever = stream::once(async move {
+                let _held = left;
+                std::future::pending().await
+            });
+            entries.chain(ever).boxed()
+        } else {
+            entries.boxed()
+        };
         Ok(Logs { tty: self.tty, entries })
     }
 }
@@ -465,6 +484,8 @@ async fn the_client_streams() {
         assert_eq!(frame, LogFrame { source, text: text.into() });
     }
     drop(frames);
+    let left = tokio::time::timeout(DEADLINE, engine.left.notified()).await;
+    left.expect("the daemon lets go of what nobody reads");
     assert_eq!(engine.noted(), ["web Some(3) Some(Timestamp(1500000000))"]);
     let broken = client.container_logs("broken", &LogOptions::default()).await.unwrap();
     let error = broken.try_collect::<Vec<_>>().await.unwrap_err().to_string();

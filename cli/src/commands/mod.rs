@@ -38,6 +38,7 @@ pub async fn run(cli: Cli) -> Outcome {
     match cli.command {
         Some(Command::Swarm(command)) => swarm::run(&session, command).await,
         Some(Command::Node(command)) => node::run(&session, command).await,
+        Some(Command::Daemon(_)) => unreachable!("main runs the daemon on a runtime of its own"),
         Some(Command::Service(command)) => service::run(&session, command).await,
         Some(Command::Stack(command)) => stack::run(&session, command).await,
         Some(Command::Secret(command)) => payload::secret(&session, command).await,

@@ -6,7 +6,9 @@ use std::io::Read;
 
 use base64::Engine as _;
 use clap::{Args, Subcommand};
-use skep_docker_api::json::{Config, ConfigSpec, Driver, Map, Secret, SecretSpec, Timestamp};
+use skep_docker_api::json::{
+    Config, ConfigSpec, Driver, Map, Secret, SecretSpec, Timestamp, Whole,
+};
 
 use super::Session;
 use crate::failure::{Failure, Outcome};
@@ -271,7 +273,7 @@ fn row(
     ])
 }
 
-fn show<T: serde::Serialize>(
+fn show<T: serde::Serialize + Whole>(
     args: &InspectArgs,
     found: Vec<Outcome<T>>,
     text: impl Fn(&T) -> String,

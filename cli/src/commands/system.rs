@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use clap::Args;
 use serde_json::json;
-use skep_docker_api::json::{ComponentVersion, Info, Version};
+use skep_docker_api::json::{ComponentVersion, Info, Version, Whole};
 use skep_docker_api::{ClientError, defaults};
 
 use super::Session;
@@ -48,7 +48,7 @@ pub async fn version(session: &Session, args: VersionArgs) -> Outcome {
                     "Version": VERSION, "ApiVersion": defaults::API_VERSION, "APIVersion": defaults::API_VERSION,
                     "DefaultAPIVersion": defaults::API_VERSION, "Os": os, "Arch": arch, "Context": "default",
                 },
-                "Server": server.as_ref().ok().map(inspect::value),
+                "Server": server.as_ref().ok().map(Whole::whole),
             });
             format!("{}\n", template.render(&document, Mode::Row)?)
         }
@@ -113,9 +113,9 @@ pub async fn info(session: &Session, args: InfoArgs) -> Outcome {
         "" => {}
         format => {
             let template = Template::parse(if format == "json" { "{{json .}}" } else { format })?;
-            let mut document = inspect::value(&session.client.info().await?);
-            document["ClientInfo"] = client;
-            return line(template.render(&document, Mode::Row)?);
+            let info = session.client.info().await?;
+            let document = inspect::value(&info).with("ClientInfo", &client);
+            return line(document.render(&template)?);
         }
     }
     print(&format!(

@@ -2,32 +2,34 @@
 
 use serde::Serialize;
 use serde_json::Value;
+use skep_docker_api::json::Whole;
 
 use super::print;
-use super::template::{Mode, Template};
+use super::template::{Mode, Template, TemplateError};
 use crate::failure::{Failure, Outcome};
 
 /// Shows what was found, then fails with what was not: Docker's order.
-pub fn show(format: Option<&str>, found: Vec<Outcome<Value>>) -> Outcome {
+pub fn show(format: Option<&str>, found: Vec<Outcome<Document>>) -> Outcome {
     let template = match format.unwrap_or_default() {
         "" | "json" => None,
         text => Some(Template::parse(text)?),
     };
     let mut failures = Vec::new();
-    let mut values = Vec::new();
+    let mut documents = Vec::new();
     for item in found {
         match item {
-            Ok(value) => values.push(value),
+            Ok(document) => documents.push(document),
             Err(failure) => failures.push(failure),
         }
     }
+    let written = |documents: Vec<Document>| documents.into_iter().map(|one| one.written);
     let text = match (&template, format) {
-        (None, Some("json")) => format!("{}\n", Value::Array(values)),
-        (None, _) => format!("{}\n", indented(&values)?),
+        (None, Some("json")) => format!("{}\n", written(documents).collect::<Value>()),
+        (None, _) => format!("{}\n", indented(&written(documents).collect::<Vec<_>>())?),
         (Some(template), _) => {
             let mut text = String::new();
-            for value in &values {
-                match template.render(value, Mode::Row) {
+            for document in &documents {
+                match document.render(template) {
                     Ok(one) => text.push_str(&format!("{one}\n")),
                     Err(error) => failures.push(Failure::new(error.to_string())),
                 }
@@ -53,7 +55,29 @@ fn indented(values: &[Value]) -> Outcome<String> {
     Ok(String::from_utf8(bytes).expect("JSON is UTF-8"))
 }
 
-/// A document as a template sees it.
-pub fn value(document: &impl Serialize) -> Value {
-    serde_json::to_value(document).expect("API documents always serialise")
+/// A document as it is written, and as a template sees it: in Go a key that JSON leaves out has its zero.
+pub struct Document {
+    written: Value,
+    whole: Value,
+}
+
+pub fn value<T: Serialize + Whole>(document: &T) -> Document {
+    let written = serde_json::to_value(document).expect("API documents always serialise");
+    Document { written, whole: document.whole() }
+}
+
+impl Document {
+    /// Adds a part to both.
+    pub fn with(mut self, key: &str, part: &Value) -> Self {
+        self.written[key] = part.clone();
+        self.whole[key] = part.clone();
+        self
+    }
+
+    /// `json` of a part writes what an answer would, so the whole document is only for keys that are left out.
+    pub fn render(&self, template: &Template) -> Result<String, TemplateError> {
+        template
+            .render(&self.written, Mode::Row)
+            .or_else(|_| template.render(&self.whole, Mode::Row))
+    }
 }

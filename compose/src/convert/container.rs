@@ -37,7 +37,7 @@ pub(super) fn container(
         mounts: mounts::mounts(name, node, scope)?,
         stop_signal: node.text_of("stop_signal").to_owned(),
         stop_grace_period: node.get("stop_grace_period").map(duration).transpose()?,
-        hosts: node.texts_of("extra_hosts"),
+        hosts: hosts(node),
         dns: dns(node)?,
         health: node.get("healthcheck").map(health).transpose()?,
         secrets: Vec::new(),
@@ -65,6 +65,13 @@ fn environment(node: &Node) -> Vec<String> {
     let mut lines: Vec<_> = entries.map(line).collect();
     lines.sort();
     lines
+}
+
+/// `address host`, as SwarmKit and Docker's API have it, for each `host:address`.
+fn hosts(node: &Node) -> Vec<String> {
+    let texts = node.texts_of("extra_hosts");
+    let pairs = texts.iter().filter_map(|text| text.split_once(':'));
+    pairs.map(|(host, address)| format!("{address} {host}")).collect()
 }
 
 fn dns(node: &Node) -> Result<DnsConfig, Problem> {

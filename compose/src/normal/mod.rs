@@ -47,8 +47,11 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// A path of the file as the host knows it.
+    /// A path of the file as the host knows it; an absolute one stays as it is.
     fn path(&self, path: &str) -> String {
+        if Path::new(path).is_absolute() {
+            return path.to_owned();
+        }
         clean(&self.working_dir.join(path)).to_string_lossy().into_owned()
     }
 }

@@ -63,6 +63,13 @@ pub(super) fn normal(name: &str, node: &Node, context: &mut Context<'_>) -> Resu
             "init" => {
                 map.insert(key.clone(), value.clone());
             }
+            "credential_spec" => {
+                let mut inner = Map::new();
+                for (key, value) in value.entries() {
+                    put(&mut inner, key, value.clone());
+                }
+                put(&mut map, key, Node::map(value.at, inner));
+            }
             "build" => put(&mut map, key, build(value)?),
             "shm_size" => {
                 put(&mut map, key, Node::text(value.at, value.scalar().unwrap_or_default()));

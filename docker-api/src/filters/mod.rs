@@ -2,10 +2,16 @@
 //!
 //! Invariant: a name that a list does not know is refused, never ignored.
 
+mod engine;
+mod event;
 mod network;
+mod pattern;
 mod swarm;
 
+pub use engine::{ContainerFacts, ContainerFilter, ImageFilter, VolumeFilter};
+pub use event::EventFilter;
 pub use network::NetworkFilter;
+pub use pattern::Patterns;
 pub use swarm::{NodeFilter, PayloadFilter, ServiceFilter, TaskFilter};
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -59,6 +65,11 @@ impl Filters {
         self.0.get(name).into_iter().flatten().map(String::as_str)
     }
 
+    /// Whether there is no filter of that name, or one of its values passes the test.
+    pub fn any(&self, name: &str, test: impl Fn(&str) -> bool) -> bool {
+        self.0.get(name).is_none_or(|set| set.is_empty() || set.iter().any(|value| test(value)))
+    }
+
     /// Whether `value` passes: no filter of that name, or one of its values is equal.
     pub fn exact(&self, name: &str, value: &str) -> bool {
         self.0.get(name).is_none_or(|set| set.is_empty() || set.contains(value))
@@ -66,16 +77,12 @@ impl Filters {
 
     /// Whether `value` starts with one of the values (Docker's rule for ids and names).
     pub fn prefix(&self, name: &str, value: &str) -> bool {
-        self.0.get(name).is_none_or(|set| {
-            set.is_empty() || set.iter().any(|want| value.starts_with(want.as_str()))
-        })
+        self.any(name, |want| value.starts_with(want))
     }
 
     /// [`Self::exact`], but capitals do not matter.
     pub fn caseless(&self, name: &str, value: &str) -> bool {
-        self.0.get(name).is_none_or(|set| {
-            set.is_empty() || set.iter().any(|want| want.eq_ignore_ascii_case(value))
-        })
+        self.any(name, |want| want.eq_ignore_ascii_case(value))
     }
 
     /// Whether an id passes the `id` filter; its text is only made where there is one.
@@ -137,42 +144,6 @@ impl Filters {
             .map(|(name, set)| (name, set.iter().map(|value| (value, true)).collect()))
             .collect();
         serde_json::to_string(&form).expect("maps of strings always serialise")
-    }
-}
-
-/// A filter whose values are regular expressions, as Docker has it for names and ids of networks and containers.
-#[derive(Debug, Clone)]
-pub struct Patterns {
-    /// `None`: everything passes.
-    patterns: Option<Vec<Pattern>>,
-}
-
-#[derive(Debug, Clone)]
-struct Pattern {
-    text: String,
-    /// `None` where the text is no expression: it then only equals itself.
-    expression: Option<regex::Regex>,
-}
-
-/// The compiled size of one pattern: room for any sane one, and nothing to exhaust memory with.
-const PATTERN_BYTES_MAX: usize = 256 * 1024;
-
-impl Patterns {
-    pub fn new(filters: &Filters, name: &str) -> Self {
-        let compile = |text: &str| Pattern {
-            text: text.to_owned(),
-            expression: regex::RegexBuilder::new(text).size_limit(PATTERN_BYTES_MAX).build().ok(),
-        };
-        let given = filters.0.get(name).filter(|set| !set.is_empty());
-        Self { patterns: given.map(|set| set.iter().map(|text| compile(text)).collect()) }
-    }
-
-    pub fn matches(&self, value: &str) -> bool {
-        let Some(patterns) = &self.patterns else { return true };
-        patterns.iter().any(|pattern| {
-            pattern.text == value
-                || pattern.expression.as_ref().is_some_and(|expression| expression.is_match(value))
-        })
     }
 }
 

@@ -19,6 +19,7 @@ mod task;
 mod task_spec;
 mod timestamp;
 mod volume;
+mod whole;
 
 pub use auth::*;
 pub use container::*;
@@ -35,6 +36,7 @@ pub use task::*;
 pub use task_spec::*;
 pub use timestamp::Timestamp;
 pub use volume::*;
+pub use whole::Whole;
 
 /// A map with a stable order, as Go writes maps.
 pub type Map = std::collections::BTreeMap<String, String>;

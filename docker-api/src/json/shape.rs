@@ -51,6 +51,15 @@ macro_rules! shape {
             pub $field: $ty,
         )* }
 
+        impl $crate::json::Whole for $name {
+            fn whole(&self) -> serde_json::Value {
+                #[allow(unused_mut)]
+                let mut keys = serde_json::Map::new();
+                $( keys.insert($key.to_owned(), $crate::json::Whole::whole(&self.$field)); )*
+                keys.into()
+            }
+        }
+
         impl std::fmt::Debug for $name {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.debug_struct(stringify!($name))

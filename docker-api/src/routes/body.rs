@@ -36,6 +36,40 @@ impl Document {
             return Err(ApiError::invalid("invalid JSON: got EOF while reading request body"));
         }
         serde_json::from_slice(&self.0)
-            .map_err(|error| ApiError::invalid(format!("invalid JSON: {error}")))
+            .map_err(|error| ApiError::invalid(format!("invalid JSON: {}", told(&error))))
+    }
+}
+
+/// What was expected and where, without what was found: it may be a secret in the wrong place.
+fn told(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    match text.rsplit_once("expected ") {
+        Some((_, rest)) => format!("expected {rest}"),
+        None if error.is_data() => {
+            format!("unexpected value at line {} column {}", error.line(), error.column())
+        }
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::json::SecretSpec;
+
+    #[test]
+    fn what_was_found_is_not_repeated() {
+        for (text, expected) in [
+            (r#"{"Data":["x"]}"#, "invalid JSON: expected a string at line 1 column 8"),
+            (
+                r#"{"Labels":"hunter2 expected here"}"#,
+                "invalid JSON: expected a map at line 1 column 33",
+            ),
+            (r#"{"Name":"a"#, "invalid JSON: EOF while parsing a string at line 1 column 10"),
+            ("hunter2", "invalid JSON: expected value at line 1 column 1"),
+        ] {
+            let error = Document(Bytes::from_static(text.as_bytes())).read::<SecretSpec>();
+            assert_eq!(error.unwrap_err().message, expected);
+        }
     }
 }

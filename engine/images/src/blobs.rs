@@ -3,7 +3,7 @@
 //! **Invariant:** a blob is checked against its digest before it has its name.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::Path;
 
 use bytes::Bytes;
@@ -93,7 +93,7 @@ impl Store {
     /// Writes a stream to disk as it comes, and says its digest.
     pub(crate) async fn spool_stream(
         &self,
-        stream: impl Stream<Item = io::Result<Bytes>>,
+        stream: impl Stream<Item = Result<Bytes>>,
         limit: u64,
         mut progress: impl FnMut(u64),
     ) -> Result<Spooled> {
@@ -110,7 +110,7 @@ impl Store {
             let mut stream = std::pin::pin!(stream);
             let mut bytes = 0;
             while let Some(piece) = stream.next().await {
-                let piece = piece.context(|| "read the stream".to_owned())?;
+                let piece = piece?;
                 bytes += piece.len() as u64;
                 // A writer that has given up says why itself.
                 if sender.send(piece).await.is_err() {

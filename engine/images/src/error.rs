@@ -51,6 +51,11 @@ pub enum Error {
     /// The registry said no, or could not be asked; the wording is Docker's where it is known.
     #[error("{0}")]
     Registry(String),
+    /// Nobody answered, or nobody who is trusted.
+    #[error("failed to reach registry {domain}: {reason}")]
+    Unreachable { domain: String, reason: String },
+    #[error("lost the connection to the registry")]
+    Interrupted { source: io::Error },
     #[error("no matching manifest for {platform} in the manifest list entries")]
     NoMatchingPlatform { platform: String },
     #[error(

@@ -84,7 +84,7 @@ impl Inner {
             Record { manifest: Digest::of(&manifest), layers: new.layers, extra: new.extra };
         let mut state = self.state();
         let replaced = state.index.images.get(&id).map(|old| old.blobs(id)).unwrap_or_default();
-        self.commit_held(&mut state, |index| {
+        self.commit(&mut state, |index| {
             index.images.insert(id, record);
             index.references.extend(references.iter().map(|name| (name.clone(), id)));
             Ok(())
@@ -193,7 +193,7 @@ impl Store {
         self.blocking(move |inner| {
             let mut state = inner.state();
             let id = inner.find(&state.index, &name)?;
-            inner.commit_held(&mut state, |index| {
+            inner.commit(&mut state, |index| {
                 index.references.insert(target, id);
                 Ok(())
             })

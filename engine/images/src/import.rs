@@ -1,8 +1,8 @@
 //! Makes an image of one archive of a root filesystem, as `docker import` does.
 
-use std::io;
+use std::sync::Arc;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use futures::Stream;
 use time::OffsetDateTime;
 use tokio::io::{AsyncRead, AsyncReadExt};
@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use crate::changes::apply_changes;
 use crate::config::{ConfigFile, History, ImageConfig, Rootfs};
 use crate::digest::Digest;
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
 use crate::image::NewImage;
 use crate::index::LayerRecord;
 use crate::platform::Platform;
@@ -63,14 +63,11 @@ impl Store {
                 reason: "cannot import digest reference".to_owned(),
             });
         }
-        let pins = self.pins();
+        let pins = Arc::new(self.pins());
         let limit = self.inner.limits.archive_bytes;
         let spooled = self.spool_stream(pieces(archive), limit, |_| {}).await?;
-        let pins = std::sync::Arc::new(pins);
-        let pinning = pins.clone();
         let path = spooled.path().to_owned();
-        let (unpacked, compression) =
-            self.unpack_archive(path, None, move |diff_id| pinning.hold(diff_id)).await?;
+        let (unpacked, compression) = self.unpack_archive(path, None, &pins).await?;
         self.blocking(move |inner| {
             let layer = LayerRecord {
                 diff_id: unpacked.diff_id,
@@ -107,10 +104,10 @@ impl Store {
 }
 
 /// A reader as a stream of pieces.
-pub(crate) fn pieces(reader: impl AsyncRead) -> impl Stream<Item = io::Result<bytes::Bytes>> {
+pub(crate) fn pieces(reader: impl AsyncRead) -> impl Stream<Item = Result<Bytes>> {
     futures::stream::try_unfold(Box::pin(reader), |mut reader| async move {
         let mut buffer = BytesMut::with_capacity(READ_BYTES);
-        let read = reader.read_buf(&mut buffer).await?;
+        let read = reader.read_buf(&mut buffer).await.context(|| "read the archive".to_owned())?;
         Ok((read > 0).then(|| (buffer.freeze(), reader)))
     })
 }

@@ -3,11 +3,12 @@
 use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::compression::{self, Compression};
 use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
-use crate::store::{Inner, Store, blocking};
+use crate::store::{Inner, Pins, Store};
 use crate::unpack::{Unpacked, unpack};
 
 /// Characters of a short link's name: 130 bits of the diff id, so that none collide, not even on
@@ -64,13 +65,13 @@ impl Inner {
         }
     }
 
-    /// Unpacks an archive into a new layer. `expected` is what its diff id must be, where known;
-    /// else `found` is told before the layer has its place, so that it can be pinned.
+    /// Unpacks an archive into a new layer, which is pinned before it has its place. `expected` is
+    /// what its diff id must be, where known.
     fn unpack_layer(
         &self,
         archive: &Path,
         expected: Option<Digest>,
-        found: impl FnOnce(Digest),
+        pins: &Pins,
     ) -> Result<(Unpacked, Compression)> {
         let file = File::open(archive).context(|| format!("open {}", archive.display()))?;
         let (compression, stream) =
@@ -86,7 +87,7 @@ impl Inner {
         {
             return Err(Error::Mismatch { expected, got: unpacked.diff_id });
         }
-        found(unpacked.diff_id);
+        pins.hold(unpacked.diff_id);
         let place = self.layer_path(unpacked.diff_id);
         if place.exists() {
             return Ok((unpacked, compression));
@@ -109,26 +110,17 @@ impl Inner {
 }
 
 impl Store {
-    /// Unpacks a layer whose diff id is known, unless it is there. The diff id must be pinned.
-    pub(crate) async fn ensure_layer(&self, archive: PathBuf, diff_id: Digest) -> Result<()> {
-        let lock = self.inner.unpacking(diff_id);
-        let _alone = lock.lock().await;
-        if self.inner.has_layer(diff_id) {
-            return Ok(());
-        }
-        self.unpack_archive(archive, Some(diff_id), |_| {}).await.map(drop)
-    }
-
-    /// Unpacks a layer and says what it is.
+    /// Unpacks a layer and says what it is. The work goes on if the future is dropped, and so it
+    /// holds the pins itself.
     pub(crate) async fn unpack_archive(
         &self,
         archive: PathBuf,
         expected: Option<Digest>,
-        found: impl FnOnce(Digest) + Send + 'static,
+        pins: &Arc<Pins>,
     ) -> Result<(Unpacked, Compression)> {
         let _turn = self.inner.unpacks.acquire().await.expect("the semaphore is never closed");
-        let inner = self.inner.clone();
-        blocking(move || inner.unpack_layer(&archive, expected, found)).await
+        let pins = pins.clone();
+        self.blocking(move |inner| inner.unpack_layer(&archive, expected, &pins)).await
     }
 }
 

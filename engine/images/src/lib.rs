@@ -5,9 +5,6 @@
 //! **Invariant:** nothing has a name before it is whole, checked against its digest, and on disk;
 //! a process killed at any point leaves a store that opens.
 
-// Parts of the vocabulary wait for pull and load.
-#![allow(dead_code)]
-
 mod blobs;
 mod changes;
 mod compression;
@@ -22,7 +19,10 @@ mod limits;
 mod manifest;
 mod mount;
 mod platform;
+mod progress;
+mod pull;
 mod reference;
+mod registry;
 mod rootfs;
 mod scratch;
 mod store;
@@ -38,6 +38,9 @@ pub use import::ImportOptions;
 pub use limits::{LAYERS_MAX, Limits};
 pub use mount::{is_mounted, mount_overlay, unmount};
 pub use platform::Platform;
+pub use progress::{Progress, Reporter, Step};
+pub use pull::{PullOptions, Pulled, Resolved, resolve};
 pub use reference::{ParseReferenceError, Reference};
+pub use registry::{Auth, RegistryConfig};
 pub use rootfs::{OverlaySpec, Rootfs};
 pub use store::{Store, StoreOptions};

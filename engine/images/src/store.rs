@@ -155,12 +155,7 @@ impl Inner {
     }
 
     /// Changes images and references: on disk first, then in memory.
-    pub(crate) fn commit<T>(&self, change: impl FnOnce(&mut Index) -> Result<T>) -> Result<T> {
-        let mut state = self.state();
-        self.commit_held(&mut state, change)
-    }
-
-    pub(crate) fn commit_held<T>(
+    pub(crate) fn commit<T>(
         &self,
         state: &mut State,
         change: impl FnOnce(&mut Index) -> Result<T>,

@@ -109,3 +109,39 @@ pub enum Operation {
     },
     RemoveHostRules,
 }
+
+/// What an operation is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Subject {
+    Host,
+    Network(NetworkId),
+    Task(TaskId),
+}
+
+impl Operation {
+    /// What fails when the operation fails.
+    pub fn subject(&self) -> Subject {
+        match self {
+            Self::EnableForwarding
+            | Self::RemoveHostRules
+            | Self::ReplaceRules { place: Place::Host, .. }
+            | Self::PruneFlows { place: Place::Host, .. } => Subject::Host,
+            Self::CreateSandbox { network, .. }
+            | Self::JoinToHost { network, .. }
+            | Self::SetForwarding { network, .. }
+            | Self::SetNeighbour { network, .. }
+            | Self::RemoveForwarding { network, .. }
+            | Self::RemoveNeighbour { network, .. }
+            | Self::PartFromHost { network }
+            | Self::RemoveSandbox { network } => Subject::Network(*network),
+            Self::CreateTask { task }
+            | Self::Connect { task, .. }
+            | Self::ConnectOutside { task, .. }
+            | Self::RouteReplies { task, .. }
+            | Self::ReplaceRules { place: Place::Task(task), .. }
+            | Self::PruneFlows { place: Place::Task(task), .. }
+            | Self::Disconnect { task, .. }
+            | Self::RemoveTask { task } => Subject::Task(*task),
+        }
+    }
+}

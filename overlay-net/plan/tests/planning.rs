@@ -94,73 +94,9 @@ fn with_ingress() -> Desired {
     desired
 }
 
-/// A kernel that believes what it is told: what stands after the operations.
 fn execute(observed: &mut Observed, operations: &[Operation]) {
-    for operation in operations.iter().cloned() {
-        match operation {
-            Operation::EnableForwarding => observed.forwarding = true,
-            Operation::CreateSandbox { network, tunnel, gateways, .. } => {
-                let sandbox = observed.sandboxes.entry(network).or_default();
-                if sandbox.tunnel != Some(tunnel) {
-                    *sandbox = ObservedSandbox {
-                        joined_to_host: sandbox.joined_to_host,
-                        ..Default::default()
-                    };
-                }
-                sandbox.tunnel = Some(tunnel);
-                sandbox.gateways = gateways;
-            }
-            Operation::JoinToHost { network, .. } => {
-                observed.sandboxes.get_mut(&network).unwrap().joined_to_host = true;
-            }
-            Operation::PartFromHost { network } => {
-                observed.sandboxes.get_mut(&network).unwrap().joined_to_host = false;
-            }
-            Operation::SetForwarding { network, mac, node } => {
-                observed.sandboxes.get_mut(&network).unwrap().forwarding.insert(mac, node);
-            }
-            Operation::SetNeighbour { network, address, mac } => {
-                observed.sandboxes.get_mut(&network).unwrap().neighbours.insert(address, mac);
-            }
-            Operation::RemoveForwarding { network, mac } => {
-                observed.sandboxes.get_mut(&network).unwrap().forwarding.remove(&mac).unwrap();
-            }
-            Operation::RemoveNeighbour { network, address } => {
-                observed.sandboxes.get_mut(&network).unwrap().neighbours.remove(&address).unwrap();
-            }
-            Operation::CreateTask { task } => {
-                observed.tasks.entry(task).or_default();
-            }
-            Operation::Connect { task, name, interface, .. } => {
-                observed.tasks.get_mut(&task).unwrap().interfaces.insert(name, interface);
-            }
-            Operation::ConnectOutside { task, name, address, mtu, .. } => {
-                let task = observed.tasks.get_mut(&task).unwrap();
-                let mac = Mac([0; 6]);
-                task.interfaces.insert(name, Interface { mac, addresses: BTreeSet::new(), mtu });
-                task.outside = Some(address);
-            }
-            Operation::RouteReplies { task, udp_ports, .. } => {
-                observed.tasks.get_mut(&task).unwrap().replies = Some(udp_ports);
-            }
-            Operation::ReplaceRules { place: Place::Host, rules } => {
-                observed.host_rules = Some(rules.digest());
-            }
-            Operation::ReplaceRules { place: Place::Task(task), rules } => {
-                observed.tasks.get_mut(&task).unwrap().rules = Some(rules.digest());
-            }
-            Operation::PruneFlows { .. } => {}
-            Operation::Disconnect { task, name } => {
-                observed.tasks.get_mut(&task).unwrap().interfaces.remove(&name).unwrap();
-            }
-            Operation::RemoveTask { task } => {
-                observed.tasks.remove(&task).unwrap();
-            }
-            Operation::RemoveSandbox { network } => {
-                observed.sandboxes.remove(&network).unwrap();
-            }
-            Operation::RemoveHostRules => observed.host_rules = None,
-        }
+    for operation in operations {
+        observed.apply(operation);
     }
 }
 

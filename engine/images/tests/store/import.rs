@@ -42,7 +42,7 @@ async fn an_archive_becomes_an_image_that_is_still_there_after_a_restart() {
 
     drop(store);
     let store = reopen(root.path()).await;
-    assert_eq!(store.list().await.unwrap(), [image.clone()]);
+    assert_eq!(store.list().await.unwrap(), std::slice::from_ref(&image));
     for name in ["base:1", "docker.io/library/base:1", &id.to_string(), &id.hex(), &id.short()] {
         assert_eq!(store.inspect(name).await.unwrap(), image, "{name}");
     }

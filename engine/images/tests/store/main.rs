@@ -2,6 +2,8 @@
 
 mod archives;
 mod import;
+mod pull;
+mod registry;
 mod rootfs;
 
 use std::time::{Duration, Instant};
