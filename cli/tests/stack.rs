@@ -159,6 +159,7 @@ fn config_merges_files() {
 fn removal_waits_for_tasks_to_end() {
     let folder = Folder::new(&[]);
     let daemon = Daemon::start(labelled(Fake::busy()));
+    daemon.fake.held.store(true, std::sync::atomic::Ordering::Relaxed);
     let end = daemon.fake.clone();
     let ender = std::thread::spawn(move || {
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);

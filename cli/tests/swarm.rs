@@ -244,20 +244,32 @@ fn nodes() {
     "#]],
     );
     for (line, expected) in [
-        ("{{.Spec.Name}}/{{.Status.Message}}/{{.ManagerStatus.Leader}} host1", expect![[r#"
+        (
+            "{{.Spec.Name}}/{{.Status.Message}}/{{.ManagerStatus.Leader}} host1",
+            expect![[r#"
             //true
-        "#]]),
-        ("{{.Spec.Nope}} host1", expect![[r#"
+        "#]],
+        ),
+        (
+            "{{.Spec.Nope}} host1",
+            expect![[r#"
 
             template parsing error: can't evaluate field Nope
             [1]
-        "#]]),
-        ("{{if|.ManagerStatus}}m{{else}}w{{end}} host2", expect![[r#"
+        "#]],
+        ),
+        (
+            "{{if|.ManagerStatus}}m{{else}}w{{end}} host2",
+            expect![[r#"
             w
-        "#]]),
-        ("{{json|.Spec}} host2", expect![[r#"
+        "#]],
+        ),
+        (
+            "{{json|.Spec}} host2",
+            expect![[r#"
             {"Labels":{"zone":"a"},"Role":"worker","Availability":"active"}
-        "#]]),
+        "#]],
+        ),
     ] {
         check(&daemon, &format!("node inspect -f {line}"), expected);
     }

@@ -14,6 +14,8 @@ type Answer<T> = Result<T, ApiError>;
 #[derive(Default)]
 pub struct Fake {
     pub outside: bool,
+    /// The next network to be removed is in use, once.
+    pub held: std::sync::atomic::AtomicBool,
     pub calls: Mutex<Vec<String>>,
     pub nodes: Vec<Node>,
     pub services: Mutex<Vec<Service>>,
@@ -484,6 +486,9 @@ impl Backend for Fake {
 
     async fn network_remove(&self, id: &str) -> Answer<()> {
         let id = self.network(id).await?.id;
+        if self.held.swap(false, std::sync::atomic::Ordering::Relaxed) {
+            return Err(ApiError::conflict("network 'x' is in use by task t"));
+        }
         self.note(format!("network rm {id}"));
         self.networks.lock().unwrap().retain(|network| network.id != id);
         Ok(())

@@ -1,6 +1,6 @@
 //! `skep stack rm`: takes away what bears a stack's label. Volumes stay.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use skep_docker_api::ClientError;
@@ -22,6 +22,9 @@ pub struct RmArgs {
 
 /// Between two looks at tasks that are to end.
 const PAUSE: Duration = Duration::from_millis(200);
+
+/// How long a network's tasks are waited for: they are told to go within a second or so, and a leader may change meanwhile.
+const HELD_MAX: Duration = Duration::from_secs(15);
 
 /// Says what is removed; gives whether all was.
 struct Removal {
@@ -91,9 +94,25 @@ async fn remove(session: &Session, stack: &str) -> Outcome<bool> {
     }
     for network in networks {
         removal.begin("network", &network.name)?;
-        removal.end("network", &network.id, client.network_remove(&network.id).await);
+        removal.end("network", &network.id, network_gone(session, &network.id).await);
     }
     Ok(removal.whole)
+}
+
+/// Removes a network. Tasks of services just removed hold it until the swarm has told them to go, which is waited for.
+// DEVIATION: Docker fails at once, and the network stays until the command is given again.
+async fn network_gone(session: &Session, id: &str) -> Result<(), ClientError> {
+    let until = Instant::now() + HELD_MAX;
+    loop {
+        match session.client.network_remove(id).await {
+            Err(ClientError::Daemon { message, .. })
+                if message.contains("in use by task") && Instant::now() < until =>
+            {
+                tokio::time::sleep(PAUSE).await;
+            }
+            done => return done,
+        }
+    }
 }
 
 /// Until no task of the stack runs. How long that takes is the applications' business, so its end is the user's to set.
