@@ -2,8 +2,10 @@
 
 mod archives;
 mod import;
+mod load;
 mod pull;
 mod registry;
+mod remove;
 mod rootfs;
 
 use std::time::{Duration, Instant};
