@@ -65,6 +65,19 @@ impl Inner {
         }
     }
 
+    /// Removes links whose layers are gone: a kill may come between the two.
+    pub(crate) fn remove_dead_links(&self) -> Result<()> {
+        let dir = self.root.join("l");
+        let context = || format!("clear {}", dir.display());
+        for entry in fs::read_dir(&dir).context(context)? {
+            let link = entry.context(context)?.path();
+            if !link.exists() {
+                fs::remove_file(&link).context(context)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Unpacks an archive into a new layer, which is pinned before it has its place. `expected` is
     /// what its diff id must be, where known.
     fn unpack_layer(

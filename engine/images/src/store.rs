@@ -228,7 +228,8 @@ impl Inner {
             }
         }
         let state = self.state();
-        self.sweep(&state, all).map(drop)
+        drop(self.sweep(&state, all)?);
+        self.remove_dead_links()
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod archives;
 mod import;
+mod kill;
 mod load;
 mod pull;
 mod registry;
