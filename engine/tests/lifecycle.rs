@@ -34,7 +34,7 @@ async fn a_container_runs_and_leaves_nothing() {
     assert!(matches!(found.kill(Signal::KILL).await, Err(Error::NotRunning(_))));
     found.delete().await.unwrap();
     assert!(matches!(fixture.runtime().get("one").await, Err(Error::NoSuchContainer(_))));
-    assert_eq!(fixture.leftovers(), Vec::<String>::new());
+    fixture.assert_clean().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -121,7 +121,7 @@ async fn what_cannot_be_run_is_said_in_dockers_words() {
     config.user = "nobody".into();
     let error = fixture.runtime().create(config).await.unwrap_err();
     assert_eq!(error.to_string(), "unable to find user nobody: no matching entries in passwd file");
-    assert_eq!(fixture.leftovers(), Vec::<String>::new());
+    fixture.assert_clean().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -135,7 +135,7 @@ async fn a_container_that_was_never_started_is_deleted() {
     let second = fixture.runtime().create(fixture.config("one", &["true"])).await;
     assert!(matches!(second, Err(Error::Exists(_))));
     container.delete().await.unwrap();
-    assert_eq!(fixture.leftovers(), Vec::<String>::new());
+    fixture.assert_clean().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -153,5 +153,5 @@ async fn many_are_made_at_once() {
         assert_eq!(exit.code, number);
         assert_eq!(output, format!("{number}\n"));
     }
-    assert_eq!(fixture.leftovers(), Vec::<String>::new());
+    fixture.assert_clean().await;
 }

@@ -17,7 +17,7 @@ use libcontainer::workload::{
     Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError,
 };
 use nix::errno::Errno;
-use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+use nix::sys::signal::SigSet;
 use nix::unistd::{AccessFlags, access, execve};
 
 use super::create::Failure;
@@ -49,10 +49,7 @@ impl Command {
     }
 
     fn run(&self) -> io::Result<Infallible> {
-        // Rust programs ignore this one, and an ignored signal stays so over an execve.
-        let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
-        // SAFETY: the default action is no handler of ours.
-        unsafe { sigaction(Signal::SIGPIPE, &default) }?;
+        default_signals();
         SigSet::empty().thread_set_mask()?;
         let path = find(&self.args[0], path_variable(&self.env))
             .map_err(|f| io::Error::other(f.message))?;
@@ -95,6 +92,18 @@ impl Executor for Command {
         // Nothing of the shim's may run on in the container.
         // SAFETY: ends this process; there is nothing to clean up in it.
         unsafe { libc::_exit(exit_code) }
+    }
+}
+
+/// Undoes what this process or whoever started the daemon ignores: it would stay so over the execve.
+fn default_signals() {
+    // The kernel's own structure, larger than on any architecture; all zeros is the default.
+    let default = [0u64; 4];
+    let none = std::ptr::null::<u64>();
+    for signal in 1..=64 {
+        // SAFETY: the pointer is valid for the kernel's structure and for the call. Not by way of
+        // the C library, which keeps two signals to itself. Two others cannot be ignored anyway.
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), none, 8) };
     }
 }
 
