@@ -21,20 +21,23 @@ use nix::sys::signal::SigSet;
 use nix::unistd::{AccessFlags, access, execve};
 
 use super::create::Failure;
+use super::init;
 use crate::defaults::{EXIT_CODE_CANNOT_RUN, EXIT_CODE_NOT_FOUND};
 
 #[derive(Clone)]
 pub struct Command {
     args: Vec<String>,
     env: Vec<String>,
+    /// Stay as the command's parent.
+    init: bool,
     /// The pipe's writing end. A number, since libcontainer clones and drops this on both sides of
     /// its forks; the shim owns the descriptor.
     failures: RawFd,
 }
 
 impl Command {
-    pub fn new(args: Vec<String>, env: Vec<String>, failures: RawFd) -> Command {
-        Command { args, env, failures }
+    pub fn new(args: Vec<String>, env: Vec<String>, init: bool, failures: RawFd) -> Command {
+        Command { args, env, init, failures }
     }
 
     fn fail(&self, failure: &Failure) -> String {
@@ -50,6 +53,9 @@ impl Command {
 
     fn run(&self) -> io::Result<Infallible> {
         default_signals();
+        if self.init {
+            init::split()?;
+        }
         SigSet::empty().thread_set_mask()?;
         let path = find(&self.args[0], path_variable(&self.env))
             .map_err(|f| io::Error::other(f.message))?;

@@ -10,6 +10,7 @@
 mod create;
 mod executor;
 mod files;
+mod init;
 mod netns;
 mod rooted;
 mod rootfs;
@@ -29,7 +30,7 @@ use crate::defaults::CONFIG_BYTES_MAX;
 use crate::layout::Places;
 use crate::lock;
 use crate::protocol::{Launch, Reply};
-use create::Failure;
+use create::{Contents, Failure};
 
 /// The shim's whole life. `args` are those of the process, its name among them; they only have to
 /// say that a shim is meant.
@@ -66,8 +67,7 @@ fn run(input: OwnedFd, report: OwnedFd) -> io::Result<()> {
     let _ = setsid();
     chdir("/")?;
 
-    let made = create::create(&launch, &contents, &places);
-    drop(contents);
+    let made = create::create(&launch, contents, &places);
     let taken = made.and_then(|created| {
         let (hierarchies, cgroup) = (created.hierarchies.clone(), created.cgroup.clone());
         serve::take(created, &launch, &places).map_err(|error| {
@@ -97,7 +97,7 @@ fn answer(report: &mut File, reply: &Reply) {
     }
 }
 
-fn read_launch(input: &mut File) -> io::Result<(Launch, zeroize::Zeroizing<Vec<u8>>)> {
+fn read_launch(input: &mut File) -> io::Result<(Launch, Contents)> {
     let mut length = [0; 8];
     input.read_exact(&mut length)?;
     let length = usize::try_from(u64::from_le_bytes(length)).unwrap_or(usize::MAX);
@@ -107,7 +107,7 @@ fn read_launch(input: &mut File) -> io::Result<(Launch, zeroize::Zeroizing<Vec<u
     let mut head = vec![0; length];
     input.read_exact(&mut head)?;
     let launch: Launch = serde_json::from_slice(&head)?;
-    let mut contents = zeroize::Zeroizing::new(vec![0; launch.file_bytes.iter().sum()]);
+    let mut contents = Contents::new(vec![0; launch.file_bytes.iter().sum()]);
     input.read_exact(&mut contents)?;
     Ok((launch, contents))
 }
