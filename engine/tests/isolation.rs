@@ -90,7 +90,7 @@ async fn devices_are_few() {
     let said = inside(&fixture, "ls /dev; stat -c '%a %n' /dev/null /dev/urandom", |_| {}).await;
     let known = "fd full mqueue null ptmx pts random shm stderr stdin stdout tty urandom zero";
     let mut seen: Vec<&str> =
-        said.lines().filter(|line| !line.contains(' ') && *line != "core").collect();
+        said.lines().filter(|line| !line.contains(' ') && !line.contains("core")).collect();
     seen.sort_unstable();
     assert_eq!(seen.join(" "), known);
     assert!(said.contains("666 /dev/null") && said.contains("666 /dev/urandom"), "{said}");
