@@ -5,6 +5,12 @@ use std::time::Duration;
 /// The name by which the multi-call binary is told to be a shim.
 pub const SHIM_NAME: &str = "skep-shim";
 
+/// The shim's argument that makes it run a command in a container.
+pub const EXEC_NAME: &str = "exec";
+
+/// How long the output of a command that has ended may be silent before it counts as ended too.
+pub const EXEC_DRAIN_TIMEOUT: Duration = Duration::from_millis(50);
+
 /// A shim says within this time whether its container was created. Docker waits without bound; a
 /// create takes some 20 ms, and a minute is what a host under heavy load was seen to need at most.
 pub const CREATE_TIMEOUT: Duration = Duration::from_secs(60);

@@ -57,7 +57,7 @@ pub struct Runtime {
 pub(crate) struct Shared {
     pub config: RuntimeConfig,
     pub hierarchies: Hierarchies,
-    program: Program,
+    pub program: Program,
     /// Ids of containers in the making, which nobody else sees.
     creating: Mutex<HashSet<String>>,
     /// Keeps a second daemon out.

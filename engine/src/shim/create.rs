@@ -10,7 +10,6 @@ use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::syscall::syscall::SyscallType;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::{Gid, Uid, fchown, pipe2, read};
-use serde::{Deserialize, Serialize};
 
 use super::executor::Command;
 use super::rooted::Root;
@@ -21,14 +20,7 @@ use crate::cgroup::Hierarchies;
 use crate::config::NetworkNamespace;
 use crate::defaults::SHIM_OOM_SCORE_ADJ;
 use crate::layout::Places;
-use crate::protocol::Launch;
-
-/// Why a container cannot be, in words for the user.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Failure {
-    pub message: String,
-    pub exit_code: Option<i32>,
-}
+use crate::protocol::{Failure, Launch};
 
 impl Failure {
     fn to(what: &str) -> impl FnOnce(io::Error) -> Failure {

@@ -20,9 +20,9 @@ use nix::errno::Errno;
 use nix::sys::signal::SigSet;
 use nix::unistd::{AccessFlags, access, execve};
 
-use super::create::Failure;
 use super::init;
 use crate::defaults::{EXIT_CODE_CANNOT_RUN, EXIT_CODE_NOT_FOUND};
+use crate::protocol::Failure;
 
 #[derive(Clone)]
 pub struct Command {
@@ -40,7 +40,8 @@ impl Command {
         Command { args, env, init, failures }
     }
 
-    fn fail(&self, failure: &Failure) -> String {
+    /// Tells the other end of the pipe.
+    pub fn fail(&self, failure: &Failure) -> String {
         // SAFETY: the descriptor was inherited from the shim, which keeps it open until this
         // process runs its command or has failed.
         let pipe = unsafe { BorrowedFd::borrow_raw(self.failures) };
@@ -49,6 +50,27 @@ impl Command {
             let _ = fs::File::from(pipe).write_all(&line);
         }
         failure.message.clone()
+    }
+
+    /// Comes back only if it fails.
+    pub fn run_or_explain(&self) -> Failure {
+        if let Err(failure) = find(&self.args[0], path_variable(&self.env)) {
+            return failure;
+        }
+        let error = match self.run() {
+            Ok(never) => match never {},
+            Err(error) => error,
+        };
+        let reason = match error.raw_os_error() {
+            Some(code) => Errno::from_raw(code).desc().to_lowercase(),
+            None => error.to_string(),
+        };
+        let exit_code = match error.kind() {
+            io::ErrorKind::NotFound => EXIT_CODE_NOT_FOUND,
+            _ => EXIT_CODE_CANNOT_RUN,
+        };
+        let message = format!("exec {}: {reason}", self.args[0]);
+        Failure { message, exit_code: Some(exit_code) }
     }
 
     fn run(&self) -> io::Result<Infallible> {
@@ -81,23 +103,11 @@ impl Executor for Command {
     }
 
     fn exec(&self, _spec: &Spec) -> Result<(), ExecutorError> {
-        let error = match self.run() {
-            Ok(never) => match never {},
-            Err(error) => error,
-        };
-        let reason = match error.raw_os_error() {
-            Some(code) => Errno::from_raw(code).desc().to_lowercase(),
-            None => error.to_string(),
-        };
-        let message = format!("exec {}: {reason}", self.args[0]);
-        let exit_code = match error.kind() {
-            io::ErrorKind::NotFound => EXIT_CODE_NOT_FOUND,
-            _ => EXIT_CODE_CANNOT_RUN,
-        };
-        self.fail(&Failure { message, exit_code: Some(exit_code) });
+        let failure = self.run_or_explain();
+        self.fail(&failure);
         // Nothing of the shim's may run on in the container.
         // SAFETY: ends this process; there is nothing to clean up in it.
-        unsafe { libc::_exit(exit_code) }
+        unsafe { libc::_exit(failure.exit_code.unwrap_or(EXIT_CODE_CANNOT_RUN)) }
     }
 }
 

@@ -15,8 +15,8 @@ use skep_engine::config::{ContainerConfig, Mount, MountSource, Rootfs};
 use skep_engine::{Container, ExitStatus, LogQuery, Runtime, RuntimeConfig};
 use tempfile::TempDir;
 
-/// A loaded machine needs long; nothing waits this long when all is well.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+/// An emulated machine needs long; nothing waits this long when all is well.
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 const APPLETS: &[&str] = &[
     "sh", "cat", "echo", "sleep", "id", "env", "pwd", "ls", "stat", "mount", "grep", "hostname",
