@@ -3,7 +3,8 @@
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::commands::{node, swarm, system};
+use crate::commands::{network, node, payload, service, stack, swarm, system};
+use crate::daemon::DaemonArgs;
 
 #[derive(Debug, Parser)]
 #[command(
@@ -54,6 +55,23 @@ pub enum Command {
     /// Manage Swarm nodes
     #[command(subcommand)]
     Node(node::Command),
+    /// Run the daemon
+    Daemon(DaemonArgs),
+    /// Manage Swarm services
+    #[command(subcommand)]
+    Service(service::Command),
+    /// Manage Swarm stacks
+    #[command(subcommand)]
+    Stack(stack::Command),
+    /// Manage Swarm secrets
+    #[command(subcommand)]
+    Secret(payload::SecretCommand),
+    /// Manage Swarm configs
+    #[command(subcommand)]
+    Config(payload::ConfigCommand),
+    /// Manage networks
+    #[command(subcommand)]
+    Network(network::Command),
     /// Display system-wide information
     Info(system::InfoArgs),
     /// Show the skep version information

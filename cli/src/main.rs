@@ -4,8 +4,10 @@
 
 mod args;
 mod commands;
+mod daemon;
 mod failure;
 mod output;
+mod terminal;
 mod usage;
 mod values;
 
@@ -31,6 +33,9 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: args::Cli) -> Outcome {
+    if let Some(args::Command::Daemon(args)) = cli.command {
+        return daemon::run(args, cli.log_level);
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

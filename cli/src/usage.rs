@@ -44,8 +44,12 @@ pub fn version() -> String {
 
 /// The whole grammar, for help and completion.
 pub fn grammar() -> Command {
-    fn styled(command: Command) -> Command {
+    fn styled(command: Command, path: &str) -> Command {
         let leaf = command.get_subcommands().next().is_none();
+        let command = match leaf || path == "skep" {
+            true => command,
+            false => command.override_usage(format!("{path} COMMAND")),
+        };
         let command = command
             .help_template(if leaf {
                 "Usage:  {usage}\n\n{about}\n\n{all-args}"
@@ -56,9 +60,12 @@ pub fn grammar() -> Command {
                 ArgAction::Help => argument.help("Print usage"),
                 _ => argument,
             });
-        command.mut_subcommands(styled)
+        command.mut_subcommands(|inner| {
+            let path = format!("{path} {}", inner.get_name());
+            styled(inner, &path)
+        })
     }
-    let mut command = styled(Cli::command());
+    let mut command = styled(Cli::command(), "skep");
     command.build();
     command
 }

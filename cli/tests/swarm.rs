@@ -3,8 +3,8 @@
 mod support;
 
 use expect_test::{Expect, expect};
-use support::Daemon;
 use support::fake::Fake;
+use support::{Daemon, none};
 
 fn check(daemon: &Daemon, line: &str, expected: Expect) {
     let arguments: Vec<_> = line.split(' ').collect();
@@ -255,7 +255,7 @@ fn nodes() {
 #[test]
 fn both_command_lines_say_the_same() {
     let daemon = Daemon::start(Fake::swarm());
-    for line in [
+    let unlike = [
         "node ls",
         "node ls --format json",
         "node ls --format {{.Hostname}}:{{.ManagerStatus}}",
@@ -287,11 +287,16 @@ fn both_command_lines_say_the_same() {
         "swarm leave",
         "swarm leave --force=nope",
         "swarm ca",
+        "swarm unlock",
+        "swarm unlock-key",
+        "swarm unlock-key -q",
+        "swarm unlock-key --rotate",
         "nope",
         "--nope",
-    ] {
-        daemon.alike(line);
-    }
+    ]
+    .into_iter()
+    .filter_map(|line| daemon.unlike(line));
+    none(unlike);
 }
 
 #[test]
@@ -433,23 +438,25 @@ fn system() {
         &daemon,
         "swarm",
         expect![[r#"
-        Usage:  skep swarm <COMMAND>
+            Usage:  skep swarm COMMAND
 
-        Manage Swarm
+            Manage Swarm
 
-        Commands:
-          ca          Display the root CA
-          init        Initialize a swarm
-          join        Join a swarm as a node and/or manager
-          join-token  Manage join tokens
-          leave       Leave the swarm
-          update      Update the swarm
+            Commands:
+              ca          Display the root CA
+              init        Initialize a swarm
+              join        Join a swarm as a node and/or manager
+              join-token  Manage join tokens
+              leave       Leave the swarm
+              unlock      Unlock swarm
+              unlock-key  Manage the unlock key
+              update      Update the swarm
 
-        Options:
-          -h, --help  Print help
+            Options:
+              -h, --help  Print help
 
-        Run 'skep swarm COMMAND --help' for more information on a command.
-    "#]],
+            Run 'skep swarm COMMAND --help' for more information on a command.
+        "#]],
     );
     assert!(daemon.skep(&["completion", "bash"]).contains("_skep()"));
     assert!(daemon.skep(&["completion", "fish"]).contains("complete -c skep"));

@@ -105,7 +105,8 @@ impl Writer<'_> {
         self.output.push_str(&text);
     }
 
-    /// Text of several lines as it stands.
+    /// Text of several lines as it stands. Docker's encoder loses a newline at the beginning; this
+    /// one does not.
     fn literal(&mut self, text: &str, indent: usize) {
         self.output.push('|');
         if text.starts_with([' ', '\n']) {
@@ -132,7 +133,7 @@ impl Writer<'_> {
 fn literal_fits(text: &str) -> bool {
     text.contains('\n')
         && !text.ends_with(' ')
-        && !(text.contains('\t') && text.contains(" \n"))
+        && !text.contains(" \n")
         && text.chars().all(|c| c == '\n' || printable(c))
 }
 
@@ -164,7 +165,14 @@ fn double_quoted(text: &str) -> String {
             '\r' => quoted.push_str("\\r"),
             '\t' => quoted.push_str("\\t"),
             '\0' => quoted.push_str("\\0"),
+            '\u{7}' => quoted.push_str("\\a"),
+            '\u{8}' => quoted.push_str("\\b"),
+            '\u{b}' => quoted.push_str("\\v"),
+            '\u{c}' => quoted.push_str("\\f"),
             '\u{1b}' => quoted.push_str("\\e"),
+            '\u{85}' => quoted.push_str("\\N"),
+            '\u{2028}' => quoted.push_str("\\L"),
+            '\u{2029}' => quoted.push_str("\\P"),
             c if printable(c) => quoted.push(c),
             c if (c as u32) < 0x100 => quoted.push_str(&format!("\\x{:02X}", c as u32)),
             c if (c as u32) < 0x1_0000 => quoted.push_str(&format!("\\u{:04X}", c as u32)),
@@ -210,7 +218,7 @@ fn plain_fits(text: &str) -> bool {
 /// Whether plain text would be read as null, a boolean, a number, a time or a merge key, by this
 /// reader or by one of YAML 1.1.
 fn reads_as_other(text: &str) -> bool {
-    matches!(text, "" | "~" | "null" | "Null" | "NULL" | "<<" | "=" | ".nan" | ".NaN" | ".NAN")
+    matches!(text, "" | "~" | "null" | "Null" | "NULL" | "<<" | ".nan" | ".NaN" | ".NAN")
         || is_boolean(text)
         || is_number(text)
         || is_base_sixty(text)
@@ -340,7 +348,8 @@ mod tests {
             ("a\tb", "\"a\\tb\""),
             (" a", "' a'"),
             ("é", "é"),
-            ("\u{7}", "\"\\x07\""),
+            ("\u{7}", "\"\\a\""),
+            ("\u{1}", "\"\\x01\""),
         ] {
             assert_eq!(flow_text(text), expected);
         }

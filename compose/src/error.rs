@@ -1,8 +1,8 @@
 //! What goes wrong with a Compose file, with the place where it does.
 //!
 //! Inside the crate a [`Problem`] names a spot by numbers; at the border it becomes an [`Error`]
-//! that carries the file's name and the line itself. Values that came from the environment are
-//! shown in no error: only what stands in the file is.
+//! that carries the file's name and the line itself. What is in environment files and in the files
+//! of secrets and configs is shown in no error.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -87,6 +87,16 @@ pub(crate) enum Problem {
 }
 
 impl Problem {
+    /// The same, with words before the message.
+    pub(crate) fn within(self, context: &str) -> Self {
+        match self {
+            Self::Here { at, message } => {
+                Self::Here { at, message: format!("{context}: {message}") }
+            }
+            other => other,
+        }
+    }
+
     pub(crate) fn resolve(self, sources: &[Source]) -> Error {
         match self {
             Self::Other(error) => error,

@@ -8,10 +8,12 @@
 //! **Invariant:** nothing here touches a file or the environment; a [`Loader`] is asked. No input
 //! panics, and what a stack cannot honour is named in a warning or refused with its place.
 
+mod convert;
 mod emit;
 mod error;
 mod loader;
 mod merge;
+mod names;
 mod node;
 mod normal;
 mod options;
@@ -20,9 +22,11 @@ mod read;
 mod render;
 mod schema;
 mod shape;
+mod stack;
 mod units;
 mod words;
 
 pub use error::{Error, Place};
 pub use loader::{Loader, MapLoader};
 pub use project::{Interpolation, Project, Source, load};
+pub use stack::{FileByName, NetworkByName, ServiceTemplate, Stack, StackVolume};

@@ -6,11 +6,14 @@
 //! `0`, `""`) leaves the earlier value, as in Docker.
 //!
 //! DEVIATION: a health check's test is replaced (Docker appends the second to the first), and ports
-//! that differ in protocol, or that are left to the swarm, are kept apart (Docker keeps one).
+//! that differ in protocol, or that are left to the swarm, are kept apart (Docker keeps one). What a
+//! service's list has already is not appended again: Docker prints it twice and then refuses to read
+//! what it printed.
 
 use std::collections::BTreeMap;
 
 use crate::node::{Map, Node, Value};
+use crate::normal::unique;
 
 /// `base` with `over` over it.
 pub(crate) fn files(base: &mut Node, over: Node) {
@@ -22,7 +25,11 @@ pub(crate) fn files(base: &mut Node, over: Node) {
                 let Value::Map(overs) = value.value else { continue };
                 for (name, service) in overs {
                     match services.get_mut(&name) {
-                        Some(base) => fields(base, service, Level::Service),
+                        Some(base) => {
+                            let keyed = KEYED.map(|(name, _)| base.get(name).is_some());
+                            fields(base, service, Level::Service);
+                            order_by_key(base, keyed);
+                        }
                         None => {
                             services.insert(name, service);
                         }
@@ -67,11 +74,6 @@ fn fields(base: &mut Node, over: Node, level: Level) {
         match (level, key.as_str()) {
             (Level::Service, "command" | "entrypoint") | (Level::Below, "test") => *old = value,
             (Level::Service, "init") if value.as_bool() == Some(false) => {}
-            (Level::Service, "ports") => keyed(old, value, port_key),
-            (Level::Service, "volumes") => keyed(old, value, |mount| field(mount, "target")),
-            (Level::Service, "secrets" | "configs") => {
-                keyed(old, value, |file| field(file, "source"));
-            }
             (Level::Service, "networks") => networks(old, value),
             (Level::Service, "ulimits") => {
                 if let (Some(old), Value::Map(new)) = (old.as_map_mut(), value.value) {
@@ -80,6 +82,11 @@ fn fields(base: &mut Node, over: Node, level: Level) {
             }
             (Level::Service, "logging") => logging(old, value),
             (Level::Service, "environment") => environment(old, value),
+            (Level::Service, name) if !name.starts_with("x-") && !old.items().is_empty() => {
+                let items = old.items().iter().chain(value.items()).cloned().collect();
+                // Those that are known by a key come to one below.
+                old.value = Value::List(unique(items));
+            }
             _ => match (&mut old.value, value.value) {
                 (Value::Map(_), Value::Map(new)) => {
                     fields(old, Node::map(value.at, new), Level::Below);
@@ -106,12 +113,27 @@ fn port_key(port: &Node) -> (i128, String) {
     }
 }
 
-/// Lists whose items are known by a key: later ones replace earlier ones, in the keys' order.
-fn keyed(base: &mut Node, over: Node, key: fn(&Node) -> (i128, String)) {
-    let Value::List(new) = over.value else { return };
-    let items: BTreeMap<_, _> =
-        base.items().iter().cloned().chain(new).map(|item| (key(&item), item)).collect();
-    base.value = Value::List(items.into_values().collect());
+type ItemKey = fn(&Node) -> (i128, String);
+
+/// Lists of a service whose items are known by a key.
+const KEYED: [(&str, ItemKey); 4] = [
+    ("ports", port_key),
+    ("volumes", |mount| field(mount, "target")),
+    ("secrets", |file| field(file, "source")),
+    ("configs", |file| field(file, "source")),
+];
+
+/// Later items replace earlier ones of the same key, in the keys' order; in lists that the earlier
+/// file has, as in Docker.
+fn order_by_key(service: &mut Node, which: [bool; KEYED.len()]) {
+    let Some(service) = service.as_map_mut() else { return };
+    let chosen = KEYED.iter().zip(which).filter(|(_, chosen)| *chosen);
+    for ((name, key), _) in chosen {
+        let Some(list) = service.get_mut(*name) else { continue };
+        let items: BTreeMap<_, _> =
+            list.items().iter().cloned().map(|item| (key(&item), item)).collect();
+        list.value = Value::List(items.into_values().collect());
+    }
 }
 
 /// A network's aliases are replaced, with what else is said of it.

@@ -96,6 +96,27 @@ impl Node {
         self.as_map().into_iter().flatten()
     }
 
+    /// The text of a field; empty where there is none.
+    pub(crate) fn text_of(&self, key: &str) -> &str {
+        self.get(key).and_then(Node::as_str).unwrap_or_default()
+    }
+
+    /// A field that is true; false where there is none.
+    pub(crate) fn flag(&self, key: &str) -> bool {
+        self.get(key).and_then(Node::as_bool).unwrap_or(false)
+    }
+
+    /// The texts in a field's list.
+    pub(crate) fn texts_of(&self, key: &str) -> Vec<String> {
+        self.get(key).map(Node::items).unwrap_or_default().iter().filter_map(Node::scalar).collect()
+    }
+
+    /// The texts in a field's map by their names.
+    pub(crate) fn pairs_of(&self, key: &str) -> BTreeMap<String, String> {
+        let entries = self.get(key).into_iter().flat_map(Node::entries);
+        entries.map(|(name, node)| (name.clone(), node.scalar().unwrap_or_default())).collect()
+    }
+
     /// A scalar as Docker prints it; nothing for null, lists and maps.
     pub(crate) fn scalar(&self) -> Option<String> {
         match &self.value {

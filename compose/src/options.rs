@@ -87,7 +87,8 @@ pub(crate) fn refuse_forbidden(file: &Node) -> Result<(), Error> {
 /// What is ignored, in Docker's words.
 ///
 /// DEVIATION: `restart` is in Docker's list although Docker's stacks follow it where
-/// `deploy.restart_policy` is not given; so do these, and the warning is for where it is.
+/// `deploy.restart_policy` is not given; so do these, and the warning is for where it is, and for
+/// `no`, which has no effect there nor here.
 pub(crate) fn warnings(files: &[Node]) -> Vec<String> {
     let mut warnings = Vec::new();
     let mut ignored: BTreeSet<&str> = UNSUPPORTED
@@ -97,7 +98,8 @@ pub(crate) fn warnings(files: &[Node]) -> Vec<String> {
         .collect();
     let superseded = |service: &Node| {
         let policy = service.get("deploy").and_then(|deploy| deploy.get("restart_policy"));
-        service.get("restart").is_some() && policy.is_some()
+        let restart = service.get("restart").and_then(Node::as_str);
+        restart.is_some_and(|restart| policy.is_some() || restart == "no")
     };
     if files.iter().flat_map(services).any(superseded) {
         ignored.insert("restart");

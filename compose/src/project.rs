@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::error::{Error, Problem};
+use crate::error::{At, Error, Problem};
 use crate::loader::Loader;
-use crate::node::{Map, Node, Value};
+use crate::node::{Map, Node};
 use crate::normal::{self, Context};
 use crate::read::interpolate::Interpolator;
 use crate::read::{dotenv, yaml};
@@ -43,6 +43,8 @@ pub enum Interpolation {
 pub struct Project {
     pub(crate) file: Node,
     pub(crate) sources: Vec<Source>,
+    /// Variables of `.env`; the environment goes before them.
+    pub(crate) dotenv: BTreeMap<String, String>,
     warnings: Vec<String>,
 }
 
@@ -63,7 +65,7 @@ pub fn load(
 ) -> Result<Project, Error> {
     let dotenv = read_dotenv(working_dir, loader)?;
     match merged(&sources, working_dir, interpolation, &dotenv, loader) {
-        Ok((file, warnings)) => Ok(Project { file, sources, warnings }),
+        Ok((file, warnings)) => Ok(Project { file, sources, dotenv, warnings }),
         Err(problem) => Err(problem.resolve(&sources)),
     }
 }
@@ -82,7 +84,8 @@ fn read_dotenv(working_dir: &Path, loader: &dyn Loader) -> Result<BTreeMap<Strin
         Ok(text) => text,
         Err(_) => return Err(invalid(path, "invalid UTF-8".to_owned())),
     };
-    dotenv::parse(&text).map_err(|(line, message)| invalid(path, format!("line {line}: {message}")))
+    dotenv::parse(&text, &|name| loader.variable(name))
+        .map_err(|(line, message)| invalid(path, format!("line {line}: {message}")))
 }
 
 fn merged(
@@ -123,10 +126,12 @@ fn merged(
         let version = version.unwrap_or_else(|| DEFAULT_VERSION.to_owned());
         map.insert("version".to_owned(), Node::text(at, version));
         map.entry("services".to_owned()).or_insert_with(|| Node::map(at, Map::new()));
-        // What holds nothing is not printed, but for services.
-        map.retain(|key, node| {
-            key == "services" || !matches!(&node.value, Value::Map(map) if map.is_empty())
-        });
+        // A section that holds nothing is not printed, but for services.
+        for section in ["networks", "volumes", "secrets", "configs"] {
+            if map.get(section).and_then(Node::as_map).is_some_and(Map::is_empty) {
+                map.remove(section);
+            }
+        }
     }
     let mut warnings: Vec<_> = unset
         .iter()
@@ -174,5 +179,11 @@ impl Project {
     /// The merged file as canonical YAML, as `docker stack config` prints it.
     pub fn to_yaml(&self) -> String {
         render::render(&self.file)
+    }
+
+    /// A section of the file; empty where the file has none.
+    pub(crate) fn section(&self, name: &str) -> Node {
+        let empty = || Node::map(At::default(), Map::new());
+        self.file.get(name).cloned().unwrap_or_else(empty)
     }
 }

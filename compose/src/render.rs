@@ -146,6 +146,8 @@ fn fields(path: &[&str]) -> &'static [&'static str] {
             ],
             _ => &[],
         },
+        ["networks", _, "ipam"] => &["driver", "config"],
+        ["networks", _, "ipam", "config", "[]"] => &["subnet", "ip_range", "gateway"],
         ["networks" | "volumes" | "secrets" | "configs", _] => OBJECT,
         _ => &[],
     }

@@ -1,8 +1,14 @@
 //! The shape of a Compose file: version 3.13, and what the Compose Specification adds that a stack
 //! can honour, or ignore with a warning.
+//!
+//! DEVIATION: Docker's stacks refuse what the Specification adds: `name`; of services `dns_opt`,
+//! `group_add`, `platform`, `profiles`, `pull_policy`, `runtime`, `env_file` and `depends_on` in
+//! long form; of ports `name`, `app_protocol`, `host_ip`, and `published` as text; `cpus` as a
+//! number; sizes of tmpfs as text, and their mode; of networks `enable_ipv6`, `ip_range` and
+//! `gateway`; `environment` of secrets and configs, and `content` of configs.
 
 use crate::normal::ports;
-use crate::shape::{Fields, Format, Kind, Others, Shape};
+use crate::shape::{Fields, Format, Kind, Others, Shape, is_object_name};
 use crate::units;
 use Kind::{Boolean, Integer, Null, Number, Text};
 
@@ -22,7 +28,12 @@ const OPTIONS: Shape = Shape::Map(&Fields {
     or_null: false,
 });
 /// `{A: 1}` or `["A=1"]`.
-const PAIRS: Shape = Shape::Either(&[OPTIONS, TEXTS]);
+const PAIRS: Shape = Shape::Either(&[OPTIONS, Shape::Set(&PAIR)]);
+const PAIR: Shape = Shape::Formatted(&[Text], &PAIR_FORMAT);
+static PAIR_FORMAT: Format =
+    Format { name: "name=value", valid: |text| !text.is_empty() && !text.starts_with('=') };
+const NAME: Shape = Shape::Formatted(&[Text], &NAME_FORMAT);
+static NAME_FORMAT: Format = Format { name: "name", valid: is_object_name };
 const DURATION: Shape = Shape::Formatted(&[Text], &DURATION_FORMAT);
 static DURATION_FORMAT: Format =
     Format { name: "duration", valid: |text| units::duration(text).is_ok() };
@@ -99,7 +110,7 @@ static SERVICE: Fields = fields(&[
     ("logging", Shape::Map(&LOGGING)),
     ("mac_address", TEXT),
     ("network_mode", TEXT),
-    ("networks", Shape::Either(&[TEXTS, Shape::Map(&SERVICE_NETWORKS)])),
+    ("networks", Shape::Either(&[Shape::Set(&NAME), Shape::Map(&SERVICE_NETWORKS)])),
     ("oom_score_adj", INTEGER),
     ("pid", Shape::Scalar(&[Text, Null])),
     ("platform", TEXT),
@@ -144,14 +155,15 @@ static FILE_REFERENCE: Fields =
 
 static LOGGING: Fields = fields(&[("driver", TEXT), ("options", OPTIONS)]);
 
-static SERVICE_NETWORKS: Fields = named(&Shape::Map(&SERVICE_NETWORK));
+static SERVICE_NETWORKS: Fields =
+    named(&Shape::Either(&[Shape::Map(&SERVICE_NETWORK), Shape::Scalar(&[Null])]));
 
-static SERVICE_NETWORK: Fields = or_null(fields(&[
+static SERVICE_NETWORK: Fields = fields(&[
     ("aliases", TEXTS),
     ("driver_opts", OPTIONS),
     ("ipv4_address", TEXT),
     ("ipv6_address", TEXT),
-]));
+]);
 
 static PORT: Shape = Shape::Either(&[
     Shape::Formatted(&[Number], &PORTS_FORMAT),

@@ -145,7 +145,12 @@ fn visit_map(node: &Node, fields: &Fields, path: &mut Vec<String>, faults: &mut 
         let known = fields.known.iter().find(|(name, _)| name == key).map(|(_, shape)| shape);
         let extension = key.starts_with("x-");
         let shape = known.or(match fields.others {
-            Others::Named(shape) if is_object_name(key) => Some(shape),
+            // An object may be called `x-…`; only a map is one.
+            Others::Named(shape)
+                if is_object_name(key) && (!extension || value.as_map().is_some()) =>
+            {
+                Some(shape)
+            }
             Others::Values(shape) if !key.is_empty() => Some(shape),
             Others::Extensions | Others::Named(_) if extension => Some(&Shape::Any),
             Others::Free => Some(&Shape::Any),
@@ -163,7 +168,7 @@ fn visit_map(node: &Node, fields: &Fields, path: &mut Vec<String>, faults: &mut 
 }
 
 /// What Compose lets services and objects be called.
-fn is_object_name(name: &str) -> bool {
+pub(crate) fn is_object_name(name: &str) -> bool {
     let valid = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     !name.is_empty() && name.chars().all(valid)
 }

@@ -113,6 +113,30 @@ pub(crate) fn size(text: &str) -> Result<i64, String> {
     if bytes < i64::MAX as f64 { Ok(bytes as i64) } else { Err(invalid()) }
 }
 
+/// `0.5`, `1/4`, `2`: billionths of a CPU.
+pub(crate) fn nano_cpus(text: &str) -> Result<i64, String> {
+    let invalid = || format!("failed to parse {text} as a rational number");
+    let (numerator, divisor) = text.split_once('/').unwrap_or((text, "1"));
+    let (whole, fraction) = numerator.split_once('.').unwrap_or((numerator, ""));
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits(whole) || !digits(fraction) || whole.is_empty() && fraction.is_empty() {
+        return Err(invalid());
+    }
+    let fraction = fraction.trim_end_matches('0');
+    let divisor: i128 = divisor.parse().map_err(|_| invalid())?;
+    if divisor <= 0 || !(divisor == 1 || fraction.is_empty()) {
+        return Err(invalid());
+    }
+    if fraction.len() > 9 {
+        return Err("value is too precise".to_owned());
+    }
+    let nanos = format!("{whole}{fraction:0<9}").parse::<i128>().map_err(|_| invalid())?;
+    if nanos % divisor != 0 {
+        return Err("value is too precise".to_owned());
+    }
+    i64::try_from(nanos / divisor).map_err(|_| invalid())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -165,6 +189,24 @@ mod tests {
             ("1é", Err("invalid suffix: 'é'")),
         ] {
             assert_eq!(size(text), expected.map_err(str::to_owned), "{text}");
+        }
+    }
+
+    #[test]
+    fn cpus() {
+        for (text, expected) in [
+            ("0.5", Ok(500_000_000)),
+            ("2", Ok(2_000_000_000)),
+            (".25", Ok(250_000_000)),
+            ("1/4", Ok(250_000_000)),
+            ("0.0000000001", Err("value is too precise")),
+            ("1/3", Err("value is too precise")),
+            ("", Err("failed to parse  as a rational number")),
+            ("-1", Err("failed to parse -1 as a rational number")),
+            ("x", Err("failed to parse x as a rational number")),
+            ("99999999999", Err("failed to parse 99999999999 as a rational number")),
+        ] {
+            assert_eq!(nano_cpus(text), expected.map_err(str::to_owned), "{text}");
         }
     }
 }

@@ -2,10 +2,11 @@
 //! installed (it needs no daemon for that).
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use expect_test::expect_file;
 use skep_compose::{Interpolation, Loader, Source, load};
+
+mod docker;
 
 struct Disk;
 
@@ -38,17 +39,12 @@ fn ours(files: &[&str]) -> String {
     project.unwrap_or_else(|error| panic!("{error}")).to_yaml()
 }
 
-/// What docker prints; none where there is no docker command.
+/// What docker prints; none where there is no docker command to compare with.
 fn dockers(files: &[&str]) -> Option<String> {
+    let mut docker = docker::stack_config()?;
     let arguments = files.iter().flat_map(|file| ["-c", file]);
-    let output = Command::new("docker")
-        .args(["stack", "config"])
-        .args(arguments)
-        .current_dir(directory())
-        .env_remove("DOCKER_HOST")
-        .envs(VARIABLES.iter().copied())
-        .output()
-        .ok()?;
+    docker.args(arguments).current_dir(directory()).envs(VARIABLES.iter().copied());
+    let output = docker.output().expect("the docker command runs");
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "docker refuses {files:?}: {errors}");
     Some(String::from_utf8(output.stdout).expect("docker prints UTF-8"))
@@ -58,15 +54,19 @@ fn check(files: &[&str], recorded: &str) {
     let ours = ours(files);
     let here = directory().to_string_lossy().into_owned();
     expect_file![directory().join(recorded)].assert_eq(&ours.replace(&here, "/DIRECTORY"));
-    match dockers(files) {
-        Some(dockers) => assert_eq!(ours, dockers, "{files:?} differs from docker's"),
-        None => eprintln!("SKIP: no docker command: {files:?} is not compared with it"),
+    if let Some(dockers) = dockers(files) {
+        assert_eq!(ours, dockers, "{files:?} differs from docker's");
     }
 }
 
 #[test]
 fn one_file() {
     check(&["base.yml"], "base.expected");
+}
+
+#[test]
+fn every_form() {
+    check(&["forms.yml"], "forms.expected");
 }
 
 #[test]

@@ -191,6 +191,11 @@ fn what_cannot_be_honoured_is_refused_by_name() {
             "ContainerSpec: Interval in HealthConfig cannot be negative",
         ),
         (
+            "Hosts",
+            json!(["db:10.0.0.9"]),
+            "ContainerSpec: invalid host \"db:10.0.0.9\": expected an address and names",
+        ),
+        (
             "Secrets",
             json!([{"SecretID": "x", "SecretName": "x"}]),
             "malformed secret reference, no target",
@@ -214,6 +219,12 @@ fn what_cannot_be_honoured_is_refused_by_name() {
         let error = read(with(&format!("{container}/{key}"), value.clone())).unwrap_err();
         assert_eq!(error, ApiError::invalid(message), "{key} {value}");
     }
+}
+
+#[test]
+fn hosts_have_one_entry_for_each_name() {
+    let spec = read(with("TaskTemplate/ContainerSpec/Hosts", json!(["10.0.0.9 db  database"])));
+    assert_eq!(spec.unwrap().task.container.hosts, ["db:10.0.0.9", "database:10.0.0.9"]);
 }
 
 #[test]

@@ -4,13 +4,13 @@
 
 mod common;
 
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
 use async_trait::async_trait;
+use common::stage::Stage;
 use common::*;
 use skep_docker_api::json::*;
-use skep_docker_api::{ApiError, Backend, Filters, Server, convert, router};
+use skep_docker_api::{ApiError, Backend, Filters, convert};
 use skep_types::NetworkId;
 
 type Answer<T> = Result<T, ApiError>;
@@ -143,67 +143,9 @@ impl Backend for Small {
     }
 }
 
-/// A served daemon and the docker command line that talks to it.
-struct Stage {
-    dir: tempfile::TempDir,
-    small: Arc<Small>,
-    stop: tokio::sync::oneshot::Sender<()>,
-    serving: tokio::task::JoinHandle<()>,
-}
-
-impl Stage {
-    /// `None`, said loudly, where docker is not installed.
-    async fn set() -> Option<Self> {
-        if let Err(error) = std::process::Command::new("docker").arg("--version").output() {
-            eprintln!("SKIP: the docker command line is not installed: {error}");
-            return None;
-        }
-        let dir = tempfile::tempdir().unwrap();
-        let small = Arc::new(Small::default());
-        let server = Server::bind(&dir.path().join("api.sock"), None).await.unwrap();
-        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-        let serving = tokio::spawn(server.serve(router(small.clone()), async {
-            let _ = stopped.await;
-        }));
-        Some(Self { dir, small, stop, serving })
-    }
-
-    fn command(&self, line: &str) -> tokio::process::Command {
-        let socket: PathBuf = self.dir.path().join("api.sock");
-        let mut command = tokio::process::Command::new("docker");
-        command
-            .env("DOCKER_HOST", format!("unix://{}", socket.display()))
-            .env("DOCKER_CONFIG", self.dir.path())
-            .args(line.split(' '))
-            .stdin(std::process::Stdio::null())
-            .kill_on_drop(true);
-        command
-    }
-
-    /// Standard output of a command that must succeed.
-    async fn run(&self, line: &str) -> String {
-        let output = self.command(line).output().await.unwrap();
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "docker {line}: {errors}");
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    /// Standard error of a command that must fail.
-    async fn fail(&self, line: &str) -> String {
-        let output = self.command(line).output().await.unwrap();
-        assert!(!output.status.success(), "docker {line} succeeded");
-        String::from_utf8(output.stderr).unwrap()
-    }
-
-    async fn clear(self) {
-        self.stop.send(()).unwrap();
-        self.serving.await.unwrap();
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn docker_reads_what_we_write() {
-    let Some(stage) = Stage::set().await else { return };
+    let Some(stage) = Stage::set(Small::default()).await else { return };
     for (line, parts) in [
         ("node ls", vec!["*   host1", "Ready", "Active", "Leader"]),
         ("node inspect --pretty self", vec!["Hostname:", "host1", "Raft Status:\t\tReachable"]),
@@ -245,7 +187,7 @@ async fn docker_reads_what_we_write() {
 #[tokio::test(flavor = "multi_thread")]
 async fn we_read_what_docker_writes() {
     use skep_types::*;
-    let Some(stage) = Stage::set().await else { return };
+    let Some(stage) = Stage::set(Small::default()).await else { return };
     stage
         .run(
             "service create --detach --no-resolve-image --name web --replicas 3 -p 8080:80 \
@@ -253,10 +195,10 @@ async fn we_read_what_docker_writes() {
              --mount type=volume,source=data,target=/data --limit-cpu 0.5 --reserve-memory 32m \
              --constraint node.role==worker --placement-pref spread=node.labels.rack \
              --update-parallelism 2 --update-delay 1s --restart-condition on-failure \
-             --env A=b --health-cmd true --label l=1 --stop-grace-period 3s nginx:1 sh",
+             --host db:10.0.0.9 --env A=b --health-cmd true --label l=1 --stop-grace-period 3s nginx:1 sh",
         )
         .await;
-    let spec = stage.small.posted.lock().unwrap().pop().unwrap();
+    let spec = stage.backend.posted.lock().unwrap().pop().unwrap();
     assert_eq!(spec.annotations.name, "web");
     assert_eq!(spec.annotations.labels, map(&[("l", "1")]));
     assert_eq!(spec.mode, ServiceMode::Replicated { replicas: 3 });
@@ -276,6 +218,7 @@ async fn we_read_what_docker_writes() {
     assert_eq!(container.mounts[0].kind, MountKind::Volume);
     assert_eq!(container.health.as_ref().unwrap().test, ["CMD-SHELL", "true"]);
     assert_eq!(container.stop_grace_period.unwrap().as_secs(), 3);
+    assert_eq!(container.hosts, ["db:10.0.0.9"]);
     assert_eq!(spec.task.resources.limits.nano_cpus, 500_000_000);
     assert_eq!(spec.task.resources.reservations.memory_bytes, 32 << 20);
     assert_eq!(spec.task.placement.constraints, ["node.role==worker"]);
@@ -285,7 +228,7 @@ async fn we_read_what_docker_writes() {
 
     // What docker read, changed in one place and sent back, is the spec with that one change.
     stage.run("service scale --detach shop_web=7").await;
-    let scaled = stage.small.posted.lock().unwrap().pop().unwrap();
+    let scaled = stage.backend.posted.lock().unwrap().pop().unwrap();
     let mut expected = rich_spec();
     expected.mode = ServiceMode::Replicated { replicas: 7 };
     assert_eq!(scaled, expected);
@@ -298,7 +241,7 @@ async fn we_read_what_docker_writes() {
     let deploy =
         format!("stack deploy --detach --resolve-image never -c {} shop", compose.display());
     stage.run(&deploy).await;
-    let spec = stage.small.posted.lock().unwrap().pop().unwrap();
+    let spec = stage.backend.posted.lock().unwrap().pop().unwrap();
     assert_eq!(spec.annotations.name, "shop_web");
     assert_eq!(spec.mode, ServiceMode::Replicated { replicas: 4 });
     assert_eq!(spec.task.container.image, "nginx:2");

@@ -22,268 +22,269 @@ fn a_service_as_shown() {
     shows(
         shown,
         expect![[r#"
-        {
-          "ID": "000000000000000000000002m",
-          "Version": {
-            "Index": 12
-          },
-          "CreatedAt": "2023-11-14T22:13:20Z",
-          "UpdatedAt": "2023-11-14T22:13:21.5Z",
-          "Spec": {
-            "Name": "shop_web",
-            "Labels": {
-              "com.docker.stack.namespace": "shop"
-            },
-            "TaskTemplate": {
-              "ContainerSpec": {
-                "Image": "nginx:1@sha256:00",
+            {
+              "ID": "000000000000000000000002m",
+              "Version": {
+                "Index": 12
+              },
+              "CreatedAt": "2023-11-14T22:13:20Z",
+              "UpdatedAt": "2023-11-14T22:13:21.5Z",
+              "Spec": {
+                "Name": "shop_web",
                 "Labels": {
-                  "tier": "front"
+                  "com.docker.stack.namespace": "shop"
                 },
-                "Command": [
-                  "nginx"
-                ],
-                "Args": [
-                  "-g",
-                  "daemon off;"
-                ],
-                "Hostname": "{{.Task.Name}}",
-                "Env": [
-                  "A=b",
-                  "UNSET"
-                ],
-                "Dir": "/srv",
-                "User": "www",
-                "Groups": [
-                  "adm"
-                ],
-                "Init": true,
-                "StopSignal": "SIGQUIT",
-                "TTY": true,
-                "OpenStdin": true,
-                "ReadOnly": true,
-                "Mounts": [
-                  {
-                    "Type": "bind",
-                    "Source": "/etc/hosts",
-                    "Target": "/hosts",
-                    "ReadOnly": true
-                  },
-                  {
-                    "Type": "volume",
-                    "Source": "data",
-                    "Target": "/data",
-                    "VolumeOptions": {
-                      "NoCopy": true,
-                      "Labels": {
-                        "k": "v"
+                "TaskTemplate": {
+                  "ContainerSpec": {
+                    "Image": "nginx:1@sha256:00",
+                    "Labels": {
+                      "tier": "front"
+                    },
+                    "Command": [
+                      "nginx"
+                    ],
+                    "Args": [
+                      "-g",
+                      "daemon off;"
+                    ],
+                    "Hostname": "{{.Task.Name}}",
+                    "Env": [
+                      "A=b",
+                      "UNSET"
+                    ],
+                    "Dir": "/srv",
+                    "User": "www",
+                    "Groups": [
+                      "adm"
+                    ],
+                    "Init": true,
+                    "StopSignal": "SIGQUIT",
+                    "TTY": true,
+                    "OpenStdin": true,
+                    "ReadOnly": true,
+                    "Mounts": [
+                      {
+                        "Type": "bind",
+                        "Source": "/etc/hosts",
+                        "Target": "/hosts",
+                        "ReadOnly": true
                       },
-                      "DriverConfig": {
-                        "Name": "local",
-                        "Options": {
-                          "type": "nfs"
+                      {
+                        "Type": "volume",
+                        "Source": "data",
+                        "Target": "/data",
+                        "VolumeOptions": {
+                          "NoCopy": true,
+                          "Labels": {
+                            "k": "v"
+                          },
+                          "DriverConfig": {
+                            "Name": "local",
+                            "Options": {
+                              "type": "nfs"
+                            }
+                          }
+                        }
+                      },
+                      {
+                        "Type": "tmpfs",
+                        "Target": "/tmp",
+                        "TmpfsOptions": {
+                          "SizeBytes": 65536,
+                          "Mode": 1016
                         }
                       }
+                    ],
+                    "StopGracePeriod": 30000000000,
+                    "Healthcheck": {
+                      "Test": [
+                        "CMD",
+                        "true"
+                      ],
+                      "Interval": 10000000000,
+                      "Timeout": 2000000000,
+                      "StartPeriod": 5000000000,
+                      "StartInterval": 1000000000,
+                      "Retries": 3
+                    },
+                    "Hosts": [
+                      "10.0.0.9 db",
+                      "fd00::1 six"
+                    ],
+                    "DNSConfig": {
+                      "Nameservers": [
+                        "9.9.9.9"
+                      ],
+                      "Search": [
+                        "example.org"
+                      ],
+                      "Options": [
+                        "ndots:2"
+                      ]
+                    },
+                    "Secrets": [
+                      {
+                        "File": {
+                          "Name": "pw",
+                          "UID": "0",
+                          "GID": "0",
+                          "Mode": 292
+                        },
+                        "SecretID": "0000000000000000000000001",
+                        "SecretName": "pw"
+                      }
+                    ],
+                    "Configs": [
+                      {
+                        "File": {
+                          "Name": "/etc/site",
+                          "UID": "0",
+                          "GID": "0",
+                          "Mode": 292
+                        },
+                        "ConfigID": "0000000000000000000000002",
+                        "ConfigName": "site"
+                      }
+                    ],
+                    "Isolation": "default",
+                    "Sysctls": {
+                      "net.core.somaxconn": "512"
+                    },
+                    "CapabilityAdd": [
+                      "CAP_NET_ADMIN"
+                    ],
+                    "CapabilityDrop": [
+                      "CAP_MKNOD"
+                    ],
+                    "Ulimits": [
+                      {
+                        "Name": "nofile",
+                        "Hard": 4096,
+                        "Soft": 1024
+                      }
+                    ]
+                  },
+                  "Resources": {
+                    "Limits": {
+                      "NanoCPUs": 500000000,
+                      "MemoryBytes": 67108864,
+                      "Pids": 100
+                    },
+                    "Reservations": {
+                      "NanoCPUs": 250000000,
+                      "MemoryBytes": 33554432
                     }
                   },
-                  {
-                    "Type": "tmpfs",
-                    "Target": "/tmp",
-                    "TmpfsOptions": {
-                      "SizeBytes": 65536,
-                      "Mode": 1016
+                  "RestartPolicy": {
+                    "Condition": "on-failure",
+                    "Delay": 3000000000,
+                    "MaxAttempts": 4,
+                    "Window": 60000000000
+                  },
+                  "Placement": {
+                    "Constraints": [
+                      "node.role == worker"
+                    ],
+                    "Preferences": [
+                      {
+                        "Spread": {
+                          "SpreadDescriptor": "node.labels.rack"
+                        }
+                      }
+                    ],
+                    "MaxReplicas": 2,
+                    "Platforms": [
+                      {
+                        "Architecture": "x86_64",
+                        "OS": "linux"
+                      }
+                    ]
+                  },
+                  "Networks": [
+                    {
+                      "Target": "000000000000000000000003b",
+                      "Aliases": [
+                        "web"
+                      ]
                     }
-                  }
-                ],
-                "StopGracePeriod": 30000000000,
-                "Healthcheck": {
-                  "Test": [
-                    "CMD",
-                    "true"
                   ],
-                  "Interval": 10000000000,
-                  "Timeout": 2000000000,
-                  "StartPeriod": 5000000000,
-                  "StartInterval": 1000000000,
-                  "Retries": 3
-                },
-                "Hosts": [
-                  "10.0.0.9 db"
-                ],
-                "DNSConfig": {
-                  "Nameservers": [
-                    "9.9.9.9"
-                  ],
-                  "Search": [
-                    "example.org"
-                  ],
-                  "Options": [
-                    "ndots:2"
-                  ]
-                },
-                "Secrets": [
-                  {
-                    "File": {
-                      "Name": "pw",
-                      "UID": "0",
-                      "GID": "0",
-                      "Mode": 292
-                    },
-                    "SecretID": "0000000000000000000000001",
-                    "SecretName": "pw"
-                  }
-                ],
-                "Configs": [
-                  {
-                    "File": {
-                      "Name": "/etc/site",
-                      "UID": "0",
-                      "GID": "0",
-                      "Mode": 292
-                    },
-                    "ConfigID": "0000000000000000000000002",
-                    "ConfigName": "site"
-                  }
-                ],
-                "Isolation": "default",
-                "Sysctls": {
-                  "net.core.somaxconn": "512"
-                },
-                "CapabilityAdd": [
-                  "CAP_NET_ADMIN"
-                ],
-                "CapabilityDrop": [
-                  "CAP_MKNOD"
-                ],
-                "Ulimits": [
-                  {
-                    "Name": "nofile",
-                    "Hard": 4096,
-                    "Soft": 1024
-                  }
-                ]
-              },
-              "Resources": {
-                "Limits": {
-                  "NanoCPUs": 500000000,
-                  "MemoryBytes": 67108864,
-                  "Pids": 100
-                },
-                "Reservations": {
-                  "NanoCPUs": 250000000,
-                  "MemoryBytes": 33554432
-                }
-              },
-              "RestartPolicy": {
-                "Condition": "on-failure",
-                "Delay": 3000000000,
-                "MaxAttempts": 4,
-                "Window": 60000000000
-              },
-              "Placement": {
-                "Constraints": [
-                  "node.role == worker"
-                ],
-                "Preferences": [
-                  {
-                    "Spread": {
-                      "SpreadDescriptor": "node.labels.rack"
+                  "LogDriver": {
+                    "Name": "json-file",
+                    "Options": {
+                      "max-size": "1m"
                     }
+                  },
+                  "ForceUpdate": 2,
+                  "Runtime": "container"
+                },
+                "Mode": {
+                  "Replicated": {
+                    "Replicas": 3
                   }
-                ],
-                "MaxReplicas": 2,
-                "Platforms": [
-                  {
-                    "Architecture": "x86_64",
-                    "OS": "linux"
-                  }
-                ]
-              },
-              "Networks": [
-                {
-                  "Target": "000000000000000000000003b",
-                  "Aliases": [
-                    "web"
+                },
+                "UpdateConfig": {
+                  "Parallelism": 2,
+                  "Delay": 1000000000,
+                  "FailureAction": "rollback",
+                  "Monitor": 7000000000,
+                  "MaxFailureRatio": 0.25,
+                  "Order": "start-first"
+                },
+                "RollbackConfig": {
+                  "Parallelism": 1,
+                  "FailureAction": "continue",
+                  "Monitor": 5000000000,
+                  "MaxFailureRatio": 0.0,
+                  "Order": "stop-first"
+                },
+                "EndpointSpec": {
+                  "Mode": "vip",
+                  "Ports": [
+                    {
+                      "Name": "http",
+                      "Protocol": "tcp",
+                      "TargetPort": 80,
+                      "PublishMode": "ingress"
+                    }
                   ]
                 }
-              ],
-              "LogDriver": {
-                "Name": "json-file",
-                "Options": {
-                  "max-size": "1m"
-                }
               },
-              "ForceUpdate": 2,
-              "Runtime": "container"
-            },
-            "Mode": {
-              "Replicated": {
-                "Replicas": 3
+              "UpdateStatus": {
+                "State": "completed",
+                "StartedAt": "2023-11-14T22:13:21Z",
+                "CompletedAt": "2023-11-14T22:13:22Z",
+                "Message": "update completed"
+              },
+              "Endpoint": {
+                "Spec": {
+                  "Mode": "vip",
+                  "Ports": [
+                    {
+                      "Name": "http",
+                      "Protocol": "tcp",
+                      "TargetPort": 80,
+                      "PublishMode": "ingress"
+                    }
+                  ]
+                },
+                "Ports": [
+                  {
+                    "Name": "http",
+                    "Protocol": "tcp",
+                    "TargetPort": 80,
+                    "PublishedPort": 30000,
+                    "PublishMode": "ingress"
+                  }
+                ],
+                "VirtualIPs": [
+                  {
+                    "NetworkID": "000000000000000000000003b",
+                    "Addr": "10.0.1.2/24"
+                  }
+                ]
               }
-            },
-            "UpdateConfig": {
-              "Parallelism": 2,
-              "Delay": 1000000000,
-              "FailureAction": "rollback",
-              "Monitor": 7000000000,
-              "MaxFailureRatio": 0.25,
-              "Order": "start-first"
-            },
-            "RollbackConfig": {
-              "Parallelism": 1,
-              "FailureAction": "continue",
-              "Monitor": 5000000000,
-              "MaxFailureRatio": 0.0,
-              "Order": "stop-first"
-            },
-            "EndpointSpec": {
-              "Mode": "vip",
-              "Ports": [
-                {
-                  "Name": "http",
-                  "Protocol": "tcp",
-                  "TargetPort": 80,
-                  "PublishMode": "ingress"
-                }
-              ]
             }
-          },
-          "UpdateStatus": {
-            "State": "completed",
-            "StartedAt": "2023-11-14T22:13:21Z",
-            "CompletedAt": "2023-11-14T22:13:22Z",
-            "Message": "update completed"
-          },
-          "Endpoint": {
-            "Spec": {
-              "Mode": "vip",
-              "Ports": [
-                {
-                  "Name": "http",
-                  "Protocol": "tcp",
-                  "TargetPort": 80,
-                  "PublishMode": "ingress"
-                }
-              ]
-            },
-            "Ports": [
-              {
-                "Name": "http",
-                "Protocol": "tcp",
-                "TargetPort": 80,
-                "PublishedPort": 30000,
-                "PublishMode": "ingress"
-              }
-            ],
-            "VirtualIPs": [
-              {
-                "NetworkID": "000000000000000000000003b",
-                "Addr": "10.0.1.2/24"
-              }
-            ]
-          }
-        }
-    "#]],
+        "#]],
     );
     let mut fresh = service();
     fresh.endpoint = None;

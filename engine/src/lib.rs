@@ -1,1 +1,39 @@
+//! The container runtime of a node: a shim for each container over libcontainer, its log, and a
+//! [`Runtime`] that creates, starts, stops, watches and deletes containers.
+//!
+//! What it is not: it knows no image, no network and no task. A root filesystem comes as layers
+//! that are already there, a network as a namespace to join, a secret as bytes.
+//!
+//! **Invariant:** containers do not depend on the process that holds the [`Runtime`]. All it knows
+//! stands on disk and with the shims; a `Runtime` that is opened after a crash finds every
+//! container as it is, and the exit status of those that ended meanwhile.
+//!
+//! **Invariant:** libcontainer runs in the shim only, a process of its own with a single thread.
 
+pub mod capabilities;
+pub mod cgroup;
+pub mod config;
+pub mod container;
+pub mod defaults;
+pub mod error;
+pub mod logs;
+pub mod runtime;
+pub mod shim;
+pub mod signal;
+pub mod status;
+
+mod launch;
+mod layout;
+mod lock;
+mod process;
+mod protocol;
+mod record;
+mod recover;
+mod sealed;
+
+pub use config::ContainerConfig;
+pub use container::Container;
+pub use error::{Error, Result};
+pub use logs::{LogEntry, LogQuery, LogStream};
+pub use runtime::{Runtime, RuntimeConfig};
+pub use status::{ContainerState, ExitStatus, Status};

@@ -54,6 +54,8 @@ fn every_field_of_an_object() {
     check::<state::Config, _>(&config());
     check::<state::Cluster, _>(&cluster());
     check::<swarmkit::Secret, _>(&secret());
+    check::<swarmkit::Network, _>(&network());
+    check::<swarmkit::TaskStatus, _>(&task_status());
     check::<swarmkit::Config, _>(&config());
 }
 

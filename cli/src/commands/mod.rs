@@ -1,7 +1,12 @@
 //! Each group of commands in a file of its own: its flags, its calls, its words.
 
+pub mod network;
 pub mod node;
 pub mod node_show;
+pub mod payload;
+pub mod progress;
+pub mod service;
+pub mod stack;
 pub mod swarm;
 pub mod system;
 pub mod tasks;
@@ -17,6 +22,10 @@ pub struct Session {
     pub client: Client,
 }
 
+/// Said where `--with-registry-auth` is asked for, in the daemon's own words.
+pub const REGISTRY_AUTH: &str =
+    "registry credentials are not passed on: each node must be able to pull the image by itself";
+
 pub async fn run(cli: Cli) -> Outcome {
     log(cli.log_level);
     let client = match &cli.host {
@@ -27,6 +36,12 @@ pub async fn run(cli: Cli) -> Outcome {
     match cli.command {
         Some(Command::Swarm(command)) => swarm::run(&session, command).await,
         Some(Command::Node(command)) => node::run(&session, command).await,
+        Some(Command::Daemon(_)) => unreachable!("main runs the daemon on a runtime of its own"),
+        Some(Command::Service(command)) => service::run(&session, command).await,
+        Some(Command::Stack(command)) => stack::run(&session, command).await,
+        Some(Command::Secret(command)) => payload::secret(&session, command).await,
+        Some(Command::Config(command)) => payload::config(&session, command).await,
+        Some(Command::Network(command)) => network::run(&session, command).await,
         Some(Command::Info(args)) => system::info(&session, args).await,
         Some(Command::Version(args)) => system::version(&session, args).await,
         Some(Command::Completion { shell }) => {

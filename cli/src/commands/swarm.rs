@@ -1,7 +1,9 @@
 //! `skep swarm`: make, join, leave and set up the cluster.
 
 use clap::{Args, Subcommand};
-use skep_docker_api::json::{RotateTokens, SwarmInitRequest, SwarmJoinRequest, SwarmSpec};
+use skep_docker_api::json::{
+    RotateTokens, SwarmInitRequest, SwarmJoinRequest, SwarmSpec, SwarmUnlockRequest,
+};
 
 use super::Session;
 use crate::failure::{Failure, Outcome};
@@ -26,6 +28,10 @@ pub enum Command {
         #[arg(short, long)]
         force: bool,
     },
+    /// Unlock swarm
+    Unlock,
+    /// Manage the unlock key
+    UnlockKey(UnlockKeyArgs),
     /// Update the swarm
     Update(UpdateArgs),
 }
@@ -148,6 +154,16 @@ pub struct JoinTokenArgs {
 }
 
 #[derive(Debug, Args)]
+pub struct UnlockKeyArgs {
+    /// Only display token
+    #[arg(short, long)]
+    quiet: bool,
+    /// Rotate unlock key
+    #[arg(long)]
+    rotate: bool,
+}
+
+#[derive(Debug, Args)]
 pub struct UpdateArgs {
     /// Change manager autolocking setting (true|false)
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "bool")]
@@ -187,6 +203,8 @@ pub async fn run(session: &Session, command: Command) -> Outcome {
             session.client.swarm_leave(force).await?;
             line("Node left the swarm.")
         }
+        Command::Unlock => unlock(session).await,
+        Command::UnlockKey(args) => unlock_key(session, args).await,
         Command::Update(args) => update(session, args).await,
     }
 }
@@ -231,7 +249,8 @@ async fn init(session: &Session, args: InitArgs) -> Outcome {
     show_join(session, &node, Role::Worker).await?;
     line(
         "To add a manager to this swarm, run 'skep swarm join-token manager' and follow the instructions.",
-    )
+    )?;
+    if args.autolock { show_key(session).await } else { Ok(()) }
 }
 
 async fn join(session: &Session, args: JoinArgs) -> Outcome {
@@ -299,10 +318,69 @@ async fn update(session: &Session, args: UpdateArgs) -> Outcome {
     }
     let swarm = session.client.swarm_inspect().await?;
     let mut spec = swarm.spec;
+    let locked = spec.encryption_config.auto_lock_managers;
     args.spec.apply(&mut spec);
     if let Some(autolock) = args.autolock {
         spec.encryption_config.auto_lock_managers = autolock;
     }
     session.client.swarm_update(swarm.version.index, &spec, RotateTokens::default()).await?;
-    line("Swarm updated.")
+    line("Swarm updated.")?;
+    if spec.encryption_config.auto_lock_managers && !locked {
+        show_key(session).await
+    } else {
+        Ok(())
+    }
+}
+
+/// The key that a manager asks for after it has been stopped.
+async fn show_key(session: &Session) -> Outcome {
+    match key(session).await?.as_str() {
+        "" => Ok(()),
+        key => line(format!(
+            "To unlock a swarm manager after it restarts, run the `skep swarm unlock`\ncommand and provide the following key:\n\n    {key}\n\nRemember to store this key in a password manager, since without it you\nwill not be able to restart the manager."
+        )),
+    }
+}
+
+async fn key(session: &Session) -> Outcome<String> {
+    let answer = session.client.swarm_unlock_key().await.map_err(|error| {
+        Failure::new(format!("could not fetch unlock key: {}", Failure::from(error)))
+    })?;
+    Ok(answer.unlock_key)
+}
+
+async fn unlock_key(session: &Session, args: UnlockKeyArgs) -> Outcome {
+    let client = &session.client;
+    if args.rotate {
+        let swarm = client.swarm_inspect().await?;
+        if !swarm.spec.encryption_config.auto_lock_managers {
+            return Err(Failure::new("cannot rotate because autolock is not turned on"));
+        }
+        let rotate = RotateTokens { manager_unlock_key: true, ..Default::default() };
+        client.swarm_update(swarm.version.index, &swarm.spec, rotate).await?;
+        if !args.quiet {
+            line("Successfully rotated manager unlock key.\n")?;
+        }
+    }
+    if args.quiet {
+        return match key(session).await?.as_str() {
+            "" => Err(Failure::new("no unlock key is set")),
+            key => line(key),
+        };
+    }
+    match key(session).await?.as_str() {
+        "" => Err(Failure::new("no unlock key is set")),
+        _ => show_key(session).await,
+    }
+}
+
+async fn unlock(session: &Session) -> Outcome {
+    let info = session.client.info().await?;
+    match info.swarm.local_node_state.as_str() {
+        "inactive" | "" => return Err(Failure::new("Error: This node is not part of a swarm")),
+        "locked" => {}
+        _ => return Err(Failure::new("Error: swarm is not locked")),
+    }
+    let unlock_key = crate::terminal::hidden("Please enter unlock key: ")?;
+    Ok(session.client.swarm_unlock(&SwarmUnlockRequest { unlock_key }).await?)
 }

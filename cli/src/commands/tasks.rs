@@ -12,6 +12,7 @@ use crate::output::human::{ago, capital, ellipsis, short_id};
 use crate::output::list::{Columns, Row, Shape};
 use crate::output::natural;
 use crate::values::filter::Filter;
+use crate::values::image;
 
 #[derive(Debug, Args)]
 pub struct ListArgs {
@@ -146,22 +147,11 @@ fn row(task: Task, name: String, node: String, cut: bool) -> Row {
     Row::from([
         ("ID", if cut { short_id(&task.id) } else { task.id.clone() }.into()),
         ("Name", name.into()),
-        ("Image", if cut { familiar_image(&image) } else { image }.into()),
+        ("Image", if cut { image::familiar(&image) } else { image }.into()),
         ("Node", node.into()),
         ("DesiredState", capital(&task.desired_state).into()),
         ("CurrentState", state.trim_end().into()),
         ("Error", error.into()),
         ("Ports", ports.join(",").into()),
     ])
-}
-
-/// An image's name without the registry everyone means, and without its digest where it also has a tag.
-pub fn familiar_image(image: &str) -> String {
-    let name = image.split_once('@').map_or(image, |(name, _)| name);
-    let short = name
-        .strip_prefix("docker.io/library/")
-        .or_else(|| name.strip_prefix("docker.io/"))
-        .unwrap_or(name);
-    let tagged = name.rsplit('/').next().is_some_and(|last| last.contains(':'));
-    if tagged { short.into() } else { image.into() }
 }

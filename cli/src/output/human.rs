@@ -48,6 +48,44 @@ pub fn moment(at: &Timestamp) -> String {
     }
 }
 
+/// A length of time as Go prints one: `1m30s`, `1.5s`, `10ms`.
+pub fn go_duration(nanos: i64) -> String {
+    if nanos == 0 {
+        return "0s".into();
+    }
+    let sign = if nanos < 0 { "-" } else { "" };
+    let nanos = nanos.unsigned_abs();
+    let (unit, name) = match nanos {
+        ..1_000 => (1, "ns"),
+        1_000..1_000_000 => (1_000, "µs"),
+        1_000_000..1_000_000_000 => (1_000_000, "ms"),
+        _ => (0, ""),
+    };
+    if unit > 0 {
+        return format!("{sign}{}{name}", decimal(nanos, unit));
+    }
+    let seconds = nanos / 1_000_000_000;
+    let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
+    let rest = decimal(nanos % 60_000_000_000, 1_000_000_000);
+    match (hours, minutes) {
+        (0, 0) => format!("{sign}{rest}s"),
+        (0, _) => format!("{sign}{minutes}m{rest}s"),
+        _ => format!("{sign}{hours}h{minutes}m{rest}s"),
+    }
+}
+
+/// `value / unit` with all its decimals and no trailing zero.
+fn decimal(value: u64, unit: u64) -> String {
+    let digits = unit.ilog10() as usize;
+    let fraction = format!("{:0digits$}", value % unit);
+    let fraction = if unit == 1 { "" } else { fraction.trim_end_matches('0') };
+    if fraction.is_empty() {
+        (value / unit).to_string()
+    } else {
+        format!("{}.{fraction}", value / unit)
+    }
+}
+
 fn scaled(bytes: f64, base: f64, names: &[&str], precision: usize) -> String {
     let mut value = bytes;
     let mut name = 0;
@@ -113,6 +151,10 @@ mod tests {
         ] {
             assert_eq!(duration(seconds * SECOND), words);
         }
+        assert_eq!(go_duration(5_000_000_000), "5s");
+        assert_eq!(go_duration(90_500_000_000), "1m30.5s");
+        assert_eq!(go_duration(7_776_000_000_000_000), "2160h0m0s");
+        assert_eq!(go_duration(1_500_000), "1.5ms");
         assert_eq!(memory(2_000_000_000), "1.863GiB");
         assert_eq!(memory(512 * 1024 * 1024), "512MiB");
         assert_eq!(

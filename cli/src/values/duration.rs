@@ -46,6 +46,14 @@ pub fn parse(text: &str) -> Result<i64, String> {
     i64::try_from(if negative { -total } else { total }).map_err(|_| invalid())
 }
 
+/// As [`parse`], for what must not run backwards.
+pub fn positive(text: &str) -> Result<i64, String> {
+    match parse(text)? {
+        ..0 => Err("duration must be positive".into()),
+        nanos => Ok(nanos),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -62,5 +70,6 @@ mod tests {
         for bad in ["", "s", ".s", "1.2.3s", "9999999999999h", "-"] {
             assert!(parse(bad).is_err(), "{bad}");
         }
+        assert!(positive("-1s").is_err());
     }
 }

@@ -74,19 +74,34 @@ impl Daemon {
         }
     }
 
-    /// Holds that both say the same of one daemon.
-    pub fn alike(&self, line: &str) {
+    /// Where both do not say the same of one daemon.
+    pub fn unlike(&self, line: &str) -> Option<String> {
         let arguments: Vec<_> = line.split(' ').collect();
-        if let Some(theirs) = self.docker(&arguments) {
-            let theirs = theirs.replace("docker", "skep");
-            assert_eq!(self.skep(&arguments), theirs, "skep {line}");
-        }
+        let theirs = self.docker(&arguments)?.replace("docker", "skep");
+        let ours = self.skep(&arguments);
+        (ours != theirs).then(|| format!("skep {line}\n--- ours\n{ours}--- docker's\n{theirs}"))
+    }
+
+    /// Where both do not say the same or do not ask for the same changes. Arguments are parted by `|`.
+    pub fn changes_unlike(make: impl Fn() -> Fake, line: &str) -> Option<String> {
+        let arguments: Vec<_> = line.split('|').collect();
+        let (ours, theirs) = (Self::start(make()), Self::start(make()));
+        let text = theirs.docker(&arguments)?;
+        let theirs = format!("{}{}\n", text.replace("docker", "skep"), theirs.calls());
+        let ours = format!("{}{}\n", ours.skep(&arguments), ours.calls());
+        (ours != theirs).then(|| format!("skep {line}\n--- ours\n{ours}--- docker's\n{theirs}"))
     }
 
     /// The changing calls so far, and forgets them.
     pub fn calls(&self) -> String {
         std::mem::take(&mut *self.fake.calls.lock().unwrap()).join("\n")
     }
+}
+
+/// Holds that nothing differs, and shows all that does.
+pub fn none(unlike: impl IntoIterator<Item = String>) {
+    let unlike: Vec<_> = unlike.into_iter().collect();
+    assert!(unlike.is_empty(), "{}", unlike.join("\n"));
 }
 
 fn shown(output: Output) -> String {

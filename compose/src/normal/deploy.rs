@@ -84,8 +84,9 @@ fn resources(node: &Node, path: &str) -> Result<Node, Problem> {
             let value = match name.as_str() {
                 "cpus" => Node::text(value.at, value.scalar().unwrap_or_default()),
                 "memory" => {
-                    let bytes = size(value)?;
-                    Node::text(value.at, bytes.scalar().unwrap_or_default())
+                    // Digits as text, as Docker prints them; none for no bytes.
+                    let bytes = size(value)?.scalar().filter(|bytes| bytes != "0");
+                    Node::text(value.at, bytes.unwrap_or_default())
                 }
                 "pids" => count(value, &format!("{path}.{key}.{name}"))?,
                 _ => value.clone(),

@@ -11,11 +11,12 @@ pub(crate) mod pairs;
 pub(crate) mod ports;
 mod service;
 
+use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 
 use crate::error::Problem;
 use crate::loader::Loader;
-use crate::node::{Map, Node, Value};
+use crate::node::{Map, Node, Value, fingerprint};
 
 /// There are no more ports to publish: 65,536 for each of TCP, UDP and SCTP.
 const PORTS_MAX: usize = 3 * 65_536;
@@ -46,8 +47,11 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// A path of the file as the host knows it.
+    /// A path of the file as the host knows it; an absolute one stays as it is.
     fn path(&self, path: &str) -> String {
+        if Path::new(path).is_absolute() {
+            return path.to_owned();
+        }
         clean(&self.working_dir.join(path)).to_string_lossy().into_owned()
     }
 }
@@ -104,6 +108,14 @@ fn put(map: &mut Map, key: &str, node: Node) {
     if !empty {
         map.insert(key.to_owned(), node);
     }
+}
+
+/// Each item once, in the order given: `80:80` and `80:80/tcp` are one port.
+///
+/// DEVIATION: Docker prints both, and then refuses the file that it printed.
+pub(crate) fn unique(items: Vec<Node>) -> Vec<Node> {
+    let mut seen = BTreeSet::new();
+    items.into_iter().filter(|item| seen.insert(fingerprint(item))).collect()
 }
 
 /// Without `.`, `..` and doubled slashes; nothing is asked of the disk.

@@ -1,5 +1,6 @@
 //! `{A: 1}` and `["A=1"]`, lists that may be one string, and lists of hosts.
 
+use super::unique;
 use crate::error::Problem;
 use crate::node::{Map, Node, Value};
 
@@ -46,7 +47,7 @@ pub(crate) fn texts(node: &Node) -> Node {
             .collect(),
         _ => node.scalar().map(|text| Node::text(node.at, text)).into_iter().collect(),
     };
-    Node::list(node.at, items)
+    Node::list(node.at, unique(items))
 }
 
 /// `host:address` for each entry of `extra_hosts`, in the order given.
@@ -70,5 +71,5 @@ pub(crate) fn hosts(node: &Node) -> Result<Node, Problem> {
             .ok_or_else(|| item.at.problem(format!("bad format for add-host: {text:?}")))?;
         push(item.at, host, address);
     }
-    Ok(Node::list(node.at, hosts))
+    Ok(Node::list(node.at, unique(hosts)))
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::pairs::{Absent, hosts, pairs, texts};
-use super::{Context, deploy, mounts, ports, put};
+use super::{Context, deploy, mounts, ports, put, unique};
 use crate::error::{Error, Problem};
 use crate::node::{Map, Node, Value};
 use crate::read::env_file;
@@ -26,7 +26,7 @@ pub(super) fn normal(name: &str, node: &Node, context: &mut Context<'_>) -> Resu
                 for port in value.items() {
                     all.extend(ports::normal(port, context)?);
                 }
-                put(&mut map, key, Node::list(value.at, all));
+                put(&mut map, key, Node::list(value.at, unique(all)));
             }
             "volumes" => {
                 let all = value.items().iter().map(|mount| mounts::normal(mount, context));
@@ -62,6 +62,13 @@ pub(super) fn normal(name: &str, node: &Node, context: &mut Context<'_>) -> Resu
             }
             "init" => {
                 map.insert(key.clone(), value.clone());
+            }
+            "credential_spec" => {
+                let mut inner = Map::new();
+                for (key, value) in value.entries() {
+                    put(&mut inner, key, value.clone());
+                }
+                put(&mut map, key, Node::map(value.at, inner));
             }
             "build" => put(&mut map, key, build(value)?),
             "shm_size" => {

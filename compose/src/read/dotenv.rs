@@ -5,12 +5,21 @@
 
 use std::collections::BTreeMap;
 
+use crate::read::template::{Fault, substitute};
+
+/// Linux: one string of an environment; also keeps values that use one another from growing on.
+const VALUE_BYTES_MAX: usize = 128 * 1024;
+
 /// The variables of a `.env` file, or the number of the line that is none and what is wrong.
 ///
 /// `NAME=value`, `export NAME=value`; text in double quotes knows `\n`, `\r`, `\t`, `\"`, `\\` and
 /// `\$`, text in single quotes is taken as it stands, and both may span lines; ` #` begins a
-/// comment in text without quotes.
-pub(crate) fn parse(text: &str) -> Result<BTreeMap<String, String>, (usize, String)> {
+/// comment in text without quotes. But for single quotes a value may use variables, those of
+/// `lookup` before those above it.
+pub(crate) fn parse(
+    text: &str,
+    lookup: &dyn Fn(&str) -> Option<String>,
+) -> Result<BTreeMap<String, String>, (usize, String)> {
     let mut variables = BTreeMap::new();
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut rest = text;
@@ -22,27 +31,16 @@ pub(crate) fn parse(text: &str) -> Result<BTreeMap<String, String>, (usize, Stri
             rest = after;
             continue;
         }
-        let declaration = trimmed
-            .strip_prefix("export ")
-            .or_else(|| trimmed.strip_prefix("export\t"))
-            .unwrap_or(trimmed)
-            .trim_start();
-        let Some((name, _)) = declaration.split_once('=') else {
-            return Err((number, "expected NAME=value".to_owned()));
-        };
-        let name = name.trim_end();
-        let valid = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
-        if name.is_empty() || !name.chars().all(valid) {
-            return Err((number, format!("unexpected character in variable name {name:?}")));
-        }
-        let start = rest.find('=').expect("the line holds the sign that was split at") + 1;
+        // Lines are not shown in errors: one may be a piece of a secret that broke over lines.
+        let name = name(trimmed).map_err(|error| (number, error.to_owned()))?;
+        let start = rest.find('=').expect("the line holds the sign that its name ends at") + 1;
         let value = rest[start..].trim_start_matches([' ', '\t']);
-        match value.chars().next().filter(|quote| matches!(quote, '"' | '\'')) {
+        let template = match value.chars().next().filter(|quote| matches!(quote, '"' | '\'')) {
             Some(quote) => {
                 let (content, length) = quoted(&value[1..], quote)
-                    .ok_or_else(|| (number, format!("unterminated quoted value of {name}")))?;
-                variables.insert(name.to_owned(), content);
+                    .ok_or_else(|| (number, "unterminated quoted value".to_owned()))?;
                 rest = value[1 + length..].split_once('\n').map_or("", |(_, after)| after);
+                content
             }
             None => {
                 let value = value.split('\n').next().unwrap_or_default();
@@ -50,15 +48,41 @@ pub(crate) fn parse(text: &str) -> Result<BTreeMap<String, String>, (usize, Stri
                     true => "",
                     false => value.split(" #").next().unwrap_or_default(),
                 };
-                variables.insert(name.to_owned(), value.trim_end().to_owned());
                 rest = after;
+                value.trim_end().to_owned()
             }
+        };
+        let known = |name: &str| lookup(name).or_else(|| variables.get(name).cloned());
+        let too_large = || (number, format!("value is larger than {VALUE_BYTES_MAX} bytes"));
+        let value = substitute(&template, &known, &mut |_| {}).map_err(|fault| match fault {
+            Fault::Format => (number, "invalid interpolation format".to_owned()),
+            Fault::TooLarge => too_large(),
+            Fault::Missing { name, .. } => {
+                (number, format!("required variable {name} is missing a value"))
+            }
+        })?;
+        if value.len() > VALUE_BYTES_MAX {
+            return Err(too_large());
         }
+        variables.insert(name.to_owned(), value);
     }
     Ok(variables)
 }
 
-/// The text up to the closing quote, and how many bytes it took with the quote.
+/// The name that a line gives a value to.
+fn name(line: &str) -> Result<&str, &'static str> {
+    let exported = line.strip_prefix("export ").or_else(|| line.strip_prefix("export\t"));
+    let declaration = exported.unwrap_or(line).trim_start();
+    let (name, _) = declaration.split_once('=').ok_or("expected NAME=value")?;
+    let name = name.trim_end();
+    let valid = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+    if name.is_empty() || !name.chars().all(valid) {
+        return Err("unexpected character in variable name");
+    }
+    Ok(name)
+}
+
+/// The text up to the closing quote as a template, and how many bytes it took with the quote.
 fn quoted(text: &str, quote: char) -> Option<(String, usize)> {
     let mut content = String::new();
     let mut characters = text.char_indices();
@@ -68,13 +92,17 @@ fn quoted(text: &str, quote: char) -> Option<(String, usize)> {
         }
         if c != '\\' || quote == '\'' {
             content.push(c);
+            if c == '$' && quote == '\'' {
+                content.push(c);
+            }
             continue;
         }
         match characters.next()?.1 {
             'n' => content.push('\n'),
             'r' => content.push('\r'),
             't' => content.push('\t'),
-            other @ ('"' | '\\' | '$') => content.push(other),
+            '$' => content.push_str("$$"),
+            other @ ('"' | '\\') => content.push(other),
             other => content.extend(['\\', other]),
         }
     }
@@ -89,7 +117,8 @@ mod tests {
         let expected = expected
             .map(|pairs| pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect())
             .map_err(|(line, message)| (line, message.to_owned()));
-        assert_eq!(parse(text), expected, "{text}");
+        let lookup = |name: &str| (name == "HERE").then(|| "outside".to_owned());
+        assert_eq!(parse(text, &lookup), expected, "{text}");
     }
 
     #[test]
@@ -104,8 +133,13 @@ mod tests {
         });
         check("A=\"one\ntwo\"\nB=2", Ok(&[("A", "one\ntwo"), ("B", "2")]));
         check("\u{feff}A=1=2", Ok(&[("A", "1=2")]));
+        check("HERE=x\nA=1\nB=$A${HERE}${C:-d}\nC='$A'\nD=\"\\$A $A\"", {
+            Ok(&[("A", "1"), ("B", "1outsided"), ("C", "$A"), ("D", "$A 1"), ("HERE", "x")])
+        });
+        check("A=a$1", Err((1, "invalid interpolation format")));
+        check("A=${B?no}", Err((1, "required variable B is missing a value")));
         check("A=1\nB", Err((2, "expected NAME=value")));
-        check("A B=1", Err((1, "unexpected character in variable name \"A B\"")));
-        check("A=1\nB='x", Err((2, "unterminated quoted value of B")));
+        check("A B=1", Err((1, "unexpected character in variable name")));
+        check("A=1\nB='x", Err((2, "unterminated quoted value")));
     }
 }

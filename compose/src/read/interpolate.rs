@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use crate::error::{At, Problem};
 use crate::node::{Node, Value};
-use crate::read::template::{Fault, substitute};
+use crate::read::template::{Fault, VALUE_BYTES_MAX, substitute};
 
 /// All values of a document together; a variable of many kilobytes used in every line ends here.
 const EXPANDED_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -67,6 +67,9 @@ impl<'a> Interpolator<'a> {
             Fault::Format => at.problem(format!(
                 "invalid interpolation format for {path}: {text:?}; you may need to escape any $ \
                  with another $"
+            )),
+            Fault::TooLarge => at.problem(format!(
+                "error while interpolating {path}: value is larger than {VALUE_BYTES_MAX} bytes"
             )),
             Fault::Missing { name, message } => at.problem(format!(
                 "error while interpolating {path}: required variable {name} is missing a value: \

@@ -6,11 +6,16 @@
 /// Defaults within defaults, deeper than any hand writes them.
 const DEPTH_MAX: usize = 16;
 
+/// One value; the largest that a stack can use is a config's content (1,000 KiB).
+pub(crate) const VALUE_BYTES_MAX: usize = 1024 * 1024;
+
 /// What is wrong with a template.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// Not by the grammar.
     Format,
+    /// More than [`VALUE_BYTES_MAX`] come of it.
+    TooLarge,
     /// `${VAR:?message}` of a variable that is not there.
     Missing { name: String, message: String },
 }
@@ -37,6 +42,9 @@ fn expand(
     let mut output = String::new();
     let mut rest = template;
     while let Some(dollar) = rest.find('$') {
+        if output.len() > VALUE_BYTES_MAX {
+            return Err(Fault::TooLarge);
+        }
         output.push_str(&rest[..dollar]);
         rest = &rest[dollar + 1..];
         if let Some(after) = rest.strip_prefix('$') {
@@ -180,5 +188,12 @@ mod tests {
     fn defaults_within_defaults_have_a_bound() {
         let deep = format!("{}x{}", "${NONE:-".repeat(40), "}".repeat(40));
         check(&deep, Err(Fault::Format), &[]);
+    }
+
+    #[test]
+    fn values_have_a_bound() {
+        let lookup = |_: &str| Some("x".repeat(1 << 10));
+        let got = substitute(&"$BIG".repeat(1 << 11), &lookup, &mut |_| {});
+        assert_eq!(got, Err(Fault::TooLarge));
     }
 }

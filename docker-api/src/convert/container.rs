@@ -1,5 +1,7 @@
 //! A service's container: process, files, health, names.
 
+use std::net::IpAddr;
+
 use skep_types::ContainerSpec;
 use skep_types::container::{DnsConfig, HealthConfig, Ulimit};
 
@@ -30,7 +32,7 @@ pub(super) fn from_api(container: &json::ContainerSpec) -> Answer<ContainerSpec>
         stop_grace_period: grace
             .map(|nanos| duration(nanos, "ContainerSpec: stop-grace-period"))
             .transpose()?,
-        hosts: container.hosts.clone(),
+        hosts: hosts_from_api(&container.hosts)?,
         dns: DnsConfig { nameservers: dns.nameservers, search: dns.search, options: dns.options },
         health: container.healthcheck.as_ref().map(health_from_api).transpose()?,
         secrets: container
@@ -70,6 +72,34 @@ fn health_from_api(health: &json::HealthConfig) -> Answer<HealthConfig> {
     })
 }
 
+/// From the lines of `/etc/hosts` that the API has (`10.0.0.9 db database`) to one `host:address` for each name.
+fn hosts_from_api(lines: &[String]) -> Answer<Vec<String>> {
+    let mut hosts = Vec::with_capacity(lines.len());
+    for line in lines {
+        let mut words = line.split_ascii_whitespace();
+        let address = words.next().filter(|word| word.parse::<IpAddr>().is_ok());
+        let before = hosts.len();
+        if let Some(address) = address {
+            hosts.extend(words.map(|host| format!("{host}:{address}")));
+        }
+        if hosts.len() == before {
+            return Err(ApiError::invalid(format!(
+                "ContainerSpec: invalid host {line:?}: expected an address and names"
+            )));
+        }
+    }
+    Ok(hosts)
+}
+
+fn hosts_to_api(hosts: &[String]) -> Vec<String> {
+    // The first colon parts them: names have none, IPv6 addresses many.
+    let line = |entry: &String| match entry.split_once(':') {
+        Some((host, address)) => format!("{address} {host}"),
+        None => entry.clone(),
+    };
+    hosts.iter().map(line).collect()
+}
+
 pub(super) fn to_api(container: &ContainerSpec) -> json::ContainerSpec {
     let health = container.health.as_ref().map(|health| json::HealthConfig {
         test: health.test.clone(),
@@ -98,7 +128,7 @@ pub(super) fn to_api(container: &ContainerSpec) -> json::ContainerSpec {
         mounts: container.mounts.iter().map(mount::to_api).collect(),
         stop_grace_period_ns: container.stop_grace_period.map(nanos),
         healthcheck: health,
-        hosts: container.hosts.clone(),
+        hosts: hosts_to_api(&container.hosts),
         dns_config: Some(json::DnsConfig {
             nameservers: container.dns.nameservers.clone(),
             search: container.dns.search.clone(),

@@ -102,7 +102,8 @@ shape! {
         "Command" command: Vec<String> => "omitempty",
         "Args" args: Vec<String> => "omitempty",
         "Hostname" hostname: String => "omitempty",
-        "Env" env: Vec<String> => "omitempty",
+        /// Where Compose files keep passwords.
+        [redacted] "Env" env: Vec<String> => "omitempty",
         "Dir" dir: String => "omitempty",
         "User" user: String => "omitempty",
         "Groups" groups: Vec<String> => "omitempty",

@@ -3,6 +3,8 @@
 // Each test binary uses its part of this.
 #![allow(dead_code)]
 
+pub mod stage;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -86,7 +88,7 @@ pub fn rich_spec() -> ServiceSpec {
         mounts: vec![bind, volume, tmpfs],
         stop_signal: "SIGQUIT".into(),
         stop_grace_period: Some(Duration::from_secs(30)),
-        hosts: vec!["10.0.0.9 db".into()],
+        hosts: vec!["db:10.0.0.9".into(), "six:fd00::1".into()],
         dns: DnsConfig {
             nameservers: vec!["9.9.9.9".into()],
             search: vec!["example.org".into()],

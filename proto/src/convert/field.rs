@@ -14,8 +14,8 @@ use super::error::{At, ConvertError};
 
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
 
-/// A message in a field that must be there.
-pub(super) fn part<M, T: TryFrom<M, Error = ConvertError>>(
+/// A message in a field that must be there; `name` is the field's, for the error.
+pub fn part<M, T: TryFrom<M, Error = ConvertError>>(
     field: Option<M>,
     name: &str,
 ) -> Result<T, ConvertError> {
@@ -109,11 +109,8 @@ macro_rules! wire_enum {
 }
 pub(super) use wire_enum;
 
-/// An id as the node-facing messages have it: 25 digits.
-pub(super) fn id<I: FromStr<Err = ParseIdError>>(
-    text: &str,
-    name: &str,
-) -> Result<I, ConvertError> {
+/// An id as the node-facing messages have it: 25 digits; `name` is the field's, for the error.
+pub fn id<I: FromStr<Err = ParseIdError>>(text: &str, name: &str) -> Result<I, ConvertError> {
     text.parse()
         .map_err(|_| match text {
             "" => ConvertError::missing(),

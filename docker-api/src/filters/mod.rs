@@ -1,4 +1,18 @@
-//! The `filters` query of list calls, in both forms Docker ever sent. It does not match anything itself beyond lookups.
+//! The `filters` query of list calls, in both forms Docker ever sent, and which objects each list shows.
+//!
+//! Invariant: a name that a list does not know is refused, never ignored.
+
+mod engine;
+mod event;
+mod network;
+mod pattern;
+mod swarm;
+
+pub use engine::{ContainerFacts, ContainerFilter, ImageFilter, VolumeFilter};
+pub use event::EventFilter;
+pub use network::NetworkFilter;
+pub use pattern::Patterns;
+pub use swarm::{NodeFilter, PayloadFilter, ServiceFilter, TaskFilter};
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -51,6 +65,11 @@ impl Filters {
         self.0.get(name).into_iter().flatten().map(String::as_str)
     }
 
+    /// Whether there is no filter of that name, or one of its values passes the test.
+    pub fn any(&self, name: &str, test: impl Fn(&str) -> bool) -> bool {
+        self.0.get(name).is_none_or(|set| set.is_empty() || set.iter().any(|value| test(value)))
+    }
+
     /// Whether `value` passes: no filter of that name, or one of its values is equal.
     pub fn exact(&self, name: &str, value: &str) -> bool {
         self.0.get(name).is_none_or(|set| set.is_empty() || set.contains(value))
@@ -58,9 +77,17 @@ impl Filters {
 
     /// Whether `value` starts with one of the values (Docker's rule for ids and names).
     pub fn prefix(&self, name: &str, value: &str) -> bool {
-        self.0.get(name).is_none_or(|set| {
-            set.is_empty() || set.iter().any(|want| value.starts_with(want.as_str()))
-        })
+        self.any(name, |want| value.starts_with(want))
+    }
+
+    /// [`Self::exact`], but capitals do not matter.
+    pub fn caseless(&self, name: &str, value: &str) -> bool {
+        self.any(name, |want| want.eq_ignore_ascii_case(value))
+    }
+
+    /// Whether an id passes the `id` filter; its text is only made where there is one.
+    pub fn id(&self, id: impl std::fmt::Display) -> bool {
+        !self.0.contains_key("id") || self.prefix("id", &id.to_string())
     }
 
     /// Whether the labels have every `key` or `key=value` asked for under `name`.
@@ -69,6 +96,36 @@ impl Filters {
             Some((key, value)) => labels.get(key).is_some_and(|have| have == value),
             None => labels.contains_key(want),
         })
+    }
+
+    /// Refuses values of `name` that are none of `words`, in Docker's words.
+    pub fn known(&self, name: &str, words: &[&str]) -> Result<(), ApiError> {
+        let foreign = |value: &&str| !words.iter().any(|word| word.eq_ignore_ascii_case(value));
+        match self.values(name).find(foreign) {
+            Some(value) => Err(ApiError::invalid(format!("Invalid {name} filter: '{value}'"))),
+            None => Ok(()),
+        }
+    }
+
+    /// The value of a filter that is true or false, where it is given.
+    pub fn truth(&self, name: &str) -> Result<Option<bool>, ApiError> {
+        let mut values = self.values(name);
+        let value = match (values.next(), values.next()) {
+            (None, _) => return Ok(None),
+            (Some(value), None) => value,
+            (Some(_), Some(_)) => {
+                return Err(ApiError::invalid(format!(
+                    "got more than one value for filter key \"{name}\""
+                )));
+            }
+        };
+        match value {
+            "1" | "true" => Ok(Some(true)),
+            "0" | "false" => Ok(Some(false)),
+            _ => Err(ApiError::invalid(format!(
+                "invalid value for filter '{name}', must be \"true\" (or \"1\"), or \"false\" (or \"0\")"
+            ))),
+        }
     }
 
     /// Refuses names that the list does not know, in Docker's words.

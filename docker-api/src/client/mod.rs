@@ -1,11 +1,20 @@
 //! A client of the API over a Unix socket or TCP: one connection a call, typed documents.
 //!
-//! It retries nothing: whether a call may be repeated is its caller's knowledge.
+//! It retries nothing: whether a call may be repeated is its caller's knowledge. Invariant: every wait for an answer has a bound, but
+//! for streams after their head, which last as long as they last.
+
+mod calls;
+mod streams;
+
+pub use streams::{Download, ProgressLines};
 
 use std::path::PathBuf;
 
+use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
+use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -23,8 +32,13 @@ pub enum ClientError {
     BadHost { host: String },
     #[error("Error response from daemon: {message}")]
     Daemon { status: StatusCode, message: String },
+    #[error("no answer from {host} to {path} within {within:?}")]
+    Late { host: String, path: String, within: std::time::Duration },
     #[error("failed to call {host}: {reason}")]
     Transport { host: String, reason: String },
+    /// What began well and failed on the way; the daemon's words.
+    #[error("{message}")]
+    Failed { message: String },
     #[error("failed to read the daemon's answer to {path}")]
     Answer { path: String, source: serde_json::Error },
 }
@@ -46,9 +60,17 @@ enum Target {
 pub struct Client {
     target: Target,
     host: String,
+    answer_timeout: std::time::Duration,
 }
 
 type Answer<T> = Result<T, ClientError>;
+
+/// A request's body: whole, or read while it is sent.
+type Body = UnsyncBoxBody<Bytes, std::io::Error>;
+
+fn whole(bytes: Vec<u8>) -> Body {
+    Full::new(Bytes::from(bytes)).map_err(|never| match never {}).boxed_unsync()
+}
 
 fn encode(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -86,7 +108,7 @@ impl Client {
         } else {
             return Err(bad());
         };
-        Ok(Self { target, host: shown })
+        Ok(Self { target, host: shown, answer_timeout: defaults::ANSWER_TIMEOUT })
     }
 
     /// `SKEP_HOST`, else `DOCKER_HOST`, else the default socket.
@@ -94,6 +116,12 @@ impl Client {
         let set = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
         let host = set("SKEP_HOST").or_else(|| set("DOCKER_HOST"));
         Self::connect(host.as_deref().unwrap_or(defaults::SOCKET))
+    }
+
+    /// Another bound than the default on the wait for an answer; streams have none after their head.
+    pub fn with_answer_timeout(mut self, timeout: std::time::Duration) -> Self {
+        self.answer_timeout = timeout;
+        self
     }
 
     pub fn host(&self) -> &str {
@@ -104,7 +132,7 @@ impl Client {
         ClientError::Transport { host: self.host.clone(), reason: error.to_string() }
     }
 
-    async fn sender(&self) -> Answer<hyper::client::conn::http1::SendRequest<Full<bytes::Bytes>>> {
+    async fn sender(&self) -> Answer<hyper::client::conn::http1::SendRequest<Body>> {
         let refused = |source| ClientError::Connect { host: self.host.clone(), source };
         let late = |_| refused(std::io::ErrorKind::TimedOut.into());
         macro_rules! open {
@@ -127,26 +155,50 @@ impl Client {
         })
     }
 
-    /// One call; the answer's bytes, or the daemon's error.
-    async fn call(&self, method: Method, path: &str, body: Vec<u8>) -> Answer<bytes::Bytes> {
+    /// One call; the answer's bytes, or the daemon's error, within a bound.
+    async fn call(&self, method: Method, path: &str, body: Vec<u8>) -> Answer<Bytes> {
+        self.timely(path, self.exchange(method, path, body)).await
+    }
+
+    /// Waits for an answer, or its head, within a bound.
+    async fn timely<T>(&self, path: &str, answer: impl Future<Output = Answer<T>>) -> Answer<T> {
+        let within = self.answer_timeout;
+        tokio::time::timeout(within, answer).await.unwrap_or_else(|_| {
+            Err(ClientError::Late { host: self.host.clone(), path: path.into(), within })
+        })
+    }
+
+    async fn exchange(&self, method: Method, path: &str, body: Vec<u8>) -> Answer<Bytes> {
+        let response = self.send(method, path, None, whole(body)).await?;
+        let limited = Limited::new(response.into_body(), defaults::ANSWER_BYTES_MAX);
+        Ok(limited.collect().await.map_err(|error| self.transport(error))?.to_bytes())
+    }
+
+    /// Sends a request; gives the answer's head with its body to come, or the daemon's error.
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        auth: Option<&RegistryAuth>,
+        body: Body,
+    ) -> Answer<http::Response<Incoming>> {
         let mut sender = self.sender().await?;
-        let request = Request::builder()
+        let mut request = Request::builder()
             .method(method)
             .uri(format!("/v{}{path}", defaults::API_VERSION))
             .header(header::HOST, "api.skep.local")
-            .header(header::CONTENT_TYPE, "application/json")
-            .body(Full::new(body.into()))
-            .map_err(|error| self.transport(error))?;
+            .header(header::CONTENT_TYPE, "application/json");
+        if let Some(auth) = auth {
+            request = request.header("X-Registry-Auth", auth.to_header());
+        }
+        let request = request.body(body).map_err(|error| self.transport(error))?;
         let response = sender.send_request(request).await.map_err(|error| self.transport(error))?;
         let status = response.status();
-        let bytes = Limited::new(response.into_body(), defaults::ANSWER_BYTES_MAX)
-            .collect()
-            .await
-            .map_err(|error| self.transport(error))?
-            .to_bytes();
         if status.is_success() {
-            return Ok(bytes);
+            return Ok(response);
         }
+        let limited = Limited::new(response.into_body(), defaults::LINE_BYTES_MAX);
+        let bytes = limited.collect().await.map_err(|error| self.transport(error))?.to_bytes();
         let message = serde_json::from_slice::<ErrorResponse>(&bytes).map_or_else(
             |_| String::from_utf8_lossy(&bytes).trim().to_owned(),
             |error| error.message,
@@ -188,129 +240,5 @@ impl Client {
 
     async fn delete(&self, path: &str) -> Answer<()> {
         self.call(Method::DELETE, path, Vec::new()).await.map(drop)
-    }
-
-    pub async fn ping(&self) -> Answer<()> {
-        self.call(Method::GET, "/_ping", Vec::new()).await.map(drop)
-    }
-    pub async fn version(&self) -> Answer<Version> {
-        self.get("/version").await
-    }
-    pub async fn info(&self) -> Answer<Info> {
-        self.get("/info").await
-    }
-
-    pub async fn swarm_init(&self, request: &SwarmInitRequest) -> Answer<String> {
-        self.create("/swarm/init", request).await
-    }
-    pub async fn swarm_join(&self, request: &SwarmJoinRequest) -> Answer<()> {
-        self.post("/swarm/join", request).await
-    }
-    pub async fn swarm_leave(&self, force: bool) -> Answer<()> {
-        self.post(if force { "/swarm/leave?force=1" } else { "/swarm/leave" }, &()).await
-    }
-    pub async fn swarm_inspect(&self) -> Answer<Swarm> {
-        self.get("/swarm").await
-    }
-    pub async fn swarm_update(
-        &self,
-        version: u64,
-        spec: &SwarmSpec,
-        rotate: RotateTokens,
-    ) -> Answer<()> {
-        let RotateTokens { worker, manager, manager_unlock_key } = rotate;
-        let path = format!(
-            "/swarm/update?version={version}&rotateWorkerToken={worker}&rotateManagerToken={manager}&rotateManagerUnlockKey={manager_unlock_key}"
-        );
-        self.post(&path, spec).await
-    }
-
-    pub async fn nodes(&self, filters: &Filters) -> Answer<Vec<Node>> {
-        self.list("/nodes", filters).await
-    }
-    pub async fn node(&self, id: &str) -> Answer<Node> {
-        self.get(&format!("/nodes/{}", encode(id))).await
-    }
-    pub async fn node_update(&self, id: &str, version: u64, spec: &NodeSpec) -> Answer<()> {
-        self.post(&format!("/nodes/{}/update?version={version}", encode(id)), spec).await
-    }
-    pub async fn node_remove(&self, id: &str, force: bool) -> Answer<()> {
-        let query = if force { "?force=1" } else { "" };
-        self.delete(&format!("/nodes/{}{query}", encode(id))).await
-    }
-
-    pub async fn services(&self, filters: &Filters, status: bool) -> Answer<Vec<Service>> {
-        self.list(if status { "/services?status=true" } else { "/services" }, filters).await
-    }
-    pub async fn service(&self, id: &str, insert_defaults: bool) -> Answer<Service> {
-        self.get(&format!("/services/{}?insertDefaults={insert_defaults}", encode(id))).await
-    }
-    pub async fn service_create(&self, spec: &ServiceSpec) -> Answer<ServiceCreateResponse> {
-        self.create("/services/create", spec).await
-    }
-    pub async fn service_update(
-        &self,
-        id: &str,
-        options: &ServiceUpdateOptions,
-        spec: &ServiceSpec,
-    ) -> Answer<ServiceUpdateResponse> {
-        let rollback = if options.rollback_previous { "&rollback=previous" } else { "" };
-        let path = format!("/services/{}/update?version={}{rollback}", encode(id), options.version);
-        self.create(&path, spec).await
-    }
-    pub async fn service_remove(&self, id: &str) -> Answer<()> {
-        self.delete(&format!("/services/{}", encode(id))).await
-    }
-
-    pub async fn tasks(&self, filters: &Filters) -> Answer<Vec<Task>> {
-        self.list("/tasks", filters).await
-    }
-    pub async fn task(&self, id: &str) -> Answer<Task> {
-        self.get(&format!("/tasks/{}", encode(id))).await
-    }
-
-    pub async fn secrets(&self, filters: &Filters) -> Answer<Vec<Secret>> {
-        self.list("/secrets", filters).await
-    }
-    pub async fn secret(&self, id: &str) -> Answer<Secret> {
-        self.get(&format!("/secrets/{}", encode(id))).await
-    }
-    pub async fn secret_create(&self, spec: &SecretSpec) -> Answer<IdResponse> {
-        self.create("/secrets/create", spec).await
-    }
-    pub async fn secret_remove(&self, id: &str) -> Answer<()> {
-        self.delete(&format!("/secrets/{}", encode(id))).await
-    }
-
-    pub async fn configs(&self, filters: &Filters) -> Answer<Vec<Config>> {
-        self.list("/configs", filters).await
-    }
-    pub async fn config(&self, id: &str) -> Answer<Config> {
-        self.get(&format!("/configs/{}", encode(id))).await
-    }
-    pub async fn config_create(&self, spec: &ConfigSpec) -> Answer<IdResponse> {
-        self.create("/configs/create", spec).await
-    }
-    pub async fn config_remove(&self, id: &str) -> Answer<()> {
-        self.delete(&format!("/configs/{}", encode(id))).await
-    }
-
-    pub async fn networks(&self, filters: &Filters) -> Answer<Vec<Network>> {
-        self.list("/networks", filters).await
-    }
-    pub async fn network(&self, id: &str) -> Answer<Network> {
-        self.get(&format!("/networks/{}", encode(id))).await
-    }
-    pub async fn network_create(
-        &self,
-        request: &NetworkCreateRequest,
-    ) -> Answer<NetworkCreateResponse> {
-        self.create("/networks/create", request).await
-    }
-    pub async fn network_remove(&self, id: &str) -> Answer<()> {
-        self.delete(&format!("/networks/{}", encode(id))).await
-    }
-    pub async fn images(&self, filters: &Filters) -> Answer<Vec<ImageSummary>> {
-        self.list("/images/json", filters).await
     }
 }

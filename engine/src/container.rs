@@ -1,0 +1,243 @@
+//! One container, by a handle that keeps nothing: what it answers is read from disk and from the
+//! shim each time, so it is as true after a crash of the daemon as before.
+
+use std::fs::File;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use time::OffsetDateTime;
+use tokio::io::unix::AsyncFd;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Interest};
+use tokio::net::UnixStream;
+use tokio::time::timeout;
+
+use crate::config::ContainerConfig;
+use crate::defaults::{KILL_TIMEOUT, MESSAGE_BYTES_MAX, REQUEST_TIMEOUT};
+use crate::error::{Error, Result};
+use crate::layout::{Places, SOCKET};
+use crate::logs::{self, LogQuery, LogStream};
+use crate::protocol::{Reply, Request};
+use crate::record::{self, Live, Stored};
+use crate::runtime::{Shared, blocking};
+use crate::signal::Signal;
+use crate::status::{ContainerState, ExitStatus, Status};
+use crate::{lock, process, recover};
+
+#[derive(Debug, Clone)]
+pub struct Container {
+    shared: Arc<Shared>,
+    places: Places,
+    stored: Arc<Stored>,
+}
+
+impl Container {
+    pub(crate) fn new(shared: Arc<Shared>, stored: Stored) -> Container {
+        let places = shared.places(&stored.config.id);
+        Container { shared, places, stored: Arc::new(stored) }
+    }
+
+    pub fn id(&self) -> &str {
+        &self.stored.config.id
+    }
+
+    /// What it was made from, without the contents of its files.
+    pub fn config(&self) -> &ContainerConfig {
+        &self.stored.config
+    }
+
+    pub fn created_at(&self) -> OffsetDateTime {
+        self.stored.created_at
+    }
+
+    /// What it is doing. A container whose shim is gone without a word is ended here.
+    pub async fn state(&self) -> Result<ContainerState> {
+        let container = self.clone();
+        blocking(move || container.observe()).await
+    }
+
+    /// Its first process, as the host counts; None once it has ended.
+    pub async fn pid(&self) -> Result<Option<i32>> {
+        Ok(self.state().await?.pid)
+    }
+
+    /// Runs its command. An error tells why the command cannot be run; the container has then ended.
+    pub async fn start(&self) -> Result<()> {
+        self.ask(Request::Start).await
+    }
+
+    /// Sends its first process a signal.
+    pub async fn kill(&self, signal: Signal) -> Result<()> {
+        self.ask(Request::Kill { signal: signal.number() }).await
+    }
+
+    /// Asks it to end with a signal (its own stop signal, if none is given), and kills it when the
+    /// grace is over. A container that has ended already is fine.
+    pub async fn stop(&self, signal: Option<Signal>, grace: Duration) -> Result<ExitStatus> {
+        let signal = signal.unwrap_or_else(|| self.config().stop_signal());
+        match self.kill(signal).await {
+            Ok(()) => {}
+            Err(Error::NotRunning(id)) => match self.state().await?.exit {
+                Some(_) => return self.wait().await,
+                None => return Err(Error::NotRunning(id)),
+            },
+            Err(error) => return Err(error),
+        }
+        if let Ok(ended) = timeout(grace, self.wait()).await {
+            return ended;
+        }
+        match self.kill(Signal::KILL).await {
+            Ok(()) | Err(Error::NotRunning(_)) => self.wait_killed().await,
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Waits until it has ended, its output is on disk and its cgroup gone.
+    pub async fn wait(&self) -> Result<ExitStatus> {
+        loop {
+            let container = self.clone();
+            let (shim, state) = blocking(move || {
+                let shim = container.shim()?;
+                // After the look for a shim: one that is gone has written its last word.
+                Ok((shim, container.observe()?))
+            })
+            .await?;
+            let Some(shim) = shim else {
+                match state.exit {
+                    Some(exit) => return Ok(exit),
+                    None => continue,
+                }
+            };
+            // SAFETY: an owned descriptor is open as long as it lives, and always the same one.
+            let watched = unsafe { AsyncFd::register_with_interest(shim, Interest::READABLE) };
+            let watched =
+                watched.map_err(|error| self.failed("watch the shim")(error.into_parts().1))?;
+            // Readable once the process has ended; it stays so.
+            let _ready = watched.readable().await.map_err(self.failed("watch the shim"))?;
+        }
+    }
+
+    /// Removes an ended or never started container with its log.
+    pub async fn delete(&self) -> Result<()> {
+        let state = self.state().await?;
+        match state.status {
+            Status::Running => return Err(Error::Running(self.id().to_owned())),
+            Status::Created => match self.ask(Request::Abandon).await {
+                Ok(()) | Err(Error::NotRunning(_)) => {}
+                Err(Error::AlreadyStarted(id)) => return Err(Error::Running(id)),
+                Err(error) => return Err(error),
+            },
+            Status::Exited => {}
+        }
+        self.wait_killed().await?;
+        let container = self.clone();
+        blocking(move || {
+            let cgroup = container.shared.cgroup(container.id());
+            recover::remove(&container.places, &container.shared.hierarchies, &cgroup)
+        })
+        .await
+    }
+
+    /// Its output.
+    pub async fn logs(&self, query: LogQuery) -> Result<LogStream> {
+        let path = self.places.log();
+        let exit = self.places.exit();
+        // The status is written after the last of the output.
+        let ended = move || exit.exists();
+        logs::open(path.clone(), query, ended).map_err(Error::io("read the log", path))
+    }
+
+    async fn wait_killed(&self) -> Result<ExitStatus> {
+        let waited = timeout(KILL_TIMEOUT, self.wait()).await;
+        waited.unwrap_or_else(|_| Err(Error::Timeout { what: "the end", id: self.id().to_owned() }))
+    }
+
+    fn observe(&self) -> Result<ContainerState> {
+        let mut state = ContainerState {
+            status: Status::Exited,
+            pid: None,
+            created_at: self.created_at(),
+            started_at: None,
+            exit: record::read(&self.places.exit())?,
+        };
+        let live = record::read::<Live>(&self.places.live())?;
+        state.started_at = live.as_ref().and_then(|live| live.started_at);
+        if state.exit.is_some() {
+            return Ok(state);
+        }
+        let path = self.places.lock();
+        if lock::holder(&path).map_err(Error::io("look at the lock", &path))?.is_some() {
+            state.status = match state.started_at {
+                Some(_) => Status::Running,
+                None => Status::Created,
+            };
+            state.pid = live.map(|live| live.pid);
+            return Ok(state);
+        }
+        // It may have ended in good order between the two looks.
+        state.exit = match record::read(&self.places.exit())? {
+            Some(exit) => Some(exit),
+            None if !self.places.config().exists() => {
+                return Err(Error::NoSuchContainer(self.id().to_owned()));
+            }
+            None => {
+                let cgroup = self.shared.cgroup(self.id());
+                Some(recover::bury(&self.places, &self.shared.hierarchies, &cgroup)?)
+            }
+        };
+        Ok(state)
+    }
+
+    /// The shim's process, if it lives.
+    fn shim(&self) -> Result<Option<OwnedFd>> {
+        let path = self.places.lock();
+        let failed = |error| Error::io("look at the lock", &path)(error);
+        while let Some(pid) = lock::holder(&path).map_err(failed)? {
+            if let Some(shim) = process::open(pid).map_err(failed)?
+                && lock::holder(&path).map_err(failed)? == Some(pid)
+            {
+                return Ok(Some(shim));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn ask(&self, request: Request) -> Result<()> {
+        let id = || self.id().to_owned();
+        let reply = match timeout(REQUEST_TIMEOUT, self.exchange(&request)).await {
+            Ok(Ok(reply)) => reply,
+            // No shim: then the container has ended, or this finds out that it has.
+            Ok(Err(error)) => match self.state().await?.status {
+                Status::Exited if matches!(request, Request::Start) => {
+                    return Err(Error::AlreadyStarted(id()));
+                }
+                Status::Exited => return Err(Error::NotRunning(id())),
+                _ => return Err(self.failed("ask the shim")(error)),
+            },
+            Err(_) => return Err(Error::Timeout { what: "an answer", id: id() }),
+        };
+        match reply {
+            Reply::Done => Ok(()),
+            Reply::AlreadyStarted => Err(Error::AlreadyStarted(id())),
+            Reply::NotRunning => Err(Error::NotRunning(id())),
+            Reply::Failed { message, exit_code } => Err(Error::Failed { message, exit_code }),
+        }
+    }
+
+    async fn exchange(&self, request: &Request) -> std::io::Result<Reply> {
+        let directory = File::open(self.places.run())?;
+        let path = format!("/proc/self/fd/{}/{SOCKET}", directory.as_raw_fd());
+        let mut stream = UnixStream::connect(path).await?;
+        let mut line = serde_json::to_vec(request)?;
+        line.push(b'\n');
+        stream.write_all(&line).await?;
+        let mut reply = String::new();
+        BufReader::new(stream.take(MESSAGE_BYTES_MAX as u64)).read_line(&mut reply).await?;
+        Ok(serde_json::from_str(&reply)?)
+    }
+
+    fn failed(&self, operation: &'static str) -> impl FnOnce(std::io::Error) -> Error {
+        let id = self.id().to_owned();
+        move |source| Error::Container { operation, id, source }
+    }
+}

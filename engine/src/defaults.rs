@@ -1,0 +1,86 @@
+//! The engine's numbers, each with where it comes from.
+
+use std::time::Duration;
+
+/// The name by which the multi-call binary is told to be a shim.
+pub const SHIM_NAME: &str = "skep-shim";
+
+/// A shim says within this time whether its container was created. Docker waits without bound; a
+/// create takes some 20 ms, and a minute is what a host under heavy load was seen to need at most.
+pub const CREATE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A shim answers a request within this time. It does nothing slower than an `execve`.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How long the shim waits for a container's `execve` after it was told to start.
+pub const EXEC_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long after SIGKILL a container may take to be gone. A process in an uninterruptible wait
+/// on a dead disk can take for ever; the caller is then told.
+pub const KILL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long the shim reads on after the container's end for what is still in its pipes. With the
+/// first process all others of the namespace are gone, so this bounds only a stray holder of the
+/// pipe (a descriptor that was passed to another container).
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long a client of the shim's socket may be silent before the shim goes on without it.
+pub const CLIENT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long an emptied cgroup may stay busy: the kernel frees one a moment after its last process.
+pub const CGROUP_REMOVE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A pause between two looks at something that the kernel does not announce.
+pub const POLL_INTERVAL: Duration = Duration::from_millis(5);
+
+/// A request or a reply on the shim's socket; a long error message fits.
+pub const MESSAGE_BYTES_MAX: usize = 64 * 1024;
+
+/// A container's configuration as JSON: thousands of mounts and variables fit.
+pub const CONFIG_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// All files given to one container. Docker bounds a secret at 500 KB and a config at 1000 KB; this
+/// bounds their sum, which sits in memory.
+pub const FILES_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Characters of a container's id; Docker's have 64.
+pub const ID_CHARS_MAX: usize = 128;
+
+/// Docker's `local` driver: five files of 20 MB. DEVIATION: Docker's json-file driver has no bound
+/// by default and fills the disk.
+pub const LOG_FILE_BYTES_MAX: u64 = 20 * 1024 * 1024;
+
+/// See [`LOG_FILE_BYTES_MAX`].
+pub const LOG_FILES_MAX: u32 = 5;
+
+/// A line longer than this is logged in parts, as Docker does.
+pub const LOG_LINE_BYTES_MAX: usize = 16 * 1024;
+
+/// How often a follower looks for new lines. Inotify instances are few on a host (128 for a user).
+pub const LOG_FOLLOW_INTERVAL: Duration = Duration::from_millis(100);
+
+/// What a log reader takes from disk at once.
+pub const LOG_CHUNK_BYTES: usize = 256 * 1024;
+
+/// Batches of entries between a log reader and who reads it.
+pub const LOG_BATCHES_MAX: usize = 4;
+
+/// Docker's period for a limit on CPU time, in microseconds.
+pub const CPU_PERIOD_US: u64 = 100_000;
+
+/// Docker's size of /dev/shm.
+pub const SHM_BYTES: u64 = 64 * 1024 * 1024;
+
+/// The shim's own score: killing it would free half a megabyte and lose a container's output.
+pub const SHIM_OOM_SCORE_ADJ: i32 = -998;
+
+/// Docker's default environment of a container.
+pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The exit code of a container whose end nobody saw, as dockerd gives it.
+pub const EXIT_CODE_UNKNOWN: i32 = 255;
+
+/// Docker's exit codes for a command that cannot be run, and one that is not there.
+pub const EXIT_CODE_CANNOT_RUN: i32 = 126;
+/// See [`EXIT_CODE_CANNOT_RUN`].
+pub const EXIT_CODE_NOT_FOUND: i32 = 127;

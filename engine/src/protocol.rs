@@ -1,0 +1,46 @@
+//! What daemon and shim say to each other: first a launch (a memory file in, one report out), then
+//! requests on the shim's socket, one line of JSON each way per connection.
+//!
+//! A daemon may be newer than the shims it finds, so fields are only ever added.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::ContainerConfig;
+
+/// The head of the launch file; the contents of the files follow it in order.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Launch {
+    pub config: ContainerConfig,
+    /// Length of each file's contents.
+    pub file_bytes: Vec<usize>,
+    /// The container's own directories.
+    pub state: PathBuf,
+    pub run: PathBuf,
+    pub cgroup_parent: PathBuf,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "snake_case")]
+pub enum Request {
+    Start,
+    Kill {
+        signal: i32,
+    },
+    /// Ends a container that was never started.
+    Abandon,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "reply", rename_all = "snake_case")]
+pub enum Reply {
+    Done,
+    AlreadyStarted,
+    NotRunning,
+    Failed {
+        message: String,
+        #[serde(default)]
+        exit_code: Option<i32>,
+    },
+}

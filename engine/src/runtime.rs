@@ -1,0 +1,227 @@
+//! All containers of a node: makes them, finds them, finds them again.
+
+use std::collections::HashSet;
+use std::fs::{self, DirBuilder, File};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use time::OffsetDateTime;
+
+use crate::cgroup::Hierarchies;
+use crate::config::{ContainerConfig, check_id};
+use crate::container::Container;
+use crate::error::{Error, Result};
+use crate::layout::{self, Places};
+use crate::protocol::Launch;
+use crate::record::{self, Durability, Stored};
+use crate::sealed::Program;
+use crate::{launch, recover};
+
+#[derive(Debug, Clone)]
+pub struct RuntimeConfig {
+    /// What outlives a reboot: configurations, exit statuses, logs.
+    pub state_dir: PathBuf,
+    /// What does not: sockets, locks. Best on a memory filesystem.
+    pub run_dir: PathBuf,
+    /// The cgroup below which shims and containers are, as an absolute path (`/skep`).
+    pub cgroup_parent: PathBuf,
+    /// The program that is a shim when its first argument says so.
+    pub shim_exe: PathBuf,
+}
+
+impl RuntimeConfig {
+    /// With this process's own program as the shim.
+    pub fn new(
+        state_dir: impl Into<PathBuf>,
+        run_dir: impl Into<PathBuf>,
+        cgroup_parent: impl Into<PathBuf>,
+    ) -> RuntimeConfig {
+        RuntimeConfig {
+            state_dir: state_dir.into(),
+            run_dir: run_dir.into(),
+            cgroup_parent: cgroup_parent.into(),
+            shim_exe: "/proc/self/exe".into(),
+        }
+    }
+}
+
+/// A handle; clones are the same runtime. Dropping it leaves the containers as they are.
+#[derive(Debug, Clone)]
+pub struct Runtime {
+    shared: Arc<Shared>,
+}
+
+/// What a runtime and its containers' handles have in common.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub config: RuntimeConfig,
+    pub hierarchies: Hierarchies,
+    program: Program,
+    /// Ids of containers in the making, which nobody else sees.
+    creating: Mutex<HashSet<String>>,
+    /// Keeps a second daemon out.
+    _lock: File,
+}
+
+impl Shared {
+    pub fn cgroup(&self, id: &str) -> PathBuf {
+        self.config.cgroup_parent.join(id)
+    }
+
+    pub fn places(&self, id: &str) -> Places {
+        Places::new(&self.config.state_dir, &self.config.run_dir, id)
+    }
+
+    fn creating(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
+        // A set of names is whole whatever panicked beside it.
+        self.creating.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Runtime {
+    /// Takes charge of a node's containers: those that run are left alone, those that ended without
+    /// a witness get their status, what belongs to none is removed.
+    pub async fn open(config: RuntimeConfig) -> Result<Runtime> {
+        let runtime = blocking(move || Runtime::open_blocking(config)).await?;
+        for container in runtime.list().await? {
+            container.state().await?;
+        }
+        Ok(runtime)
+    }
+
+    fn open_blocking(config: RuntimeConfig) -> Result<Runtime> {
+        if !config.cgroup_parent.is_absolute() || config.cgroup_parent == Path::new("/") {
+            let path = config.cgroup_parent.display();
+            return Err(Error::Invalid(format!("the parent cgroup {path} is no absolute path")));
+        }
+        for dir in [&config.state_dir, &config.run_dir] {
+            let dir = layout::containers(dir);
+            let mut builder = DirBuilder::new();
+            builder.recursive(true).mode(0o700);
+            builder.create(&dir).map_err(Error::io("create", &dir))?;
+        }
+        let path = config.state_dir.join("engine.lock");
+        let lock = File::create(&path).map_err(Error::io("create", &path))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(fs::TryLockError::WouldBlock) => return Err(Error::InUse(config.state_dir)),
+            Err(fs::TryLockError::Error(error)) => return Err(Error::io("lock", &path)(error)),
+        }
+        let hierarchies =
+            Hierarchies::find().map_err(Error::io("find cgroups in", "/proc/self/mounts"))?;
+        let program =
+            Program::copy(&config.shim_exe).map_err(Error::io("copy", &config.shim_exe))?;
+        recover::sweep(&config.state_dir, &config.run_dir, (&hierarchies, &config.cgroup_parent))?;
+        let creating = Mutex::new(HashSet::new());
+        Ok(Runtime {
+            shared: Arc::new(Shared { config, hierarchies, program, creating, _lock: lock }),
+        })
+    }
+
+    /// Makes a container, up to the point where its command can be run. On failure nothing is left
+    /// of it. Goes on to its end even if the caller does not wait for it.
+    pub async fn create(&self, config: ContainerConfig) -> Result<Container> {
+        config.check()?;
+        if config.init {
+            return Err(Error::Unsupported("an init process (init) is not supported yet"));
+        }
+        let shared = Arc::clone(&self.shared);
+        if !shared.creating().insert(config.id.clone()) {
+            return Err(Error::Exists(config.id));
+        }
+        let id = config.id.clone();
+        let made = tokio::spawn(async move {
+            let made = create(&shared, config).await;
+            shared.creating().remove(&id);
+            made
+        });
+        made.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+    }
+
+    /// The container of this id.
+    pub async fn get(&self, id: &str) -> Result<Container> {
+        check_id(id).map_err(|_| Error::NoSuchContainer(id.to_owned()))?;
+        let (runtime, id) = (self.clone(), id.to_owned());
+        blocking(move || match runtime.find(&id)? {
+            Some(container) => Ok(container),
+            None => Err(Error::NoSuchContainer(id)),
+        })
+        .await
+    }
+
+    /// All containers, in no order.
+    pub async fn list(&self) -> Result<Vec<Container>> {
+        let runtime = self.clone();
+        blocking(move || {
+            let dir = layout::containers(&runtime.shared.config.state_dir);
+            let mut containers = Vec::new();
+            for entry in fs::read_dir(&dir).map_err(Error::io("read", &dir))? {
+                let entry = entry.map_err(Error::io("read", &dir))?;
+                if let Ok(id) = entry.file_name().into_string() {
+                    containers.extend(runtime.find(&id)?);
+                }
+            }
+            Ok(containers)
+        })
+        .await
+    }
+
+    fn find(&self, id: &str) -> Result<Option<Container>> {
+        if self.shared.creating().contains(id) {
+            return Ok(None);
+        }
+        let stored = record::read::<Stored>(&self.shared.places(id).config())?;
+        Ok(stored.map(|stored| Container::new(Arc::clone(&self.shared), stored)))
+    }
+}
+
+async fn create(shared: &Arc<Shared>, config: ContainerConfig) -> Result<Container> {
+    let places = shared.places(&config.id);
+    let stored = Stored { created_at: OffsetDateTime::now_utc(), config };
+    let id = stored.config.id.clone();
+    for dir in [places.state(), places.run()] {
+        match DirBuilder::new().mode(0o700).create(dir) {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                return Err(Error::Exists(id));
+            }
+            Err(error) => return Err(Error::io("create", dir)(error)),
+        }
+    }
+    let config = stored.config.clone();
+    let launch = Launch {
+        file_bytes: config.files.iter().map(|file| file.content.bytes().len()).collect(),
+        config,
+        state: places.state().to_owned(),
+        run: places.run().to_owned(),
+        cgroup_parent: shared.config.cgroup_parent.clone(),
+    };
+    let made = match record::write(&places.config(), &stored, Durability::Cached) {
+        Ok(()) => launch::launch(&shared.program, &launch, &places).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = made {
+        let (shared, cgroup) = (Arc::clone(shared), shared.cgroup(&id));
+        let removed =
+            blocking(move || recover::remove(&places, &shared.hierarchies, &cgroup)).await;
+        if let Err(error) = removed {
+            tracing::warn!(%id, %error, "failed to clean up after a container that was not made");
+        }
+        return Err(error);
+    }
+    // What was secret in the configuration has done its work.
+    let mut stored = stored;
+    for file in &mut stored.config.files {
+        file.content = crate::config::Content::default();
+    }
+    Ok(Container::new(Arc::clone(shared), stored))
+}
+
+/// Runs what waits for a disk or a process outside the runtime's own threads.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+}

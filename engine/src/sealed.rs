@@ -1,0 +1,69 @@
+//! Memory files that nobody can change any more: the shim's program, and what a shim is told.
+//!
+//! A container's root may reach the program that started it through /proc (CVE-2019-5736); what it
+//! reaches is a sealed copy in memory, one for all shims.
+
+use std::ffi::CStr;
+use std::fs::File;
+use std::io::{self, Seek, SeekFrom, Write};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+
+/// The shim's program. Executed by way of [`Program::path`].
+#[derive(Debug)]
+pub struct Program(OwnedFd);
+
+impl Program {
+    pub fn copy(from: &Path) -> io::Result<Program> {
+        let mut source = File::open(from)?;
+        let mut file = match memory_file(c"skep-shim", MFD_EXEC) {
+            // Before Linux 6.3 there is no such flag, and every memory file can be executed.
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+                memory_file(c"skep-shim", 0)?
+            }
+            made => made?,
+        };
+        io::copy(&mut source, &mut file)?;
+        Ok(Program(seal(file)?))
+    }
+
+    /// A path that a child of this process can execute: the descriptor is closed by the execve,
+    /// after the kernel has opened the program.
+    pub fn path(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}", self.0.as_raw_fd()))
+    }
+}
+
+/// Bytes to be read from the start by whoever gets the descriptor.
+pub fn message(parts: &[&[u8]]) -> io::Result<OwnedFd> {
+    let mut file = memory_file(c"skep-launch", 0)?;
+    for part in parts {
+        file.write_all(part)?;
+    }
+    file.seek(SeekFrom::Start(0))?;
+    seal(file)
+}
+
+/// Hosts may make memory files not executable by default (vm.memfd_noexec).
+const MFD_EXEC: libc::c_uint = 0x10;
+
+fn memory_file(name: &CStr, extra: libc::c_uint) -> io::Result<File> {
+    let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING | extra;
+    // SAFETY: `name` is NUL-terminated; a non-negative result is a new descriptor.
+    let fd = unsafe { libc::memfd_create(name.as_ptr(), flags) };
+    let fd = Errno::result(fd)?;
+    // SAFETY: the kernel has just given us this descriptor and nobody else has it.
+    Ok(unsafe { File::from_raw_fd(fd) })
+}
+
+fn seal(file: File) -> io::Result<OwnedFd> {
+    let seals = SealFlag::F_SEAL_SEAL
+        | SealFlag::F_SEAL_SHRINK
+        | SealFlag::F_SEAL_GROW
+        | SealFlag::F_SEAL_WRITE;
+    fcntl(&file, FcntlArg::F_ADD_SEALS(seals))?;
+    Ok(file.into())
+}

@@ -1,0 +1,185 @@
+//! Makes a container: prepares what it needs and has libcontainer build it, up to the point where
+//! its first process waits to be started.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use libcontainer::container::builder::ContainerBuilder;
+use libcontainer::syscall::syscall::SyscallType;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::unistd::{Gid, Uid, fchown, pipe2, read};
+use serde::{Deserialize, Serialize};
+
+use super::executor::Command;
+use super::rooted::Root;
+use super::spec::{self, Cgroups, Prepared};
+use super::{files, netns, rootfs, user};
+use crate::capabilities;
+use crate::cgroup::Hierarchies;
+use crate::config::NetworkNamespace;
+use crate::defaults::SHIM_OOM_SCORE_ADJ;
+use crate::layout::Places;
+use crate::protocol::Launch;
+
+/// Why a container cannot be, in words for the user.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Failure {
+    pub message: String,
+    pub exit_code: Option<i32>,
+}
+
+impl Failure {
+    fn to(what: &str) -> impl FnOnce(io::Error) -> Failure {
+        move |error| Failure { message: format!("failed to {what}: {error}"), exit_code: None }
+    }
+}
+
+/// A container whose first process waits to be started.
+pub struct Created {
+    pub pid: i32,
+    pub stdout: OwnedFd,
+    pub stderr: OwnedFd,
+    /// Ends when the command runs; tells why if it cannot.
+    pub failures: OwnedFd,
+    /// libcontainer's handle, for the start.
+    pub container: libcontainer::container::Container,
+    pub hierarchies: Hierarchies,
+    pub cgroup: PathBuf,
+}
+
+/// Does it all. On failure nothing is left: mounts end with the shim's namespace, processes and
+/// cgroups are removed here.
+pub fn create(launch: &Launch, contents: &[u8], places: &Places) -> Result<Created, Failure> {
+    let hierarchies = Hierarchies::find().map_err(Failure::to("find cgroups"))?;
+    let cgroup = launch.cgroup_parent.join(&launch.config.id);
+    hierarchies
+        .join_shims(&launch.cgroup_parent)
+        .map_err(Failure::to("move the shim out of the daemon's cgroup"))?;
+    let built = build(launch, contents, places, &hierarchies, &cgroup);
+    if built.is_err()
+        && let Err(error) = hierarchies.destroy(&cgroup)
+    {
+        eprintln!("failed to remove cgroup {}: {error}", cgroup.display());
+    }
+    let (pid, stdout, stderr, failures, container) = built?;
+    Ok(Created { pid, stdout, stderr, failures, container, hierarchies, cgroup })
+}
+
+type Built = (i32, OwnedFd, OwnedFd, OwnedFd, libcontainer::container::Container);
+
+fn build(
+    launch: &Launch,
+    contents: &[u8],
+    places: &Places,
+    hierarchies: &Hierarchies,
+    cgroup: &Path,
+) -> Result<Built, Failure> {
+    let config = &launch.config;
+    let bundle = places.bundle();
+    rootfs::enter_namespace().map_err(Failure::to("enter a mount namespace"))?;
+    rootfs::mount_bundle(&bundle).map_err(Failure::to("mount memory for the bundle"))?;
+    let root = rootfs::prepare(&config.rootfs, &bundle.join("rootfs"))
+        .map_err(Failure::to("mount the root filesystem"))?;
+    let files = files::write(launch, contents, &bundle.join("files"))
+        .map_err(Failure::to("write secrets and configs to memory"))?;
+    let network = match &config.network {
+        NetworkNamespace::Host => None,
+        NetworkNamespace::Join(path) => Some(path.clone()),
+        NetworkNamespace::New => {
+            let path = bundle.join("netns");
+            netns::make(&path).map_err(Failure::to("make a network namespace"))?;
+            Some(path)
+        }
+    };
+
+    let inside = Root::open(&root).map_err(Failure::to("open the root filesystem"))?;
+    let text = |path: &str| inside.read(Path::new(path)).map_err(Failure::to("read the users"));
+    let identity =
+        user::resolve(&config.user, &config.groups, &text("/etc/passwd")?, &text("/etc/group")?)
+            .map_err(|message| Failure { message, exit_code: None })?;
+    if !config.cwd.is_empty() {
+        inside
+            .make_directories(Path::new(&config.cwd))
+            .map_err(Failure::to("make the working directory"))?;
+    }
+    let capabilities = capabilities::resolve(&config.capability_add, &config.capability_drop)
+        .map_err(|error| Failure { message: error.to_string(), exit_code: None })?;
+    let capabilities = capabilities::known_to_kernel(capabilities);
+    let prepared = Prepared {
+        rootfs: &root,
+        identity: &identity,
+        capabilities: &capabilities,
+        files: &files,
+        network: network.as_deref(),
+        cgroup,
+        cgroups: match hierarchies.unified() {
+            true => Cgroups::Unified,
+            false => Cgroups::Legacy(hierarchies.names().collect()),
+        },
+        swap_limit: hierarchies.has_swap_limit(),
+    };
+    let spec = spec::build(config, &prepared);
+    fs::write(bundle.join("config.json"), spec.to_string())
+        .map_err(Failure::to("write the specification"))?;
+
+    let pipe = || pipe2(OFlag::O_CLOEXEC).map_err(|errno| Failure::to("make a pipe")(errno.into()));
+    let (stdout, stdout_writer) = pipe()?;
+    let (stderr, stderr_writer) = pipe()?;
+    let (failures, failures_writer) = pipe()?;
+    // So that the container's user may open /dev/stdout and /dev/stderr.
+    for writer in [&stdout_writer, &stderr_writer] {
+        fchown(writer, Some(Uid::from_raw(identity.uid)), Some(Gid::from_raw(identity.gid)))
+            .map_err(|errno| Failure::to("give the output to the user")(errno.into()))?;
+    }
+    let null = File::open("/dev/null").map_err(Failure::to("open /dev/null"))?;
+    let env = spec["process"]["env"].as_array().into_iter().flatten();
+    let env = env.filter_map(|variable| variable.as_str().map(str::to_owned)).collect();
+    let command = Command::new(config.args.clone(), env, failures_writer.as_raw_fd());
+
+    let built = ContainerBuilder::new(config.id.clone(), SyscallType::default())
+        .with_executor(command)
+        .with_stdin(null)
+        .with_stdout(stdout_writer)
+        .with_stderr(stderr_writer)
+        .with_root_path(bundle.join("oci"))
+        .and_then(ContainerBuilder::validate_id)
+        .and_then(|builder| builder.as_init(&bundle).with_systemd(false).with_detach(true).build());
+    drop(failures_writer);
+    // libcontainer has set the container's score on this process too.
+    let _ = fs::write("/proc/self/oom_score_adj", SHIM_OOM_SCORE_ADJ.to_string());
+    let container = built.map_err(|error| {
+        told(&failures).unwrap_or_else(|| Failure { message: chain(&error), exit_code: None })
+    })?;
+    let pid = container.pid().map(|pid| pid.as_raw()).ok_or_else(|| Failure {
+        message: "the container has no process".to_owned(),
+        exit_code: None,
+    })?;
+    // libcontainer gives every container TUN devices; Docker does not.
+    hierarchies.deny_device(cgroup, "c 10:200 rwm").map_err(Failure::to("restrict devices"))?;
+    Ok((pid, stdout, stderr, failures, container))
+}
+
+/// What the container's first process has written to the pipe, if it has. Does not wait.
+pub fn told(failures: &OwnedFd) -> Option<Failure> {
+    fcntl(failures, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).ok()?;
+    // A pipe takes this much in one piece.
+    let mut text = [0; libc::PIPE_BUF];
+    let length = read(failures, &mut text).ok()?;
+    serde_json::from_slice(&text[..length]).ok()
+}
+
+/// An error with its causes; libcontainer's say little without them.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text
+}

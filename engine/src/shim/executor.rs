@@ -1,0 +1,157 @@
+//! The last step into a container: find its command, and become it.
+//!
+//! Runs in the container's first process, after libcontainer has put it into its namespaces and
+//! taken its privileges. What goes wrong is told to the shim through a pipe that the execve closes.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::ffi::CString;
+use std::fs;
+use std::io::{self, Write};
+use std::os::fd::{BorrowedFd, RawFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use libcontainer::oci_spec::runtime::Spec;
+use libcontainer::workload::{
+    Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError,
+};
+use nix::errno::Errno;
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+use nix::unistd::{AccessFlags, access, execve};
+
+use super::create::Failure;
+use crate::defaults::{EXIT_CODE_CANNOT_RUN, EXIT_CODE_NOT_FOUND};
+
+#[derive(Clone)]
+pub struct Command {
+    args: Vec<String>,
+    env: Vec<String>,
+    /// The pipe's writing end. A number, since libcontainer clones and drops this on both sides of
+    /// its forks; the shim owns the descriptor.
+    failures: RawFd,
+}
+
+impl Command {
+    pub fn new(args: Vec<String>, env: Vec<String>, failures: RawFd) -> Command {
+        Command { args, env, failures }
+    }
+
+    fn fail(&self, failure: &Failure) -> String {
+        // SAFETY: the descriptor was inherited from the shim, which keeps it open until this
+        // process runs its command or has failed.
+        let pipe = unsafe { BorrowedFd::borrow_raw(self.failures) };
+        if let (Ok(line), Ok(pipe)) = (serde_json::to_vec(failure), pipe.try_clone_to_owned()) {
+            // The shim has a message from libcontainer too, if this one is lost.
+            let _ = fs::File::from(pipe).write_all(&line);
+        }
+        failure.message.clone()
+    }
+
+    fn run(&self) -> io::Result<Infallible> {
+        // Rust programs ignore this one, and an ignored signal stays so over an execve.
+        let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+        // SAFETY: the default action is no handler of ours.
+        unsafe { sigaction(Signal::SIGPIPE, &default) }?;
+        SigSet::empty().thread_set_mask()?;
+        let path = find(&self.args[0], path_variable(&self.env))
+            .map_err(|f| io::Error::other(f.message))?;
+        let strings = |all: &[String]| -> io::Result<Vec<CString>> {
+            all.iter().map(|text| Ok(CString::new(text.as_str())?)).collect()
+        };
+        let never = execve(&CString::new(path)?, &strings(&self.args)?, &strings(&self.env)?)?;
+        Ok(never)
+    }
+}
+
+impl Executor for Command {
+    fn validate(&self, _spec: &Spec) -> Result<(), ExecutorValidationError> {
+        match find(&self.args[0], path_variable(&self.env)) {
+            Ok(_) => Ok(()),
+            Err(failure) => Err(ExecutorValidationError::ArgValidationError(self.fail(&failure))),
+        }
+    }
+
+    fn setup_envs(&self, _envs: HashMap<String, String>) -> Result<(), ExecutorSetEnvsError> {
+        // The environment is given to execve; this process keeps its own.
+        Ok(())
+    }
+
+    fn exec(&self, _spec: &Spec) -> Result<(), ExecutorError> {
+        let error = match self.run() {
+            Ok(never) => match never {},
+            Err(error) => error,
+        };
+        let reason = match error.raw_os_error() {
+            Some(code) => Errno::from_raw(code).desc().to_lowercase(),
+            None => error.to_string(),
+        };
+        let message = format!("exec {}: {reason}", self.args[0]);
+        let exit_code = match error.kind() {
+            io::ErrorKind::NotFound => EXIT_CODE_NOT_FOUND,
+            _ => EXIT_CODE_CANNOT_RUN,
+        };
+        self.fail(&Failure { message, exit_code: Some(exit_code) });
+        // Nothing of the shim's may run on in the container.
+        // SAFETY: ends this process; there is nothing to clean up in it.
+        unsafe { libc::_exit(exit_code) }
+    }
+}
+
+fn path_variable(env: &[String]) -> &str {
+    env.iter().find_map(|variable| variable.strip_prefix("PATH=")).unwrap_or("")
+}
+
+/// Looks a command up as a shell would. The words and codes are Docker's.
+fn find(command: &str, path: &str) -> Result<String, Failure> {
+    if command.contains('/') {
+        return match check(Path::new(command)) {
+            Ok(()) => Ok(command.to_owned()),
+            Err(errno) => Err(unfit(command, errno)),
+        };
+    }
+    let mut denied = false;
+    for directory in path.split(':') {
+        let directory = if directory.is_empty() { "." } else { directory };
+        let candidate = format!("{directory}/{command}");
+        match check(Path::new(&candidate)) {
+            Ok(()) => return Ok(candidate),
+            Err(Errno::EACCES) => denied = true,
+            Err(_) => {}
+        }
+    }
+    if denied {
+        return Err(unfit(command, Errno::EACCES));
+    }
+    Err(Failure {
+        message: format!("exec: \"{command}\": executable file not found in $PATH"),
+        exit_code: Some(EXIT_CODE_NOT_FOUND),
+    })
+}
+
+fn unfit(command: &str, errno: Errno) -> Failure {
+    let (reason, exit_code) = match errno {
+        Errno::ENOENT | Errno::ENOTDIR => ("no such file or directory", EXIT_CODE_NOT_FOUND),
+        Errno::EISDIR => ("is a directory", EXIT_CODE_CANNOT_RUN),
+        Errno::EACCES => ("permission denied", EXIT_CODE_CANNOT_RUN),
+        other => (other.desc(), EXIT_CODE_CANNOT_RUN),
+    };
+    let message = match errno {
+        Errno::ENOENT | Errno::ENOTDIR => format!("exec: \"{command}\": stat {command}: {reason}"),
+        _ => format!("exec: \"{command}\": {reason}"),
+    };
+    Failure { message, exit_code: Some(exit_code) }
+}
+
+fn check(path: &Path) -> Result<(), Errno> {
+    let code = |error: io::Error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO));
+    let found = fs::metadata(path).map_err(code)?;
+    if found.is_dir() {
+        return Err(Errno::EISDIR);
+    }
+    // Root may pass access(2) on a file that nobody may execute.
+    if found.mode() & 0o111 == 0 {
+        return Err(Errno::EACCES);
+    }
+    access(path, AccessFlags::X_OK)
+}

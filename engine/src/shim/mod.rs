@@ -1,0 +1,113 @@
+//! The shim: one small process for each container, which makes it through libcontainer, keeps its
+//! output, reaps it and writes down how it ended.
+//!
+//! It is started from a sealed copy of the multi-call binary with the launch file as standard
+//! input, a pipe for its one report as standard output, and goes on without whoever started it.
+//!
+//! **Invariant:** it has a single thread, always: libcontainer forks, changes the working directory
+//! and the process's own attributes.
+
+mod create;
+mod executor;
+mod files;
+mod netns;
+mod rooted;
+mod rootfs;
+mod seccomp;
+mod serve;
+mod spec;
+mod user;
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+use std::process::ExitCode;
+
+use nix::unistd::{chdir, dup2_stdin, dup2_stdout, setsid};
+
+use crate::defaults::CONFIG_BYTES_MAX;
+use crate::layout::Places;
+use crate::lock;
+use crate::protocol::{Launch, Reply};
+use create::Failure;
+
+/// The shim's whole life. `args` are those of the process, its name among them; they only have to
+/// say that a shim is meant.
+pub fn main(_args: &[std::ffi::OsString]) -> ExitCode {
+    // SAFETY: descriptors 0 and 1 were opened for this process by the daemon, and nothing else in
+    // it has taken them: this is the first thing that it does.
+    let (input, report) = unsafe { (OwnedFd::from_raw_fd(0), OwnedFd::from_raw_fd(1)) };
+    match run(input, report) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("Error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(input: OwnedFd, report: OwnedFd) -> io::Result<()> {
+    // Duplicates that no program of the container inherits; 0 and 1 become /dev/null.
+    let mut input = File::from(input.as_fd().try_clone_to_owned()?);
+    let mut report = File::from(report.as_fd().try_clone_to_owned()?);
+    let null = File::options().read(true).write(true).open("/dev/null")?;
+    dup2_stdin(&null)?;
+    dup2_stdout(&null)?;
+
+    let (launch, contents) = read_launch(&mut input)?;
+    drop(input);
+    let places = Places::of(launch.state.clone(), launch.run.clone());
+    // A daemon that cleans up takes this lock first: whoever comes second gives way.
+    let held = lock::take(&places.lock())?.filter(|held| lock::still_at(held, &places.lock()));
+    if held.is_none() {
+        return Err(io::Error::other("the container's directory is taken or gone"));
+    }
+    // Fails where the process leads a group already, which is as good.
+    let _ = setsid();
+    chdir("/")?;
+
+    let made = create::create(&launch, &contents, &places);
+    drop(contents);
+    let taken = made.and_then(|created| {
+        let (hierarchies, cgroup) = (created.hierarchies.clone(), created.cgroup.clone());
+        serve::take(created, &launch, &places).map_err(|error| {
+            // The command has not run yet: ending it loses nothing.
+            let _ = hierarchies.destroy(&cgroup);
+            Failure { message: format!("failed to take charge: {error}"), exit_code: None }
+        })
+    });
+    match taken {
+        Ok(shim) => {
+            answer(&mut report, &Reply::Done);
+            drop(report);
+            shim.serve()
+        }
+        Err(Failure { message, exit_code }) => {
+            answer(&mut report, &Reply::Failed { message, exit_code });
+            Ok(())
+        }
+    }
+}
+
+/// A daemon that is gone hears nothing, and finds the container when it is back.
+fn answer(report: &mut File, reply: &Reply) {
+    if let Ok(mut line) = serde_json::to_vec(reply) {
+        line.push(b'\n');
+        let _ = report.write_all(&line);
+    }
+}
+
+fn read_launch(input: &mut File) -> io::Result<(Launch, zeroize::Zeroizing<Vec<u8>>)> {
+    let mut length = [0; 8];
+    input.read_exact(&mut length)?;
+    let length = usize::try_from(u64::from_le_bytes(length)).unwrap_or(usize::MAX);
+    if length > CONFIG_BYTES_MAX {
+        return Err(io::Error::other("the launch file's head is too long"));
+    }
+    let mut head = vec![0; length];
+    input.read_exact(&mut head)?;
+    let launch: Launch = serde_json::from_slice(&head)?;
+    let mut contents = zeroize::Zeroizing::new(vec![0; launch.file_bytes.iter().sum()]);
+    input.read_exact(&mut contents)?;
+    Ok((launch, contents))
+}

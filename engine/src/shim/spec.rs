@@ -1,0 +1,304 @@
+//! From a container's configuration to the OCI runtime specification, with Docker's defaults. Pure.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use super::seccomp;
+use super::user::Identity;
+use crate::config::{ContainerConfig, Mount, MountSource, NetworkNamespace, Ulimit, ulimit_type};
+use crate::defaults;
+
+/// What the host and the shim's preparations add to the configuration.
+pub struct Prepared<'a> {
+    pub rootfs: &'a Path,
+    pub identity: &'a Identity,
+    pub capabilities: &'a [&'static str],
+    /// Where each file of the configuration was written, in order.
+    pub files: &'a [PathBuf],
+    /// The namespace to join; None for the host's.
+    pub network: Option<&'a Path>,
+    pub cgroup: &'a Path,
+    pub cgroups: Cgroups<'a>,
+    /// The kernel keeps count of swap per cgroup.
+    pub swap_limit: bool,
+}
+
+/// What of the cgroup tree the container sees.
+pub enum Cgroups<'a> {
+    /// Version 1: the names of the hierarchies.
+    Legacy(Vec<&'a str>),
+    Unified,
+}
+
+/// Docker's; some name what only some kernels have.
+const MASKED: [&str; 12] = [
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/devices/virtual/powercap",
+    "/sys/firmware",
+];
+const READ_ONLY: [&str; 5] =
+    ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+const DEVICES: [(&str, u32, u32); 6] = [
+    ("/dev/null", 1, 3),
+    ("/dev/zero", 1, 5),
+    ("/dev/full", 1, 7),
+    ("/dev/random", 1, 8),
+    ("/dev/urandom", 1, 9),
+    ("/dev/tty", 5, 0),
+];
+
+/// The specification, as libcontainer reads it from a bundle.
+pub fn build(config: &ContainerConfig, prepared: &Prepared) -> Value {
+    let hostname = match config.hostname.as_str() {
+        // Docker's: the first twelve characters of the id.
+        "" => config.id.chars().take(12).collect(),
+        name => name.to_owned(),
+    };
+    json!({
+        "ociVersion": "1.0.2",
+        "root": { "path": prepared.rootfs, "readonly": config.read_only },
+        "hostname": hostname,
+        "process": process(config, prepared, &hostname),
+        "mounts": mounts(config, prepared),
+        "linux": linux(config, prepared),
+    })
+}
+
+fn process(config: &ContainerConfig, prepared: &Prepared, hostname: &str) -> Value {
+    let identity = prepared.identity;
+    // Other users get what execve would leave them: nothing but a bound.
+    let held: &[&str] = if identity.uid == 0 { prepared.capabilities } else { &[] };
+    json!({
+        "terminal": false,
+        "user": {
+            "uid": identity.uid,
+            "gid": identity.gid,
+            "additionalGids": identity.groups,
+        },
+        "args": config.args,
+        "env": environment(config, &identity.home, hostname),
+        "cwd": if config.cwd.is_empty() { "/" } else { &config.cwd },
+        "capabilities": {
+            "bounding": prepared.capabilities,
+            "effective": held,
+            "permitted": held,
+            "inheritable": [],
+            "ambient": [],
+        },
+        "rlimits": config.ulimits.iter().map(rlimit).collect::<Vec<_>>(),
+        "oomScoreAdj": config.oom_score_adj,
+    })
+}
+
+/// The last of two variables of one name counts, in the place of the first.
+fn environment(config: &ContainerConfig, home: &str, hostname: &str) -> Vec<String> {
+    let mut variables = vec![
+        ("PATH".to_owned(), defaults::PATH.to_owned()),
+        ("HOSTNAME".to_owned(), hostname.to_owned()),
+    ];
+    let given = config.env.iter().filter_map(|variable| variable.split_once('='));
+    for (name, value) in given {
+        match variables.iter_mut().find(|(known, _)| known == name) {
+            Some((_, old)) => value.clone_into(old),
+            None => variables.push((name.to_owned(), value.to_owned())),
+        }
+    }
+    if !variables.iter().any(|(name, _)| name == "HOME") {
+        variables.push(("HOME".to_owned(), home.to_owned()));
+    }
+    variables.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
+}
+
+fn rlimit(ulimit: &Ulimit) -> Value {
+    let amount = |n: i64| u64::try_from(n).unwrap_or(u64::MAX);
+    json!({
+        "type": ulimit_type(&ulimit.name),
+        "soft": amount(ulimit.soft),
+        "hard": amount(ulimit.hard),
+    })
+}
+
+fn mounts(config: &ContainerConfig, prepared: &Prepared) -> Vec<Value> {
+    let mut mounts = default_mounts();
+    let own: Vec<&Path> = config.mounts.iter().map(|mount| mount.target.as_path()).collect();
+    mounts.retain(|(target, _)| !own.contains(&Path::new(target)));
+    let mut all: Vec<Value> = mounts.into_iter().map(|(_, mount)| mount).collect();
+
+    // Shallow ones first, so that none hides another.
+    let mut given: Vec<(PathBuf, Value)> = Vec::new();
+    for mount in &config.mounts {
+        given.push((mount.target.clone(), user_mount(mount)));
+    }
+    let network_files = [
+        ("/etc/resolv.conf", &config.resolv_conf_path),
+        ("/etc/hostname", &config.hostname_path),
+        ("/etc/hosts", &config.hosts_path),
+    ];
+    for (target, source) in network_files {
+        if let Some(source) = source
+            && !own.contains(&Path::new(target))
+        {
+            given.push((target.into(), bind(Path::new(target), source, false)));
+        }
+    }
+    for (file, source) in config.files.iter().zip(prepared.files) {
+        given.push((file.target.clone(), bind(&file.target, source, true)));
+    }
+    given.sort_by_key(|(target, _)| target.components().count());
+    all.extend(given.into_iter().map(|(_, mount)| mount));
+    all
+}
+
+fn default_mounts() -> Vec<(&'static str, Value)> {
+    let mount = |target: &'static str, kind: &str, source: &str, options: &[&str]| {
+        let mount =
+            json!({ "destination": target, "type": kind, "source": source, "options": options });
+        (target, mount)
+    };
+    let shm = format!("size={}", defaults::SHM_BYTES);
+    vec![
+        mount("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"]),
+        mount("/dev", "tmpfs", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
+        mount(
+            "/dev/pts",
+            "devpts",
+            "devpts",
+            &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
+        ),
+        mount("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", "ro"]),
+        mount("/sys/fs/cgroup", "cgroup", "cgroup", &["ro", "nosuid", "noexec", "nodev"]),
+        mount("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
+        mount("/dev/shm", "tmpfs", "shm", &["nosuid", "noexec", "nodev", "mode=1777", &shm]),
+    ]
+}
+
+fn user_mount(mount: &Mount) -> Value {
+    match &mount.source {
+        MountSource::Bind(source) => bind(&mount.target, source, mount.read_only),
+        MountSource::Tmpfs { size_bytes, mode } => {
+            let mut options: Vec<String> =
+                ["nosuid", "noexec", "nodev"].iter().map(|o| (*o).to_owned()).collect();
+            if *size_bytes > 0 {
+                options.push(format!("size={size_bytes}"));
+            }
+            if *mode != 0 {
+                options.push(format!("mode={mode:o}"));
+            }
+            if mount.read_only {
+                options.push("ro".to_owned());
+            }
+            json!({
+                "destination": mount.target,
+                "type": "tmpfs",
+                "source": "tmpfs",
+                "options": options,
+            })
+        }
+    }
+}
+
+fn bind(target: &Path, source: &Path, read_only: bool) -> Value {
+    // What is mounted below a read-only bind is read-only too, as in Docker since 25.
+    let options: &[&str] = if read_only { &["rbind", "ro", "rro"] } else { &["rbind", "rw"] };
+    json!({ "destination": target, "type": "bind", "source": source, "options": options })
+}
+
+fn linux(config: &ContainerConfig, prepared: &Prepared) -> Value {
+    let mut namespaces: Vec<Value> =
+        ["mount", "uts", "ipc", "pid"].iter().map(|kind| json!({ "type": kind })).collect();
+    if let Some(path) = prepared.network {
+        namespaces.push(json!({ "type": "network", "path": path }));
+    }
+    let mut read_only: Vec<String> = READ_ONLY.iter().map(|path| (*path).to_owned()).collect();
+    match &prepared.cgroups {
+        Cgroups::Unified => namespaces.push(json!({ "type": "cgroup" })),
+        Cgroups::Legacy(names) => {
+            // libcontainer binds each hierarchy writable, whatever the mount's options say; the
+            // container's root could then raise its own limits.
+            read_only.push("/sys/fs/cgroup".to_owned());
+            read_only.extend(names.iter().map(|name| format!("/sys/fs/cgroup/{name}")));
+        }
+    }
+    json!({
+        "namespaces": namespaces,
+        "cgroupsPath": prepared.cgroup,
+        "rootfsPropagation": "private",
+        "maskedPaths": MASKED,
+        "readonlyPaths": read_only,
+        "sysctl": sysctls(config),
+        "devices": DEVICES.iter().map(device).collect::<Vec<_>>(),
+        "seccomp": seccomp::profile(prepared.capabilities),
+        "resources": resources(config, prepared.swap_limit),
+    })
+}
+
+/// Docker lets every user of a container's own network bind low ports and send pings.
+fn sysctls(config: &ContainerConfig) -> BTreeMap<String, String> {
+    let mut sysctls = BTreeMap::new();
+    if config.network != NetworkNamespace::Host {
+        sysctls.insert("net.ipv4.ip_unprivileged_port_start".to_owned(), "0".to_owned());
+        sysctls.insert("net.ipv4.ping_group_range".to_owned(), "0 2147483647".to_owned());
+    }
+    sysctls.extend(config.sysctls.clone());
+    sysctls
+}
+
+/// All users may read and write these; libcontainer's own list would shut out an owner that has no
+/// capability to override.
+fn device((path, major, minor): &(&str, u32, u32)) -> Value {
+    json!({
+        "path": path, "type": "c", "major": major, "minor": minor,
+        "fileMode": 0o666, "uid": 0, "gid": 0,
+    })
+}
+
+fn resources(config: &ContainerConfig, swap_limit: bool) -> Value {
+    let mut devices = vec![json!({ "allow": false, "access": "rwm" })];
+    let may = |kind: &str, major: Option<u32>, minor: Option<u32>, access: &str| {
+        let mut rule = json!({ "allow": true, "type": kind, "access": access });
+        if let Some(major) = major {
+            rule["major"] = major.into();
+        }
+        if let Some(minor) = minor {
+            rule["minor"] = minor.into();
+        }
+        rule
+    };
+    devices.push(may("c", None, None, "m"));
+    devices.push(may("b", None, None, "m"));
+    let usable =
+        [(1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 1), (5, 2)].map(|(a, b)| (a, Some(b)));
+    for (major, minor) in usable.into_iter().chain([(136, None)]) {
+        devices.push(may("c", Some(major), minor, "rwm"));
+    }
+    let mut resources = json!({ "devices": devices });
+    let limits = &config.resources;
+    if limits.memory_bytes > 0 {
+        resources["memory"] = json!({ "limit": limits.memory_bytes });
+        if swap_limit {
+            // Docker's default: as much swap again.
+            resources["memory"]["swap"] = limits.memory_bytes.saturating_mul(2).into();
+        }
+    }
+    if limits.nano_cpus > 0 {
+        let quota =
+            i128::from(limits.nano_cpus) * i128::from(defaults::CPU_PERIOD_US) / 1_000_000_000;
+        let quota = i64::try_from(quota).unwrap_or(i64::MAX);
+        resources["cpu"] = json!({ "period": defaults::CPU_PERIOD_US, "quota": quota });
+    }
+    if limits.pids > 0 {
+        resources["pids"] = json!({ "limit": limits.pids });
+    }
+    resources
+}

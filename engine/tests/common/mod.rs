@@ -1,0 +1,191 @@
+//! A runtime of its own for each test, with a small root filesystem around busybox. Dropping it
+//! takes all containers, cgroups and files away, also when the test has failed.
+
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use skep_engine::cgroup::Hierarchies;
+use skep_engine::config::{ContainerConfig, Rootfs};
+use skep_engine::{Container, ExitStatus, LogQuery, Runtime, RuntimeConfig};
+use tempfile::TempDir;
+
+/// A loaded machine needs long; nothing waits this long when all is well.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+const APPLETS: &[&str] = &[
+    "sh", "cat", "echo", "sleep", "id", "env", "pwd", "ls", "stat", "mount", "grep", "hostname",
+    "touch", "mknod", "ip", "ping", "unshare", "seq", "dd", "true", "false", "kill", "head", "tr",
+    "ulimit", "chmod", "test", "od", "mkdir", "ps", "wc", "yes", "printf", "date", "nc", "httpd",
+];
+
+pub struct Fixture {
+    pub runtime: Option<Runtime>,
+    pub config: RuntimeConfig,
+    pub dir: TempDir,
+}
+
+impl Fixture {
+    pub async fn new() -> Fixture {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let dir = tempfile::tempdir().unwrap();
+        make_rootfs(&dir.path().join("image"));
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let parent = format!("/skep-test-{}-{number}", std::process::id());
+        let mut config =
+            RuntimeConfig::new(dir.path().join("state"), dir.path().join("run"), parent);
+        config.shim_exe = env!("CARGO_BIN_EXE_skep-shim").into();
+        let runtime = Runtime::open(config.clone()).await.unwrap();
+        Fixture { runtime: Some(runtime), config, dir }
+    }
+
+    pub fn runtime(&self) -> &Runtime {
+        self.runtime.as_ref().unwrap()
+    }
+
+    /// Drops the runtime and opens another, as a daemon that comes back does.
+    pub async fn reopen(&mut self) {
+        self.runtime = None;
+        self.runtime = Some(Runtime::open(self.config.clone()).await.unwrap());
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// A container on an overlay of its own.
+    pub fn config(&self, id: &str, args: &[&str]) -> ContainerConfig {
+        let layer = |name: &str| {
+            let path = self.path("layers").join(id).join(name);
+            fs::create_dir_all(&path).unwrap();
+            path
+        };
+        let rootfs = Rootfs::Overlay {
+            lower: vec![self.path("image")],
+            upper: layer("upper"),
+            work: layer("work"),
+        };
+        ContainerConfig::new(id, rootfs, args.iter().map(|a| (*a).to_owned()).collect())
+    }
+
+    pub fn shell(&self, id: &str, script: &str) -> ContainerConfig {
+        self.config(id, &["sh", "-c", script])
+    }
+
+    pub async fn start(&self, config: ContainerConfig) -> Container {
+        let container = self.runtime().create(config).await.unwrap();
+        container.start().await.unwrap();
+        container
+    }
+
+    /// Runs a container to its end and gives its output.
+    pub async fn run(&self, config: ContainerConfig) -> (ExitStatus, String) {
+        let container = self.start(config).await;
+        let exit = patiently(container.wait()).await.unwrap();
+        let output = output(&container).await;
+        container.delete().await.unwrap();
+        (exit, output)
+    }
+
+    /// What the host still has of this runtime's containers.
+    pub fn leftovers(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        let own = self.dir.path().to_str().unwrap();
+        for line in fs::read_to_string("/proc/self/mounts").unwrap().lines() {
+            if line.contains(own) {
+                found.push(format!("mount {line}"));
+            }
+        }
+        for dir in ["state/containers", "run/containers"] {
+            for entry in fs::read_dir(self.path(dir)).unwrap() {
+                found.push(format!("file {}", entry.unwrap().path().display()));
+            }
+        }
+        let parent = self.config.cgroup_parent.strip_prefix("/").unwrap();
+        for root in fs::read_dir("/sys/fs/cgroup").unwrap() {
+            let Ok(entries) = fs::read_dir(root.unwrap().path().join(parent)) else { continue };
+            for entry in entries.flatten().filter(|entry| entry.path().is_dir()) {
+                let leaf = entry.path();
+                if !leaf.ends_with("_shims") {
+                    found.push(format!("cgroup {}", leaf.display()));
+                } else if !fs::read_to_string(leaf.join("cgroup.procs")).unwrap().is_empty() {
+                    found.push(format!("shim in {}", leaf.display()));
+                }
+            }
+        }
+        found
+    }
+}
+
+impl Drop for Fixture {
+    fn drop(&mut self) {
+        self.runtime = None;
+        let config = self.config.clone();
+        let cleaned = std::thread::spawn(move || {
+            let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            tokio.block_on(async {
+                let Ok(runtime) = Runtime::open(config.clone()).await else { return };
+                for container in runtime.list().await.unwrap() {
+                    let _ = container.kill(skep_engine::signal::Signal::KILL).await;
+                    let _ = tokio::time::timeout(Duration::from_secs(5), container.delete()).await;
+                    let _ = tokio::time::timeout(PATIENCE, container.delete()).await;
+                }
+                Hierarchies::find().unwrap().remove_parent(&config.cgroup_parent);
+            });
+        });
+        cleaned.join().unwrap();
+    }
+}
+
+pub async fn output(container: &Container) -> String {
+    lines(container, LogQuery::default()).await.concat()
+}
+
+pub async fn lines(container: &Container, query: LogQuery) -> Vec<String> {
+    let entries = container.logs(query).await.unwrap();
+    let text = |entry: std::io::Result<skep_engine::LogEntry>| {
+        String::from_utf8(entry.unwrap().line.to_vec()).unwrap()
+    };
+    patiently(entries.map(text).collect()).await
+}
+
+pub async fn patiently<T>(work: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, work).await.expect("it ends in time")
+}
+
+/// Waits for something that announces itself in no way.
+pub async fn until(what: &str, holds: impl AsyncFn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds().await {
+        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+fn make_rootfs(root: &Path) {
+    for dir in ["bin", "etc", "tmp", "proc", "dev", "sys", "root", "srv"] {
+        fs::create_dir_all(root.join(dir)).unwrap();
+    }
+    fs::set_permissions(root.join("tmp"), fs::Permissions::from_mode(0o1777)).unwrap();
+    fs::copy("/bin/busybox", root.join("bin/busybox")).unwrap();
+    for applet in APPLETS {
+        symlink("busybox", root.join("bin").join(applet)).unwrap();
+    }
+    let passwd = "root:x:0:0:root:/root:/bin/sh\nweb:x:33:34:web:/srv:/bin/sh\n";
+    fs::write(root.join("etc/passwd"), passwd).unwrap();
+    fs::write(root.join("etc/group"), "root:x:0:\nweb:x:34:\nlogs:x:50:web\n").unwrap();
+}
+
+/// Says why a test does not run here, if it does not.
+pub fn root_or_skip(test: &str) -> bool {
+    let root = nix::unistd::geteuid().is_root() && Path::new("/bin/busybox").exists();
+    if !root {
+        eprintln!("SKIP {test}: needs root and busybox");
+    }
+    root
+}
