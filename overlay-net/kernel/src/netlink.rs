@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 use crate::{KernelError, Namespace};
 
 /// A connection to the kernel, closed when dropped.
+#[derive(Debug)]
 pub struct Netlink {
     pub handle: Handle,
     pub place: Namespace,
