@@ -155,9 +155,9 @@ impl Container {
     /// Its output.
     pub async fn logs(&self, query: LogQuery) -> Result<LogStream> {
         let path = self.places.log();
-        let exit = self.places.exit();
-        // The status is written after the last of the output.
-        let ended = move || exit.exists();
+        let (exit, config) = (self.places.exit(), self.places.config());
+        // The status is written after the last of the output. A deleted container has none.
+        let ended = move || exit.exists() || !config.exists();
         logs::open(path.clone(), query, ended).map_err(Error::io("read the log", path))
     }
 
