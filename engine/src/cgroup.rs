@@ -4,7 +4,7 @@
 //! outside the daemon's cgroup, the end of whatever is left in a container's cgroup, and its
 //! removal.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -74,15 +74,12 @@ impl Hierarchies {
         Ok(())
     }
 
-    /// Moves the calling process into a container's cgroup, in each hierarchy that has it.
-    pub fn join(&self, cgroup: &Path) -> io::Result<()> {
-        for root in &self.roots {
-            let procs = below(root, cgroup).join("cgroup.procs");
-            if procs.exists() {
-                fs::write(procs, "0")?;
-            }
-        }
-        Ok(())
+    /// Opens a container's cgroup in each hierarchy that has it: a process that writes `0` to each
+    /// is then in it, also from a namespace where there is no such path.
+    pub fn doors(&self, cgroup: &Path) -> io::Result<Vec<File>> {
+        let doors = self.roots.iter().map(|root| below(root, cgroup).join("cgroup.procs"));
+        let present = doors.filter(|door| door.exists());
+        present.map(|door| File::options().write(true).open(door)).collect()
     }
 
     /// Takes an access right to devices back that libcontainer always gives; version 1 only.
