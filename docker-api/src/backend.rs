@@ -7,6 +7,8 @@ use async_trait::async_trait;
 use crate::error::ApiError;
 use crate::filters::Filters;
 use crate::json::*;
+use crate::logs::{LogOptions, Logs};
+use crate::stream::{ByteStream, Flow};
 
 type Answer<T> = Result<T, ApiError>;
 
@@ -24,6 +26,14 @@ pub trait Backend: Send + Sync + 'static {
     async fn swarm_inspect(&self) -> Answer<Swarm>;
     async fn swarm_update(&self, version: u64, spec: SwarmSpec, rotate: RotateTokens)
     -> Answer<()>;
+
+    /// The key that unlocks managers; empty where they are not locked.
+    async fn swarm_unlock_key(&self) -> Answer<UnlockKeyResponse> {
+        Err(ApiError::absent())
+    }
+    async fn swarm_unlock(&self, _request: SwarmUnlockRequest) -> Answer<()> {
+        Err(ApiError::absent())
+    }
 
     async fn nodes(&self, filters: Filters) -> Answer<Vec<Node>>;
     /// By id, unique id prefix, or hostname; `self` is the client's business.
@@ -109,6 +119,83 @@ pub trait Backend: Send + Sync + 'static {
     }
 
     async fn images(&self, _filters: Filters) -> Answer<Vec<ImageSummary>> {
+        Err(ApiError::absent())
+    }
+    /// By name, id, or unique id prefix.
+    async fn image(&self, _name: &str) -> Answer<ImageInspect> {
+        Err(ApiError::absent())
+    }
+    async fn image_pull(&self, _request: PullRequest) -> Answer<Flow<Progress>> {
+        Err(ApiError::absent())
+    }
+    /// `tar` is a root file system, compressed or not; the last line is the image's id.
+    async fn image_import(
+        &self,
+        _request: ImportRequest,
+        _tar: ByteStream,
+    ) -> Answer<Flow<Progress>> {
+        Err(ApiError::absent())
+    }
+    /// `tar` is what [`Self::image_save`] gives, compressed or not.
+    async fn image_load(&self, _quiet: bool, _tar: ByteStream) -> Answer<Flow<Progress>> {
+        Err(ApiError::absent())
+    }
+    async fn image_save(&self, _names: Vec<String>) -> Answer<ByteStream> {
+        Err(ApiError::absent())
+    }
+    async fn image_tag(&self, _name: &str, _request: TagRequest) -> Answer<()> {
+        Err(ApiError::absent())
+    }
+    async fn image_remove(
+        &self,
+        _name: &str,
+        _options: ImageRemoveOptions,
+    ) -> Answer<Vec<ImageDeleteItem>> {
+        Err(ApiError::absent())
+    }
+    /// What a registry has under a name.
+    async fn distribution(
+        &self,
+        _name: &str,
+        _auth: Option<RegistryAuth>,
+    ) -> Answer<DistributionInspect> {
+        Err(ApiError::absent())
+    }
+
+    async fn containers(&self, _options: ContainerListOptions) -> Answer<Vec<ContainerSummary>> {
+        Err(ApiError::absent())
+    }
+    /// By id, name, or unique id prefix; `size` asks for the sizes.
+    async fn container(&self, _id: &str, _size: bool) -> Answer<ContainerInspect> {
+        Err(ApiError::absent())
+    }
+    async fn container_logs(&self, _id: &str, _options: LogOptions) -> Answer<Logs> {
+        Err(ApiError::absent())
+    }
+    async fn service_logs(&self, _id: &str, _options: LogOptions) -> Answer<Logs> {
+        Err(ApiError::absent())
+    }
+    async fn task_logs(&self, _id: &str, _options: LogOptions) -> Answer<Logs> {
+        Err(ApiError::absent())
+    }
+
+    async fn volumes(&self, _filters: Filters) -> Answer<VolumeList> {
+        Err(ApiError::absent())
+    }
+    async fn volume(&self, _name: &str) -> Answer<Volume> {
+        Err(ApiError::absent())
+    }
+    async fn volume_create(&self, _request: VolumeCreateRequest) -> Answer<Volume> {
+        Err(ApiError::absent())
+    }
+    async fn volume_remove(&self, _name: &str, _force: bool) -> Answer<()> {
+        Err(ApiError::absent())
+    }
+
+    /// Those that are kept since `since`, then those that come; an `until` to come is the router's to keep, but where it has passed,
+    /// the flow ends after those that are kept.
+    /// A client that does not keep up loses its stream rather than grow the daemon.
+    async fn events(&self, _options: EventOptions) -> Answer<Flow<Event>> {
         Err(ApiError::absent())
     }
 }

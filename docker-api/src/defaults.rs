@@ -18,5 +18,16 @@ pub const ANSWER_BYTES_MAX: usize = 256 * 1024 * 1024;
 pub const CONNECTIONS_MAX: usize = 512;
 /// How long a graceful shutdown waits for requests under way.
 pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
+/// How long a connection may take to send a request's head, and sit idle before one: hyper counts both as one. SDKs that keep
+/// connections open find a closed one and open another.
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a request's document may take to arrive; it is at most [`BODY_BYTES_MAX`] over a local socket.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long the client waits for a whole answer that is no stream; joining a swarm, the slowest, takes up to a third of it.
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long the client waits for a connection.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a stream that a client sends may stall; a build or a dump that is piped in may pause, but not for this long.
+pub const BODY_IDLE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
+/// The largest document or log frame in a stream: Docker cuts log lines at 16 KiB, and an event or a line of progress is far smaller.
+pub const LINE_BYTES_MAX: usize = 4 * 1024 * 1024;

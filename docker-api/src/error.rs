@@ -13,8 +13,12 @@ pub enum Kind {
     Forbidden,
     /// 404: there is no such thing.
     NotFound,
+    /// 408: the request did not arrive in time.
+    Timeout,
     /// 409: the thing exists, is in use, or changed meanwhile.
     Conflict,
+    /// 413: more than is read.
+    TooLarge,
     /// 500: our fault.
     System,
     /// 501: known, not offered.
@@ -76,6 +80,8 @@ impl ApiError {
             Kind::Forbidden => StatusCode::FORBIDDEN,
             Kind::NotFound => StatusCode::NOT_FOUND,
             Kind::Conflict => StatusCode::CONFLICT,
+            Kind::Timeout => StatusCode::REQUEST_TIMEOUT,
+            Kind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Kind::System => StatusCode::INTERNAL_SERVER_ERROR,
             Kind::NotImplemented => StatusCode::NOT_IMPLEMENTED,
             Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,

@@ -5,16 +5,22 @@
 
 pub mod backend;
 pub mod client;
+pub mod convert;
 pub mod defaults;
 pub mod error;
 pub mod filters;
 pub mod json;
+pub mod logs;
+pub mod resolve;
 pub mod routes;
 pub mod server;
+pub mod stream;
 
 pub use backend::Backend;
 pub use client::{Client, ClientError};
 pub use error::{ApiError, Kind};
 pub use filters::Filters;
+pub use logs::{LogEntry, LogFrame, LogOptions, LogSource, Logs};
 pub use routes::router;
 pub use server::{Server, ServerError};
+pub use stream::{ByteStream, Flow};

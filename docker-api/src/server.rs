@@ -1,15 +1,16 @@
 //! The router on a Unix socket: bind without stealing, serve, stop.
 //!
-//! Invariant: a socket that another process answers on is never replaced, and no more than a bound of connections is served at once.
+//! Invariant: a socket that another process answers on is never replaced; no more than a bound of connections is served at once,
+//! and one that says nothing for a while is closed, so that the bound cannot be held by the silent.
 
 use std::os::unix::fs::{FileTypeExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper::server::conn::http1::Builder;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
@@ -30,6 +31,7 @@ pub enum ServerError {
 pub struct Server {
     listener: UnixListener,
     path: PathBuf,
+    head_timeout: Duration,
 }
 
 impl Server {
@@ -53,13 +55,20 @@ impl Server {
         let mode = std::fs::Permissions::from_mode(defaults::SOCKET_MODE);
         std::fs::set_permissions(path, mode).map_err(io("set mode of"))?;
         chown(path, None, gid).map_err(io("set group of"))?;
-        Ok(Self { listener, path: path.into() })
+        Ok(Self { listener, path: path.into(), head_timeout: defaults::HEAD_TIMEOUT })
+    }
+
+    /// Another bound than the default on how long a connection may be silent before and within a request's head.
+    pub fn with_head_timeout(mut self, timeout: Duration) -> Self {
+        self.head_timeout = timeout;
+        self
     }
 
     /// Serves until `shutdown` ends, then lets requests under way finish within a bound and removes the socket.
     pub async fn serve(self, router: Router, shutdown: impl Future<Output = ()>) {
         let slots = Arc::new(Semaphore::new(defaults::CONNECTIONS_MAX));
-        let graceful = GracefulShutdown::new();
+        // Dropping the sender is the sign to finish.
+        let (open, closing) = tokio::sync::watch::channel(());
         let mut connections = tokio::task::JoinSet::new();
         tokio::pin!(shutdown);
         loop {
@@ -79,17 +88,29 @@ impl Server {
                 Err(error) => {
                     tracing::warn!(%error, "failed to accept an API connection");
                     // Out of files: let others end first rather than spin.
-                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                    tokio::time::sleep(Duration::from_millis(100)).await;
                     continue;
                 }
             };
             let service = TowerToHyperService::new(router.clone());
-            let watcher = graceful.watcher();
+            let mut closing = closing.clone();
+            let head_timeout = self.head_timeout;
             connections.spawn(async move {
-                let builder = Builder::new(TokioExecutor::new());
-                let connection =
-                    builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
-                if let Err(error) = watcher.watch(connection.into_owned()).await {
+                // HTTP/1.1 alone, which is all that Docker's clients speak: telling versions apart waits without a bound.
+                let connection = Builder::new()
+                    .timer(TokioTimer::new())
+                    .header_read_timeout(head_timeout)
+                    .serve_connection(TokioIo::new(stream), service)
+                    .with_upgrades();
+                let mut connection = std::pin::pin!(connection);
+                let ended = tokio::select! {
+                    ended = connection.as_mut() => ended,
+                    _ = closing.changed() => {
+                        connection.as_mut().graceful_shutdown();
+                        connection.await
+                    }
+                };
+                if let Err(error) = ended {
                     tracing::debug!(%error, "API connection ended early");
                 }
                 drop(slot);
@@ -97,7 +118,9 @@ impl Server {
         }
         drop(self.listener);
         let _ = std::fs::remove_file(&self.path);
-        if tokio::time::timeout(defaults::SHUTDOWN_GRACE, graceful.shutdown()).await.is_err() {
+        drop(open);
+        let finished = async { while connections.join_next().await.is_some() {} };
+        if tokio::time::timeout(defaults::SHUTDOWN_GRACE, finished).await.is_err() {
             tracing::warn!("API requests still under way at shutdown were cut");
         }
         connections.shutdown().await;

@@ -1,1 +1,34 @@
+//! The local fleet: several hosts on one machine, made of namespaces, for tests, demonstrations,
+//! benchmarks and fault runs.
+//!
+//! A host is a process that is the first of its own pid, mount, UTS, IPC, network and cgroup
+//! namespaces; everything that a host is hangs on that process and ends with it. It is not a
+//! container of the product: the daemon runs containers inside it as on any machine.
+//!
+//! **Invariant:** the machine's own network, mounts and cgroups are as before once a fleet is down.
 
+mod boot;
+mod cgroup;
+mod config;
+mod daemon;
+mod eventually;
+mod fleet;
+mod host;
+mod limits;
+mod mounts;
+mod network;
+mod process;
+mod registry;
+mod run;
+mod subnet;
+mod swarm;
+
+pub use boot::{BootSpec, boot};
+pub use config::{FleetConfig, Owner, skep_binary};
+pub use eventually::{eventually, eventually_blocking};
+pub use fleet::{Fleet, HostListing};
+pub use host::{Host, HostState};
+pub use process::Process;
+pub use registry::Registry;
+
+pub use nix::sys::signal::Signal;

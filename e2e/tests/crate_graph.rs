@@ -89,6 +89,7 @@ const PURE: &[&str] = &[
     "skep-state",
     "skep-orchestrator",
     "skep-scheduler",
+    "skep-compose",
     "skep-overlay-plan",
     "skep-dispatch",
     "skep-agent-plan",

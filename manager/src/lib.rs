@@ -1,6 +1,28 @@
-//! A manager: the control API's decisions, and in time the leader's loop and the node-facing
-//! services around them.
+//! A manager: its part in the Raft group, the leader's loop, and the gRPC services for nodes and
+//! for other managers.
 //!
-//! Here so far: what each request of a user becomes, or why it is refused.
+//! What is decided stands elsewhere (`state`, `orchestrator`, `scheduler`, `dispatch`, and
+//! [`control`] here); this carries decisions into the log and over the wire.
 
+mod clock;
 pub mod control;
+mod core;
+pub mod defaults;
+mod execute;
+mod gate;
+mod lead;
+mod manager;
+mod peers;
+mod proposer;
+mod service;
+mod session_table;
+
+pub use execute::Done;
+pub use gate::Caller;
+pub use manager::{Bootstrap, Manager, ManagerConfig, MemberReport, StartError};
+
+/// Highest feature level that this program knows.
+pub const FEATURE_LEVEL: u32 = 1;
+
+/// Docker's words for a swarm whose managers cannot agree.
+pub const NO_LEADER: &str = "The swarm does not have a leader. It's possible that too few managers are online. Make sure more than half of the managers are online.";

@@ -1,1 +1,43 @@
+//! The daemon: configuration, the node's part in a swarm, the API socket, signals.
 
+pub mod backend;
+pub mod config;
+pub mod daemon;
+pub mod host;
+pub mod logging;
+pub mod swarm;
+
+/// The program's version.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use skep_agent::containers::{Containers, Parts, Registries, Volumes};
+use skep_engine::{Runtime, RuntimeConfig};
+use skep_images::Store;
+
+/// Opens this node's engine: images, volumes, containers that run already.
+async fn open_engine(config: &config::Config) -> anyhow::Result<Arc<Containers>> {
+    let root = &config.data_root;
+    let images =
+        Store::open(root.join("images")).await.context("failed to open the image store")?;
+    let runtime = RuntimeConfig::new(
+        root.join("containers"),
+        config.exec_root.join("containers"),
+        config.cgroup_parent.clone(),
+    );
+    let runtime = Runtime::open(runtime).await.context("failed to open the container runtime")?;
+    let registries = Registries {
+        insecure: config.insecure_registries.clone(),
+        ca_dir: Some(config.certs_dir.clone()),
+    };
+    let parts = Parts {
+        runtime,
+        images,
+        volumes: Volumes::new(root.join("volumes")),
+        registries,
+        etc_dir: root.join("etc"),
+    };
+    Ok(Containers::open(parts).await?)
+}

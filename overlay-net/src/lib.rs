@@ -1,1 +1,17 @@
+//! A node's overlay networks: names, and the manager that makes the kernel as the leader says.
+//!
+//! What is decided stands in `skep-overlay-plan`, what acts on the kernel in
+//! `skep-overlay-kernel`; here are the resolver of each task and the one place that drives both.
+//! It does not speak to the leader and does not run containers.
 
+pub mod dns;
+mod error;
+mod manager;
+
+pub use error::NetworkError;
+pub use manager::{ManagerConfig, NetworkManager};
+pub use skep_overlay_kernel::{HostNs, Namespace};
+pub use skep_overlay_plan::{
+    EndpointState, Mac, NetworkState, NetworkUpdate, NodeConfig, ServiceEntry, TaskEndpoint,
+    TaskNet, network, node_mac, task_mac,
+};

@@ -34,5 +34,6 @@ pub use generated::skep::state::v1 as state;
 /// Our own services: Raft, membership, control and overlay endpoints.
 pub use generated::skep::v1;
 
+pub mod convert;
 mod redacted;
 pub mod transport;

@@ -81,3 +81,7 @@ pub const LOG_CACHE_BYTES: usize = 8 << 20;
 
 /// redb's page cache; its default of 1 GiB is for databases that are read. The log is written.
 pub const REDB_CACHE_BYTES: usize = 8 << 20;
+
+/// Applied entries whose events are kept for those who follow the state. A leader under full load
+/// applies some hundred batches in a second; who lags further takes a whole view, which is cheap.
+pub const EVENTS_MAX: usize = 1024;

@@ -1,12 +1,15 @@
 //! The managers' Raft node: a durable log, snapshots, membership and leadership, on openraft and redb.
 //!
-//! It is not the state machine (that is handed in as [`Machine`]), not the wire (that is
-//! [`PeerTransport`]), and it knows no keys (that is [`Seal`]). A command is opaque bytes here.
+//! It is not the wire (that is [`PeerTransport`]), and it knows no keys (that is [`Seal`]). To the
+//! Raft node a command is opaque bytes; [`SwarmMachine`] is the [`Machine`] that reads them as
+//! batches of transactions on the swarm's state, and [`Observer`] shows what it has applied.
 //!
 //! **Invariant:** nothing is acknowledged, neither to a peer nor to a proposer, before it has been
 //! synced to this node's disk.
 
+mod codec;
 pub mod defaults;
+mod difference;
 mod error;
 pub mod grpc;
 mod leadership;
@@ -19,6 +22,8 @@ mod node;
 mod record;
 mod seal;
 mod snapshot;
+mod swarm_machine;
+mod swarm_snapshot;
 mod transport;
 mod types;
 
@@ -27,6 +32,9 @@ pub use log_store::LogStore;
 #[doc(hidden)]
 pub use machine::StateMachine;
 
+pub use codec::{
+    CodecError, Rejected, RejectedKind, Verdict, decode_batch, decode_reply, encode_batch,
+};
 pub use error::{MembershipError, OpenError, ProposeError, TransportError};
 pub use leadership::Leadership;
 pub use machine::Machine;
@@ -34,6 +42,7 @@ pub use membership::Removal;
 pub use node::{Config, Proposed, RaftNode};
 pub use record::{decode_entry, decode_snapshot_meta, encode_entry, encode_snapshot_meta};
 pub use seal::Seal;
+pub use swarm_machine::{Observer, SwarmMachine};
 pub use transport::{CallOption, Lane, PeerTransport};
 pub use types::{
     AppendRequest, AppendResponse, Command, Entry, LogId, Member, Metrics, Peer, Snapshot,

@@ -26,10 +26,13 @@ pub trait Machine: Send + 'static {
     /// Applies one committed command. Total and deterministic: a bad command is answered with a
     /// reply that says so, and never panics.
     fn apply(&mut self, index: u64, command: &[u8]) -> Vec<u8>;
+    /// An entry that is no command (a new leader's first, a change of the members) was passed.
+    fn pass(&mut self, index: u64);
     /// Captures the state cheaply; encoding it happens later and elsewhere.
     fn snapshot(&self) -> Encode;
-    /// Replaces the state by one that [`Machine::snapshot`] encoded; on an error it is as it was.
-    fn restore(&mut self, bytes: &[u8]) -> Result<(), String>;
+    /// Replaces the state by one that [`Machine::snapshot`] encoded when `index` was the last entry
+    /// applied; on an error it is as it was.
+    fn restore(&mut self, index: u64, bytes: &[u8]) -> Result<(), String>;
 }
 
 struct Applied {
@@ -109,12 +112,16 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
                 let mut a = self.applied()?;
                 a.last = Some(entry.log_id);
                 match entry.payload {
-                    EntryPayload::Blank => Bytes::new(),
+                    EntryPayload::Blank => {
+                        a.machine.pass(entry.log_id.index);
+                        Bytes::new()
+                    }
                     EntryPayload::Normal(command) => {
                         Bytes::from(a.machine.apply(entry.log_id.index, &command.0))
                     }
                     EntryPayload::Membership(m) => {
                         a.membership = StoredMembership::new(Some(entry.log_id), m);
+                        a.machine.pass(entry.log_id.index);
                         Bytes::new()
                     }
                 }
@@ -143,7 +150,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
                 applied.lock().map_err(|_| io::Error::other("the state machine has panicked"))?;
             // Restored before saved: bytes the machine refuses must not be what it starts from.
             a.machine
-                .restore(&snapshot)
+                .restore(meta.last_log_id.map_or(0, |last| last.index), &snapshot)
                 .map_err(|e| io::Error::other(format!("failed to restore snapshot: {e}")))?;
             snapshots.save(&meta, &snapshot)?;
             a.last = meta.last_log_id;

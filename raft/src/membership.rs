@@ -140,6 +140,14 @@ impl RaftNode {
         }
     }
 
+    /// The members that this leader has heard of late, itself included; a follower knows nothing of
+    /// the others and names only itself.
+    pub fn reachable(&self) -> BTreeSet<u64> {
+        let m = self.metrics();
+        let all = m.membership_config.nodes().map(|(id, _)| *id);
+        all.filter(|id| heard_within(&m, *id, defaults::REACHABLE_WITHIN)).collect()
+    }
+
     /// Which of the voters have answered a heartbeat sent after this was asked; waits until they
     /// are a quorum. An older answer proves nothing: a peer may have died since.
     async fn heard(&self, voters: &BTreeSet<u64>, quorum: usize) -> BTreeSet<u64> {

@@ -53,6 +53,14 @@ pub fn digest(root_pem: &[u8]) -> [u8; 32] {
     Sha256::digest(root_pem).into()
 }
 
+/// The subject and the public key of a root (DER), as clients show them; none if it is no
+/// certificate.
+pub fn issuer(root_pem: &str) -> Option<(Vec<u8>, Vec<u8>)> {
+    let block = pem::parse(root_pem).ok()?;
+    let (_, certificate) = x509_parser::parse_x509_certificate(block.contents()).ok()?;
+    Some((certificate.subject().as_raw().to_vec(), certificate.public_key().raw.to_vec()))
+}
+
 impl RootCa {
     /// A new self-signed P-256 root, valid for 20 years from `now` (backdated an hour).
     pub fn generate(now: OffsetDateTime) -> Result<Self, CaError> {

@@ -37,8 +37,9 @@ impl<T: Object> Table<T> {
     }
 
     /// Ascending by id.
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<T>> {
-        self.by_id.values()
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<T>> + Clone {
+        // Not `values()`, which cannot be cloned.
+        self.by_id.iter().map(|(_, object)| object)
     }
 
     pub fn len(&self) -> usize {

@@ -3,9 +3,13 @@
 //! These are shapes, not vocabulary: strings stay strings, and the daemon turns them into its own types at the border.
 //! Invariant: unknown keys are ignored, `null` and absence read alike, and an empty optional key is left out as Docker does.
 
+mod auth;
+mod container;
+mod event;
 mod image;
 mod network;
 mod node;
+mod progress;
 mod secret;
 mod service;
 mod shape;
@@ -14,10 +18,15 @@ mod system;
 mod task;
 mod task_spec;
 mod timestamp;
+mod volume;
 
+pub use auth::*;
+pub use container::*;
+pub use event::*;
 pub use image::*;
 pub use network::*;
 pub use node::*;
+pub use progress::*;
 pub use secret::*;
 pub use service::*;
 pub use swarm::*;
@@ -25,6 +34,7 @@ pub use system::*;
 pub use task::*;
 pub use task_spec::*;
 pub use timestamp::Timestamp;
+pub use volume::*;
 
 /// A map with a stable order, as Go writes maps.
 pub type Map = std::collections::BTreeMap<String, String>;

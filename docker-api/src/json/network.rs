@@ -1,7 +1,7 @@
 //! `/networks`, for the swarm's scope.
 
 use super::shape::{null_default, omitempty, shape};
-use super::{Map, Timestamp};
+use super::{Driver, Map, ObjectVersion, Timestamp};
 
 shape! {
     IpamConfig {
@@ -14,6 +14,37 @@ shape! {
     Ipam { "Driver" driver: String, "Options" options: Option<Map>, "Config" config: Vec<IpamConfig> }
 
     ConfigFrom { "Network" network: String }
+
+    SwarmIpamConfig {
+        "Subnet" subnet: String => "omitempty",
+        "Range" range: String => "omitempty",
+        "Gateway" gateway: String => "omitempty",
+    }
+
+    SwarmIpamOptions { "Driver" driver: Driver, "Configs" configs: Vec<SwarmIpamConfig> => "omitempty" }
+
+    SwarmNetworkSpec {
+        "Name" name: String => "omitempty",
+        "Labels" labels: Map,
+        "DriverConfiguration" driver_configuration: Option<Driver> => "omitempty",
+        "IPv6Enabled" ipv6_enabled: bool => "omitempty",
+        "Internal" internal: bool => "omitempty",
+        "Attachable" attachable: bool => "omitempty",
+        "Ingress" ingress: bool => "omitempty",
+        "IPAMOptions" ipam_options: Option<SwarmIpamOptions> => "omitempty",
+        "Scope" scope: String => "omitempty",
+    }
+
+    /// A network as a task's attachments show it: the swarm's object, not the engine's document.
+    SwarmNetwork {
+        "ID" id: String,
+        "Version" version: ObjectVersion,
+        "CreatedAt" created_at: Timestamp,
+        "UpdatedAt" updated_at: Timestamp,
+        "Spec" spec: SwarmNetworkSpec,
+        "DriverState" driver_state: Driver,
+        "IPAMOptions" ipam_options: Option<SwarmIpamOptions> => "omitempty",
+    }
 
     /// `GET /networks/{id}` and the items of `GET /networks`.
     Network {
@@ -46,6 +77,7 @@ shape! {
         "Attachable" attachable: bool,
         "Ingress" ingress: bool,
         "ConfigOnly" config_only: bool,
+        "ConfigFrom" config_from: Option<ConfigFrom> => "omitempty",
         "Options" options: Map,
         "Labels" labels: Map,
     }

@@ -1,7 +1,7 @@
 //! `/nodes`: what a member is, wants to be, and is seen to be.
 
 use super::shape::{null_default, omitempty, shape};
-use super::{Map, ObjectVersion, Timestamp, TlsInfo};
+use super::{Map, ObjectVersion, Resources, Timestamp, TlsInfo};
 
 shape! {
     /// `Role` is `worker` or `manager`; `Availability` is `active`, `pause` or `drain`.
@@ -14,8 +14,6 @@ shape! {
 
     NodePlatform { "Architecture" architecture: String => "omitempty", "OS" os: String => "omitempty" }
 
-    NodeResources { "NanoCPUs" nano_cpus: i64 => "omitempty", "MemoryBytes" memory_bytes: i64 => "omitempty" }
-
     PluginDescription { "Type" kind: String => "omitempty", "Name" name: String => "omitempty" }
 
     EngineDescription {
@@ -27,7 +25,7 @@ shape! {
     NodeDescription {
         "Hostname" hostname: String => "omitempty",
         "Platform" platform: NodePlatform,
-        "Resources" resources: NodeResources,
+        "Resources" resources: Resources,
         "Engine" engine: EngineDescription,
         "TLSInfo" tls_info: TlsInfo,
     }

@@ -8,7 +8,7 @@ shape! {
     SecretSpec {
         "Name" name: String,
         "Labels" labels: Map,
-        "Data" data: String => "omitempty",
+        [redacted] "Data" data: String => "omitempty",
         "Driver" driver: Option<Driver> => "omitempty",
         "Templating" templating: Option<Driver> => "omitempty",
     }

@@ -31,13 +31,14 @@ shape! {
         "NodeCertExpiry" node_cert_expiry_ns: i64 => "omitempty",
         "ExternalCAs" external_cas: Vec<ExternalCa> => "omitempty",
         "SigningCACert" signing_ca_cert: String => "omitempty",
-        "SigningCAKey" signing_ca_key: String => "omitempty",
+        [redacted] "SigningCAKey" signing_ca_key: String => "omitempty",
         "ForceRotate" force_rotate: u64 => "omitempty",
     }
 
     EncryptionConfig { "AutoLockManagers" auto_lock_managers: bool }
 
-    Driver { "Name" name: String => "omitempty", "Options" options: Map => "omitempty" }
+    /// Options of volume and log drivers may hold passwords and tokens.
+    Driver { "Name" name: String => "omitempty", [redacted] "Options" options: Map => "omitempty" }
 
     TaskDefaults { "LogDriver" log_driver: Option<Driver> => "omitempty" }
 
@@ -73,7 +74,13 @@ shape! {
         "DataPathPort" data_path_port: u32,
     }
 
-    JoinTokens { "Worker" worker: String, "Manager" manager: String }
+    JoinTokens { [redacted] "Worker" worker: String, [redacted] "Manager" manager: String }
+
+    /// `POST /swarm/unlock`.
+    SwarmUnlockRequest { [redacted] "UnlockKey" unlock_key: String }
+
+    /// `GET /swarm/unlockkey`; empty where managers are not locked.
+    UnlockKeyResponse { [redacted] "UnlockKey" unlock_key: String }
 
     /// `GET /swarm`.
     Swarm {
@@ -110,7 +117,7 @@ shape! {
         "AdvertiseAddr" advertise_addr: String,
         "DataPathAddr" data_path_addr: String,
         "RemoteAddrs" remote_addrs: Vec<String>,
-        "JoinToken" join_token: String,
+        [redacted] "JoinToken" join_token: String,
         "Availability" availability: String,
     }
 }

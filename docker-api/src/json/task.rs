@@ -1,7 +1,7 @@
 //! `/tasks`: one-shot runs of a service's template.
 
 use super::shape::{null_default, omitempty, shape};
-use super::{Map, Network, ObjectVersion, PortConfig, TaskSpec, Timestamp};
+use super::{Map, ObjectVersion, PortConfig, SwarmNetwork, TaskSpec, Timestamp};
 
 shape! {
     ContainerStatus { "ContainerID" container_id: String, "PID" pid: i64, "ExitCode" exit_code: i64 }
@@ -17,7 +17,7 @@ shape! {
         "PortStatus" port_status: PortStatus,
     }
 
-    NetworkAttachment { "Network" network: Network => "omitempty", "Addresses" addresses: Vec<String> => "omitempty" }
+    NetworkAttachment { "Network" network: SwarmNetwork => "omitempty", "Addresses" addresses: Vec<String> => "omitempty" }
 
     Task {
         "ID" id: String,

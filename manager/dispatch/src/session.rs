@@ -85,6 +85,11 @@ impl Sessions {
         }
     }
 
+    /// Whether a node has registered and is not late.
+    pub fn contains(&self, node: NodeId) -> bool {
+        self.by_node.get(&node).is_some_and(|session| session.id.is_some())
+    }
+
     /// Takes out the nodes whose time is over: they are down.
     pub fn expire(&mut self, now: Timestamp) -> Vec<NodeId> {
         let over: Vec<NodeId> = self

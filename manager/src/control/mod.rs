@@ -3,18 +3,22 @@
 //! Nothing here is written or sent: a [`Plan`] goes to the proposer. Uniqueness is `apply`'s to
 //! enforce; its rejections come back through [`ControlError`].
 
+mod cluster;
 mod error;
 mod networks;
 mod nodes;
 mod payloads;
 mod services;
+pub(crate) mod wire;
 
+use skep_secrets::join_token::JoinToken;
 use skep_state::{Action, Change, State};
 use skep_types::{
-    ConfigId, ConfigSpec, NetworkId, NetworkSpec, NodeId, NodeSpec, Revision, SecretId, SecretSpec,
-    Service, ServiceId, ServiceSpec,
+    ClusterSpec, ConfigId, ConfigSpec, NetworkId, NetworkSpec, NodeId, NodeSpec, Revision,
+    SecretId, SecretSpec, Service, ServiceId, ServiceSpec,
 };
 
+pub use cluster::check as check_cluster;
 pub use error::{Code, ControlError};
 
 /// A change that a user asks for.
@@ -59,6 +63,19 @@ pub enum Request {
         id: NodeId,
         force: bool,
     },
+    UpdateCluster {
+        revision: Revision,
+        spec: ClusterSpec,
+        /// Tokens that take the place of those that stand.
+        rotate: Rotation,
+    },
+}
+
+/// Join tokens that are made anew; each was drawn outside.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Rotation {
+    pub worker: Option<JoinToken>,
+    pub manager: Option<JoinToken>,
 }
 
 /// What a request becomes.
@@ -98,6 +115,9 @@ pub fn decide(state: &State, request: Request, fresh: u128) -> Result<Plan, Cont
         Request::RemoveConfig(id) => payloads::remove_config(state, id),
         Request::UpdateNode { id, revision, spec } => nodes::update(state, id, revision, spec),
         Request::RemoveNode { id, force } => nodes::remove(state, id, force),
+        Request::UpdateCluster { revision, spec, rotate } => {
+            cluster::update(state, revision, spec, &rotate)
+        }
     }
 }
 

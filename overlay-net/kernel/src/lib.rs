@@ -1,1 +1,30 @@
+//! Executes what `skep-overlay-plan` decides, through netlink and nftables, and reads back what
+//! stands. It decides nothing itself.
+//!
+//! Every function works in a namespace that is handed in, the host's too, so that several hosts
+//! can stand side by side on one machine.
+//!
+//! **Invariant:** threads of the runtime never change their namespace: whoever must enter one does
+//! so on a thread of its own, which ends with the work.
 
+mod conntrack;
+mod error;
+mod executor;
+mod host;
+mod link;
+mod namespace;
+mod netlink;
+mod nft;
+mod observe;
+mod paths;
+mod sandbox;
+mod sysctl;
+mod task;
+
+pub use error::KernelError;
+pub use executor::Executor;
+pub use namespace::Namespace;
+pub use paths::Paths;
+
+/// The namespace that stands for the host: the daemon's own, or one that a test made.
+pub type HostNs = Namespace;

@@ -71,7 +71,9 @@ impl Machine for Journal {
         })
     }
 
-    fn restore(&mut self, mut bytes: &[u8]) -> Result<(), String> {
+    fn pass(&mut self, _index: u64) {}
+
+    fn restore(&mut self, _index: u64, mut bytes: &[u8]) -> Result<(), String> {
         let mut all = Vec::new();
         while let Some((len, rest)) = bytes.split_at_checked(4) {
             let len = u32::from_be_bytes(len.try_into().unwrap()) as usize;
@@ -91,6 +93,16 @@ pub struct Net {
     cut: RwLock<BTreeSet<u64>>,
     /// How many snapshots have travelled.
     pub snapshots: std::sync::atomic::AtomicUsize,
+}
+
+impl Net {
+    pub fn enter(&self, id: u64, node: Arc<RaftNode>) {
+        self.nodes.write().unwrap().insert(id, node);
+    }
+
+    pub fn wire(self: &Arc<Self>, from: u64) -> Wire {
+        Wire { net: self.clone(), from }
+    }
 }
 
 pub struct Wire {

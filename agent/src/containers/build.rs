@@ -1,0 +1,358 @@
+//! A container from a task: what the spec says, and the image where the spec says nothing.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use skep_engine::Container;
+use skep_engine::ContainerConfig;
+use skep_engine::config::{
+    Content, File, LogLimits, Mount, MountSource, NetworkNamespace, Resources, Rootfs, Ulimit,
+};
+use skep_images::{Image, ImageConfig};
+use skep_proto::convert::NodeTask;
+use skep_types::container::{ContainerSpec, FileTarget};
+use skep_types::service::TaskSpec;
+use skep_types::{Mount as MountSpec, MountKind};
+use time::OffsetDateTime;
+
+use super::{Parts, TASK, Volume, etc, failed, refused};
+use crate::executor::{ExecutorError, TaskFiles};
+
+/// Where a container remembers its anonymous volumes, one name after the other.
+const ANONYMOUS: &str = "skep.anonymous-volumes";
+
+/// Docker's place for secrets.
+const SECRETS_DIR: &str = "/run/secrets";
+
+/// The volumes that go with a container.
+pub fn anonymous_volumes(container: &Container) -> Vec<String> {
+    let names = container.config().annotations.get(ANONYMOUS);
+    names.map(|names| names.split_whitespace().map(str::to_owned).collect()).unwrap_or_default()
+}
+
+pub async fn create(
+    parts: &Parts,
+    task: &NodeTask,
+    files: &TaskFiles,
+    image: &Image,
+    id: &str,
+) -> Result<(), ExecutorError> {
+    let spec = &task.spec.container;
+    let rootfs = parts.images.create_rootfs(id, &image.id.to_string()).await.map_err(refused)?;
+    let overlay = rootfs.overlay;
+    let config = &image.config;
+    let mut container = ContainerConfig::new(
+        id,
+        Rootfs::Overlay {
+            lower: overlay.lower.iter().map(|path| overlay.base.join(path)).collect(),
+            upper: overlay.base.join(&overlay.upper),
+            work: overlay.base.join(&overlay.work),
+        },
+        command(spec, config),
+    );
+    let hostname = match spec.hostname.as_str() {
+        "" => id.get(..12).unwrap_or(id).to_owned(),
+        given => given.to_owned(),
+    };
+    let own: Vec<IpAddr> = Vec::new();
+    let etc = etc::write(&parts.etc_dir, id, spec, &hostname, &own, None)?;
+    let (mounts, anonymous) = mounts(parts, task, config, id).await?;
+    container.env = environment(&config.env, &spec.env);
+    container.cwd = first(&spec.dir, &config.working_dir);
+    container.user = first(&spec.user, &config.user);
+    container.groups = spec.groups.clone();
+    container.hostname = hostname;
+    container.tty = spec.tty;
+    container.init = spec.init.unwrap_or(false);
+    container.read_only = spec.read_only;
+    container.mounts = mounts;
+    container.files = payloads(spec, files)?;
+    container.hosts_path = Some(etc.hosts);
+    container.hostname_path = Some(etc.hostname);
+    container.resolv_conf_path = Some(etc.resolv_conf);
+    container.network = NetworkNamespace::New;
+    container.capability_add = spec.capability_add.clone();
+    container.capability_drop = spec.capability_drop.clone();
+    container.sysctls = spec.sysctls.clone();
+    container.ulimits = spec
+        .ulimits
+        .iter()
+        .map(|it| Ulimit { name: it.name.clone(), soft: it.soft, hard: it.hard })
+        .collect();
+    container.resources = Resources {
+        memory_bytes: task.spec.resources.limits.memory_bytes,
+        nano_cpus: task.spec.resources.limits.nano_cpus,
+        pids: task.spec.resources.limits.pids,
+    };
+    container.stop_signal = first(&spec.stop_signal, &config.stop_signal);
+    container.log = log_limits(&task.spec)?;
+    container.labels = labels(task, config);
+    container.annotations = BTreeMap::from([
+        (TASK.to_owned(), task.id.to_string()),
+        (ANONYMOUS.to_owned(), anonymous.join(" ")),
+    ]);
+    parts.runtime.create(container).await.map(drop).map_err(refused)
+}
+
+fn first(given: &str, image: &str) -> String {
+    if given.is_empty() { image.to_owned() } else { given.to_owned() }
+}
+
+/// Docker's rule: a command of the spec's replaces the image's entrypoint and its arguments.
+fn command(spec: &ContainerSpec, image: &ImageConfig) -> Vec<String> {
+    let entrypoint = if spec.command.is_empty() { &image.entrypoint } else { &spec.command };
+    let args = match (spec.args.is_empty(), spec.command.is_empty()) {
+        (false, _) => &spec.args[..],
+        (true, true) => &image.cmd[..],
+        (true, false) => &[],
+    };
+    entrypoint.iter().chain(args).cloned().collect()
+}
+
+/// The image's, with the spec's on top; a name alone takes the image's away.
+fn environment(image: &[String], spec: &[String]) -> Vec<String> {
+    fn name(entry: &str) -> &str {
+        entry.split_once('=').map_or(entry, |(name, _)| name)
+    }
+    let kept = image.iter().filter(|it| !spec.iter().any(|new| name(new) == name(it)));
+    kept.chain(spec.iter().filter(|it| it.contains('='))).cloned().collect()
+}
+
+fn labels(task: &NodeTask, image: &ImageConfig) -> BTreeMap<String, String> {
+    let mut labels = image.labels.clone();
+    labels.extend(task.spec.container.labels.clone());
+    // As Docker's agent names a task's container; what the spec says of these counts for nothing.
+    let ours = [
+        ("com.docker.swarm.node.id", task.node_id.to_string()),
+        ("com.docker.swarm.service.id", task.service_id.to_string()),
+        ("com.docker.swarm.service.name", task.service_name.clone()),
+        ("com.docker.swarm.task", String::new()),
+        ("com.docker.swarm.task.id", task.id.to_string()),
+        ("com.docker.swarm.task.name", task.annotations.name.clone()),
+    ];
+    labels.extend(ours.map(|(key, value)| (key.to_owned(), value)));
+    labels
+}
+
+fn log_limits(spec: &TaskSpec) -> Result<LogLimits, ExecutorError> {
+    let mut limits = LogLimits::default();
+    let Some(driver) = &spec.log_driver else { return Ok(limits) };
+    if !matches!(driver.name.as_str(), "" | "json-file" | "local") {
+        return Err(refused(format!(
+            "logger: no log driver named '{}' is registered",
+            driver.name
+        )));
+    }
+    for (option, value) in &driver.options {
+        let bad = || refused(format!("invalid value {value:?} of log opt {option}"));
+        match option.as_str() {
+            "max-size" => limits.file_bytes_max = bytes(value).ok_or_else(bad)?,
+            "max-file" => limits.files_max = value.parse().map_err(|_| bad())?,
+            // Compression and labels change nothing of what can be read back.
+            "compress" | "labels" | "env" | "tag" | "mode" => {}
+            _ => {
+                return Err(refused(format!(
+                    "unknown log opt '{option}' for json-file log driver"
+                )));
+            }
+        }
+    }
+    Ok(limits)
+}
+
+/// `10m` and its kin.
+fn bytes(text: &str) -> Option<u64> {
+    let text = text.trim().to_ascii_lowercase();
+    let text = text.strip_suffix('b').unwrap_or(&text);
+    let (number, factor) = match text.chars().last()? {
+        'k' => (&text[..text.len() - 1], 1 << 10),
+        'm' => (&text[..text.len() - 1], 1 << 20),
+        'g' => (&text[..text.len() - 1], 1 << 30),
+        _ => (text, 1),
+    };
+    number.parse::<u64>().ok()?.checked_mul(factor)
+}
+
+fn payloads(spec: &ContainerSpec, files: &TaskFiles) -> Result<Vec<File>, ExecutorError> {
+    let mut made = Vec::new();
+    for reference in &spec.secrets {
+        let data = files.secret(reference.secret_id).ok_or_else(|| {
+            failed(format!("secret {} has not reached this node", reference.secret_name))
+        })?;
+        made.push(file(&reference.target, SECRETS_DIR, &data.0)?);
+    }
+    for reference in &spec.configs {
+        let data = files.config(reference.config_id).ok_or_else(|| {
+            failed(format!("config {} has not reached this node", reference.config_name))
+        })?;
+        made.push(file(&reference.target, "/", &data.0)?);
+    }
+    Ok(made)
+}
+
+fn file(target: &FileTarget, relative_to: &str, data: &[u8]) -> Result<File, ExecutorError> {
+    let number = |text: &str, what: &str| match text {
+        "" => Ok(0),
+        text => text.parse::<u32>().map_err(|_| refused(format!("invalid {what} {text:?}"))),
+    };
+    Ok(File {
+        // An absolute name stays as it is.
+        target: Path::new(relative_to).join(&target.name),
+        uid: number(&target.uid, "uid")?,
+        gid: number(&target.gid, "gid")?,
+        mode: target.mode,
+        content: Content::new(data.to_vec()),
+    })
+}
+
+/// Mounts of the spec, and an anonymous volume for each of the image's that it does not cover.
+async fn mounts(
+    parts: &Parts,
+    task: &NodeTask,
+    image: &ImageConfig,
+    container: &str,
+) -> Result<(Vec<Mount>, Vec<String>), ExecutorError> {
+    let spec = &task.spec.container;
+    let (mut made, mut anonymous) = (Vec::new(), Vec::new());
+    for mount in &spec.mounts {
+        let source = match mount.kind {
+            MountKind::Bind => MountSource::Bind(PathBuf::from(&mount.source)),
+            MountKind::Tmpfs => MountSource::Tmpfs {
+                size_bytes: u64::try_from(mount.tmpfs_size_bytes).unwrap_or(0),
+                mode: mount.tmpfs_mode,
+            },
+            MountKind::Volume => {
+                MountSource::Bind(volume(parts, mount, container, &mut anonymous).await?)
+            }
+        };
+        made.push(Mount {
+            target: PathBuf::from(&mount.target),
+            source,
+            read_only: mount.read_only,
+        });
+    }
+    let files = spec.secrets.iter().map(|it| &it.target.name);
+    let files: Vec<&String> = files.chain(spec.configs.iter().map(|it| &it.target.name)).collect();
+    for target in &image.volumes {
+        let covered =
+            spec.mounts.iter().any(|mount| mount.target == *target) || files.contains(&target);
+        if !covered {
+            let mount = MountSpec {
+                kind: MountKind::Volume,
+                source: String::new(),
+                target: target.clone(),
+                read_only: false,
+                volume_labels: BTreeMap::new(),
+                volume_driver: None,
+                volume_nocopy: false,
+                tmpfs_size_bytes: 0,
+                tmpfs_mode: 0,
+            };
+            let path = volume(parts, &mount, container, &mut anonymous).await?;
+            made.push(Mount {
+                target: PathBuf::from(target),
+                source: MountSource::Bind(path),
+                read_only: false,
+            });
+        }
+    }
+    Ok((made, anonymous))
+}
+
+/// The directory of a mount's volume, made and filled where it is new.
+async fn volume(
+    parts: &Parts,
+    mount: &MountSpec,
+    container: &str,
+    anonymous: &mut Vec<String>,
+) -> Result<PathBuf, ExecutorError> {
+    if let Some((driver, options)) = &mount.volume_driver {
+        if !matches!(driver.as_str(), "" | "local") {
+            return Err(refused(format!("volume driver {driver:?} is not supported: use local")));
+        }
+        if let Some(option) = options.keys().next() {
+            return Err(refused(format!("volume option {option:?} is not supported yet")));
+        }
+    }
+    let name = match mount.source.as_str() {
+        "" => {
+            // The same for every attempt at this container, so that none is left behind.
+            let name = format!("{}{:02}", &container[..62], anonymous.len());
+            anonymous.push(name.clone());
+            name
+        }
+        name => name.to_owned(),
+    };
+    let path = parts.volumes.ensure(Volume {
+        name: name.clone(),
+        labels: mount.volume_labels.clone(),
+        anonymous: mount.source.is_empty(),
+        created_at: OffsetDateTime::now_utc(),
+    });
+    let path = path.await.map_err(refused)?;
+    let empty = std::fs::read_dir(&path).map_err(failed)?.next().is_none();
+    if empty && !mount.volume_nocopy {
+        let root = parts.images.mount_rootfs(container).await.map_err(failed)?;
+        let inside = within(&root, &mount.target);
+        let filled = match inside {
+            Some(inside) => parts.volumes.fill(&name, &inside).await.map_err(failed),
+            None => Ok(()),
+        };
+        parts.images.unmount_rootfs(container).await.map_err(failed)?;
+        filled?;
+    }
+    Ok(path)
+}
+
+/// A directory of the root file system, if links do not lead out of it.
+fn within(root: &Path, target: &str) -> Option<PathBuf> {
+    let path = root.join(target.trim_start_matches('/')).canonicalize().ok()?;
+    path.starts_with(root.canonicalize().ok()?).then_some(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn strings(texts: &[&str]) -> Vec<String> {
+        texts.iter().map(|text| (*text).to_owned()).collect()
+    }
+
+    #[test]
+    fn a_specs_command_replaces_entrypoint_and_arguments() {
+        let image = ImageConfig {
+            entrypoint: strings(&["/entry"]),
+            cmd: strings(&["serve"]),
+            ..ImageConfig::default()
+        };
+        let check = |command_: &[&str], args: &[&str], expected: &[&str]| {
+            let spec = ContainerSpec {
+                command: strings(command_),
+                args: strings(args),
+                ..ContainerSpec::default()
+            };
+            assert_eq!(command(&spec, &image), strings(expected));
+        };
+        check(&[], &[], &["/entry", "serve"]);
+        check(&[], &["-v"], &["/entry", "-v"]);
+        check(&["/other"], &[], &["/other"]);
+        check(&["/other"], &["-v"], &["/other", "-v"]);
+    }
+
+    #[test]
+    fn a_specs_environment_goes_over_the_images() {
+        let image = strings(&["PATH=/bin", "A=1", "B=2"]);
+        let spec = strings(&["A=3", "B", "C=4"]);
+        assert_eq!(environment(&image, &spec), strings(&["PATH=/bin", "A=3", "C=4"]));
+    }
+
+    #[test]
+    fn sizes_are_read_as_docker_reads_them() {
+        assert_eq!(bytes("10m"), Some(10 << 20));
+        assert_eq!(bytes("1G"), Some(1 << 30));
+        assert_eq!(bytes("512kb"), Some(512 << 10));
+        assert_eq!(bytes("77"), Some(77));
+        assert_eq!(bytes("many"), None);
+    }
+}

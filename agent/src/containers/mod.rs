@@ -1,0 +1,223 @@
+//! Tasks as containers of this node's engine: image, root file system, volumes, files, process.
+//!
+//! A task's container is found by its id alone, so nothing is remembered between two runs of the
+//! daemon: what was made before is found again.
+
+mod build;
+mod etc;
+mod pull;
+mod volumes;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sha2::{Digest as _, Sha256};
+use skep_agent_plan::Observed;
+use skep_engine::{Container, ExitStatus, Runtime, Status};
+use skep_images::Store;
+use skep_proto::convert::NodeTask;
+use skep_types::TaskId;
+use skep_types::task::ContainerStatus;
+use tokio::sync::watch;
+
+pub use pull::Registries;
+pub use volumes::{Volume, VolumeError, Volumes};
+
+use crate::executor::{ContainerChange, Executor, ExecutorError, TaskFiles};
+
+/// By which a container's task is known again.
+const TASK: &str = "skep.task";
+
+/// Where the parts are.
+pub struct Parts {
+    pub runtime: Runtime,
+    pub images: Store,
+    pub volumes: Volumes,
+    pub registries: Registries,
+    /// Files that stand in a container's /etc.
+    pub etc_dir: PathBuf,
+}
+
+/// The engine as the agent uses it.
+pub struct Containers {
+    parts: Parts,
+    /// One for each task that is or was looked at; bounded by the node's tasks.
+    changes: Mutex<HashMap<TaskId, watch::Sender<u64>>>,
+}
+
+fn refused(error: impl std::fmt::Display) -> ExecutorError {
+    ExecutorError::Refused(error.to_string())
+}
+
+fn failed(error: impl std::fmt::Display) -> ExecutorError {
+    ExecutorError::Failed(error.to_string())
+}
+
+/// The id of a task's container: 64 digits, as tools expect, always the same for a task.
+pub fn container_id(task: TaskId) -> String {
+    let digest = Sha256::digest(task.to_string());
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The task of a container, if it is one's.
+pub fn task_of(container: &Container) -> Option<TaskId> {
+    container.config().annotations.get(TASK)?.parse().ok()
+}
+
+impl Containers {
+    /// Takes up what runs already.
+    ///
+    /// # Errors
+    /// The engine's state cannot be read.
+    pub async fn open(parts: Parts) -> Result<Arc<Self>, ExecutorError> {
+        let containers = Arc::new(Self { parts, changes: Mutex::default() });
+        for container in containers.parts.runtime.list().await.map_err(failed)? {
+            if let Some(task) = task_of(&container)
+                && container.state().await.is_ok_and(|state| state.status == Status::Running)
+            {
+                containers.watch(task, container);
+            }
+        }
+        Ok(containers)
+    }
+
+    pub fn runtime(&self) -> &Runtime {
+        &self.parts.runtime
+    }
+
+    pub fn images(&self) -> &Store {
+        &self.parts.images
+    }
+
+    pub fn volumes(&self) -> &Volumes {
+        &self.parts.volumes
+    }
+
+    pub fn registries(&self) -> &Registries {
+        &self.parts.registries
+    }
+
+    fn sender(&self, task: TaskId) -> watch::Sender<u64> {
+        let mut changes = self.changes.lock().expect("no holder panics");
+        changes.entry(task).or_insert_with(|| watch::Sender::new(0)).clone()
+    }
+
+    /// Says so when the container ends. The waiter ends with the container.
+    fn watch(&self, task: TaskId, container: Container) {
+        let sender = self.sender(task);
+        tokio::spawn(async move {
+            match container.wait().await {
+                Ok(ExitStatus { code, .. }) => tracing::debug!(%task, code, "container ended"),
+                Err(error) => tracing::warn!(%task, %error, "lost sight of a container"),
+            }
+            sender.send_modify(|count| *count += 1);
+        });
+    }
+
+    async fn find(&self, task: TaskId) -> Option<Container> {
+        self.parts.runtime.get(&container_id(task)).await.ok()
+    }
+}
+
+#[async_trait]
+impl Executor for Containers {
+    async fn observe(&self, task: TaskId) -> Observed {
+        let Some(container) = self.find(task).await else { return Observed::Absent };
+        match container.state().await {
+            Ok(state) => match state.status {
+                Status::Created => Observed::Created,
+                Status::Running => Observed::Running { healthy: true },
+                Status::Exited => {
+                    let code =
+                        state.exit.map_or(skep_engine::defaults::EXIT_CODE_UNKNOWN, |it| it.code);
+                    Observed::Exited { code }
+                }
+            },
+            Err(error) => {
+                tracing::warn!(%task, %error, "failed to look at a container");
+                Observed::Absent
+            }
+        }
+    }
+
+    fn changes(&self, task: TaskId) -> ContainerChange {
+        self.sender(task).subscribe()
+    }
+
+    async fn create(&self, task: &NodeTask, files: &TaskFiles) -> Result<(), ExecutorError> {
+        let id = container_id(task.id);
+        let image = pull::ready(&self.parts.images, &self.parts.registries, task).await?;
+        // What an interrupted attempt left.
+        self.parts.images.remove_rootfs(&id).await.map_err(failed)?;
+        let made = build::create(&self.parts, task, files, &image, &id).await;
+        if made.is_err() {
+            let removed = self.parts.images.remove_rootfs(&id).await;
+            if let Err(error) = removed.map_err(failed).and(etc::remove(&self.parts.etc_dir, &id)) {
+                tracing::warn!(task = %task.id, %error, "failed to clean up after a container");
+            }
+        }
+        made
+    }
+
+    async fn start(&self, task: &NodeTask) -> Result<(), ExecutorError> {
+        let container = self.find(task.id).await;
+        let container = container.ok_or_else(|| refused("No such container"))?;
+        container.start().await.map_err(refused)?;
+        self.watch(task.id, container);
+        Ok(())
+    }
+
+    async fn stop(&self, task: &NodeTask, grace: Duration) -> Result<(), ExecutorError> {
+        match self.find(task.id).await {
+            Some(container) => container.stop(None, grace).await.map(drop).map_err(failed),
+            None => Ok(()),
+        }
+    }
+
+    async fn remove(&self, task: TaskId) -> Result<(), ExecutorError> {
+        let id = container_id(task);
+        let mut anonymous = Vec::new();
+        if let Some(container) = self.find(task).await {
+            if container.state().await.map_err(failed)?.status == Status::Running {
+                let grace = skep_types::defaults::STOP_GRACE_PERIOD;
+                container.stop(None, grace).await.map_err(failed)?;
+            }
+            anonymous = build::anonymous_volumes(&container);
+            container.delete().await.map_err(failed)?;
+        }
+        self.parts.images.remove_rootfs(&id).await.map_err(failed)?;
+        etc::remove(&self.parts.etc_dir, &id)?;
+        for volume in anonymous {
+            self.parts.volumes.remove(&volume).await.map_err(failed)?;
+        }
+        let mut changes = self.changes.lock().expect("no holder panics");
+        // Its loop still holds a receiver and is told; the map shall not grow with every task.
+        if let Some(sender) = changes.remove(&task) {
+            sender.send_modify(|count| *count += 1);
+        }
+        Ok(())
+    }
+
+    async fn status(&self, task: TaskId) -> Option<ContainerStatus> {
+        let container = self.find(task).await?;
+        let state = container.state().await.ok()?;
+        Some(ContainerStatus {
+            container_id: container.id().to_owned(),
+            pid: state.pid.unwrap_or_default(),
+            exit_code: state.exit.map_or(0, |exit| exit.code),
+        })
+    }
+
+    async fn tasks(&self) -> Vec<TaskId> {
+        match self.parts.runtime.list().await {
+            Ok(containers) => containers.iter().filter_map(task_of).collect(),
+            Err(error) => {
+                tracing::warn!(%error, "failed to list containers");
+                Vec::new()
+            }
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! The image of a task: what the node has, or else what its registry gives.
+
+use skep_images::{Error, Image, PullOptions, Reference, RegistryConfig, Store};
+use skep_proto::convert::NodeTask;
+
+use super::refused;
+use crate::executor::ExecutorError;
+
+/// Which registries are spoken to how.
+pub type Registries = RegistryConfig;
+
+/// Has the image of a task ready on this node.
+pub async fn ready(
+    images: &Store,
+    registries: &Registries,
+    task: &NodeTask,
+) -> Result<Image, ExecutorError> {
+    let name = &task.spec.container.image;
+    match images.inspect(name).await {
+        Ok(image) => return Ok(image),
+        Err(Error::NoSuchImage(_)) => {}
+        Err(error) => return Err(refused(error)),
+    }
+    let reference: Reference = name.parse().map_err(refused)?;
+    let options = PullOptions { registries: registries.clone(), ..PullOptions::default() };
+    tracing::info!(task = %task.id, image = name, "pulling");
+    let pulled = images.pull(&reference, &options).await.map_err(|error| {
+        tracing::warn!(image = name, %error, "failed to pull");
+        // Docker's words; what the registry said stands beside them.
+        refused(format!("No such image: {name}: {}", chain(&error)))
+    })?;
+    images.inspect(&pulled.id.to_string()).await.map_err(refused)
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,65 @@
+//! The wall to containers and networks.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use skep_agent_plan::Observed;
+use skep_proto::convert::NodeTask;
+use skep_types::task::ContainerStatus;
+use skep_types::{Config, ConfigId, Payload, Secret, SecretId, TaskId};
+use tokio::sync::watch;
+
+/// The payloads that a task reads as files.
+#[derive(Debug, Clone, Default)]
+pub struct TaskFiles {
+    pub secrets: BTreeMap<SecretId, Secret>,
+    pub configs: BTreeMap<ConfigId, Config>,
+}
+
+impl TaskFiles {
+    /// A secret's content, if the node was given it.
+    pub fn secret(&self, id: SecretId) -> Option<&Payload> {
+        self.secrets.get(&id).map(|secret| &secret.spec.data)
+    }
+
+    /// A config's content, if the node was given it.
+    pub fn config(&self, id: ConfigId) -> Option<&Payload> {
+        self.configs.get(&id).map(|config| &config.spec.data)
+    }
+}
+
+/// Why a step was not done.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ExecutorError {
+    /// The task itself cannot be done: no image, a missing mount, a bad command. Another attempt
+    /// here would end the same way.
+    #[error("{0}")]
+    Refused(String),
+    /// The host could not do it now.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// Bumped whenever something about a task's container may have changed.
+pub type ContainerChange = watch::Receiver<u64>;
+
+/// Runs the containers of tasks. Each call is safe to make again.
+#[async_trait]
+pub trait Executor: Send + Sync + 'static {
+    /// What there is of a task's container now.
+    async fn observe(&self, task: TaskId) -> Observed;
+    /// Follows a task's container.
+    fn changes(&self, task: TaskId) -> ContainerChange;
+    /// Fetches the image, makes mounts and network, creates the container.
+    async fn create(&self, task: &NodeTask, files: &TaskFiles) -> Result<(), ExecutorError>;
+    async fn start(&self, task: &NodeTask) -> Result<(), ExecutorError>;
+    /// Asks the container to end, and ends it after the grace.
+    async fn stop(&self, task: &NodeTask, grace: Duration) -> Result<(), ExecutorError>;
+    /// Removes everything that was made for the task.
+    async fn remove(&self, task: TaskId) -> Result<(), ExecutorError>;
+    /// Container id, pid and exit code, once there is a container.
+    async fn status(&self, task: TaskId) -> Option<ContainerStatus>;
+    /// Tasks that have something here, from before a restart too.
+    async fn tasks(&self) -> Vec<TaskId>;
+}

@@ -1,0 +1,235 @@
+//! The node's session with a manager: registered, alive, told what to run, telling what became of
+//! it. When it breaks, another begins with whichever manager answers.
+//!
+//! **Invariant:** a broken session stops no container and loses no report.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::seq::IndexedRandom;
+use skep_proto::convert::status_update;
+use skep_proto::swarmkit as pb;
+use skep_proto::swarmkit::dispatcher_client::DispatcherClient;
+use skep_types::NodeRole;
+use skep_types::node::NodeDescription;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Channel;
+use tonic::{Code, Request, Status};
+
+use crate::defaults::{
+    BACKOFF_MAX, BACKOFF_MIN, CALL_TIMEOUT, DESCRIBE_INTERVAL, HEARTBEAT_FIRST, REPORT_INTERVAL,
+};
+use crate::dial::{DialError, dial};
+use crate::reporter::Reporter;
+use crate::worker::{AssignmentError, Worker};
+use crate::{AgentConfig, News};
+
+/// Why a session ended.
+#[derive(Debug, thiserror::Error)]
+enum Ended {
+    #[error("no manager is known")]
+    NoManager,
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    #[error("{}", .0.message())]
+    Call(#[from] Status),
+    #[error("the manager did not answer within {CALL_TIMEOUT:?}")]
+    Late,
+    #[error(transparent)]
+    Assignment(#[from] AssignmentError),
+    /// Not an error: the host changed and registers as it is now.
+    #[error("the node's description changed")]
+    Described,
+    #[error("the manager ended the session")]
+    Closed,
+}
+
+pub async fn run(config: AgentConfig, news: watch::Sender<News>, stop: CancellationToken) {
+    let mut worker = Worker::new(Arc::clone(&config.executor));
+    let mut backoff = BACKOFF_MIN;
+    loop {
+        let began = Instant::now();
+        let ended = tokio::select! {
+            () = stop.cancelled() => break,
+            ended = session(&config, &news, &mut worker) => ended,
+        };
+        let described = matches!(ended, Ended::Described);
+        let removed = matches!(&ended, Ended::Call(status)
+            if status.code() == Code::PermissionDenied
+                && status.message().contains("not part of the swarm any more"));
+        news.send_modify(|news| {
+            news.in_session = false;
+            news.removed |= removed;
+            news.error = if described { String::new() } else { chain(&ended) };
+        });
+        tracing::debug!(error = chain(&ended), "session ended");
+        // A session that stood says that the managers were well: try again at once.
+        backoff = if described || began.elapsed() > BACKOFF_MAX { BACKOFF_MIN } else { backoff };
+        let spread = Duration::from_secs_f64(backoff.as_secs_f64() * rand::random_range(0.5..1.0));
+        tokio::select! {
+            () = stop.cancelled() => break,
+            () = tokio::time::sleep(spread) => {}
+        }
+        backoff = (backoff * 2).min(BACKOFF_MAX);
+    }
+    worker.shutdown().await;
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+async fn session(config: &AgentConfig, news: &watch::Sender<News>, worker: &mut Worker) -> Ended {
+    match session_with_any(config, news, worker).await {
+        Ok(never) => match never {},
+        Err(ended) => ended,
+    }
+}
+
+enum Never {}
+
+async fn session_with_any(
+    config: &AgentConfig,
+    news: &watch::Sender<News>,
+    worker: &mut Worker,
+) -> Result<Never, Ended> {
+    let managers = news.borrow().managers.clone();
+    let address = managers.choose(&mut rand::rng()).ok_or(Ended::NoManager)?;
+    let credentials = Arc::clone(&config.credentials.borrow());
+    let client = DispatcherClient::new(dial(address, &credentials).await?);
+    let describe = Arc::clone(&config.describe);
+    let look = move || {
+        let describe = Arc::clone(&describe);
+        async move { tokio::task::spawn_blocking(move || describe()).await }
+    };
+    let description = look().await.map_err(|error| Status::internal(error.to_string()))?;
+
+    let mut request = Request::new(pb::SessionRequest {
+        description: Some((&description).into()),
+        session_id: String::new(),
+    });
+    let addr = config.node_addr.to_string();
+    let addr = addr.parse().expect("an address is ASCII");
+    request.metadata_mut().insert("x-skep-node-address", addr);
+    let mut messages = within(client.clone().session(request)).await?;
+    let first = match timeout(CALL_TIMEOUT, messages.message()).await {
+        Ok(message) => message?.ok_or(Ended::Closed)?,
+        Err(_) => return Err(Ended::Late),
+    };
+    let session_id = first.session_id.clone();
+    take_news(news, &first);
+    news.send_modify(|news| {
+        news.in_session = true;
+        news.error.clear();
+    });
+    tracing::info!(manager = address, "in session");
+
+    let request = pb::AssignmentsRequest { session_id: session_id.clone() };
+    let mut assignments = within(client.clone().assignments(request)).await?;
+    worker.begin_session();
+    let shared = Arc::clone(&worker.shared);
+    let told = async {
+        loop {
+            let message = messages.message().await?.ok_or(Ended::Closed)?;
+            take_news(news, &message);
+        }
+    };
+    let assigned = async {
+        loop {
+            let message = assignments.message().await?.ok_or(Ended::Closed)?;
+            worker.take(message).await?;
+        }
+    };
+    tokio::select! {
+        ended = told => ended,
+        ended = assigned => ended,
+        ended = heartbeats(client.clone(), &session_id) => ended,
+        ended = reports(client.clone(), &session_id, &shared.reporter) => ended,
+        ended = described(look, description) => ended,
+    }
+}
+
+async fn within<T>(
+    call: impl Future<Output = Result<tonic::Response<T>, Status>>,
+) -> Result<T, Ended> {
+    match timeout(CALL_TIMEOUT, call).await {
+        Ok(answer) => Ok(answer?.into_inner()),
+        Err(_) => Err(Ended::Late),
+    }
+}
+
+fn take_news(news: &watch::Sender<News>, message: &pb::SessionMessage) {
+    let managers: Vec<String> = message
+        .managers
+        .iter()
+        .filter_map(|weighted| weighted.peer.as_ref())
+        .map(|peer| peer.addr.clone())
+        .collect();
+    let role = message.node.as_ref().and_then(|node| node.spec.as_ref()).map(|spec| {
+        match spec.desired_role() {
+            pb::NodeRole::Manager => NodeRole::Manager,
+            pb::NodeRole::Worker => NodeRole::Worker,
+        }
+    });
+    news.send_if_modified(|news| {
+        let before = news.clone();
+        if !managers.is_empty() {
+            news.managers = managers;
+        }
+        news.role = role.or(news.role);
+        *news != before
+    });
+}
+
+async fn heartbeats(
+    mut client: DispatcherClient<Channel>,
+    session_id: &str,
+) -> Result<Never, Ended> {
+    let mut period = HEARTBEAT_FIRST;
+    loop {
+        let request = pb::HeartbeatRequest { session_id: session_id.to_owned() };
+        let answer = within(client.heartbeat(request)).await?;
+        if let Some(asked) = answer.period.and_then(|period| Duration::try_from(period).ok()) {
+            period = asked;
+        }
+        tokio::time::sleep(period).await;
+    }
+}
+
+async fn reports(
+    mut client: DispatcherClient<Channel>,
+    session_id: &str,
+    reporter: &Reporter,
+) -> Result<Never, Ended> {
+    loop {
+        let batch = reporter.next_batch().await;
+        let updates = batch.iter().map(|(id, status)| status_update(*id, status)).collect();
+        let request = pb::UpdateTaskStatusRequest { session_id: session_id.to_owned(), updates };
+        within(client.update_task_status(request)).await?;
+        reporter.told(&batch);
+        tokio::time::sleep(REPORT_INTERVAL).await;
+    }
+}
+
+/// Ends the session when the host is not what it registered as.
+async fn described<F, L>(look: L, registered: NodeDescription) -> Result<Never, Ended>
+where
+    L: Fn() -> F,
+    F: Future<Output = Result<NodeDescription, tokio::task::JoinError>>,
+{
+    loop {
+        tokio::time::sleep(DESCRIBE_INTERVAL).await;
+        let now = look().await.map_err(|error| Status::internal(error.to_string()))?;
+        if now != registered {
+            return Err(Ended::Described);
+        }
+    }
+}

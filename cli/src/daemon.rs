@@ -1,0 +1,77 @@
+//! `skep daemon`: the daemon's own flags, and the runtime that it runs on.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use skep_node::config::{Config, DATA_ROOT, EXEC_ROOT};
+
+use crate::args::LogLevel;
+use crate::failure::{Failure, Outcome};
+
+/// Run the daemon
+#[derive(Debug, Args)]
+pub struct DaemonArgs {
+    /// Root directory of persistent state
+    #[arg(long, value_name = "PATH", default_value = DATA_ROOT)]
+    pub data_root: PathBuf,
+    /// Root directory of state that ends with the boot
+    #[arg(long, value_name = "PATH", default_value = EXEC_ROOT)]
+    pub exec_root: PathBuf,
+    /// Unix socket of the API (unix://PATH)
+    #[arg(short = 'H', long, value_name = "HOST", default_value = skep_docker_api::defaults::SOCKET)]
+    pub host: String,
+    /// Registry that is spoken to without TLS (host:port)
+    #[arg(long = "insecure-registry", value_name = "REGISTRY")]
+    pub insecure_registries: Vec<String>,
+    /// Directory of registries' certificates (HOST:PORT/*.crt below it)
+    #[arg(long, value_name = "PATH", default_value = skep_node::config::CERTS_DIR)]
+    pub certs_dir: PathBuf,
+    /// Parent cgroup of the containers
+    #[arg(long, value_name = "PATH", default_value = skep_node::config::CGROUP_PARENT)]
+    pub cgroup_parent: PathBuf,
+    /// Write logs as JSON, one object a line
+    #[arg(long)]
+    pub log_json: bool,
+}
+
+/// Runs the daemon until it is told to stop.
+pub fn run(args: DaemonArgs, level: LogLevel) -> Outcome {
+    let host = args.host.strip_prefix("unix://").unwrap_or(&args.host);
+    if !host.starts_with('/') {
+        return Err(Failure::new(format!(
+            "invalid -H {}: the daemon listens on Unix sockets only (unix:///PATH)",
+            args.host
+        )));
+    }
+    let level = match level {
+        LogLevel::Debug => "debug",
+        LogLevel::Info => "info",
+        LogLevel::Warn => "warn",
+        LogLevel::Error => "error",
+    };
+    let config = Config {
+        data_root: args.data_root,
+        exec_root: args.exec_root,
+        socket: host.into(),
+        insecure_registries: args.insecure_registries,
+        certs_dir: args.certs_dir,
+        cgroup_parent: args.cgroup_parent,
+        // The libraries beneath speak of their own affairs: only their troubles are of interest.
+        log_filter: std::env::var("SKEP_LOG").unwrap_or_else(|_| format!("warn,{}", ours(level))),
+        log_json: args.log_json,
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(format!("failed to start the runtime: {error}")))?;
+    skep_node::logging::init(&config).map_err(|error| Failure::new(format!("{error:#}")))?;
+    let done = runtime.block_on(skep_node::daemon::run(config));
+    done.map_err(|error| Failure::new(format!("failed to run the daemon: {error:#}")))
+}
+
+fn ours(level: &str) -> String {
+    let rooms =
+        ["node", "manager", "agent", "raft", "engine", "images", "overlay_net", "docker_api"];
+    let filters: Vec<String> = rooms.iter().map(|room| format!("skep_{room}={level}")).collect();
+    filters.join(",")
+}

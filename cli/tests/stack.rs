@@ -1,0 +1,231 @@
+//! `skep stack`: Compose files on disk to calls of the API, beside what Docker's own command line says of the same files.
+
+mod support;
+
+use expect_test::{Expect, expect};
+use skep_docker_api::json::*;
+use support::fake::{Fake, WORKER, task};
+use support::{Daemon, none};
+
+/// A folder with Compose files; `@` in a line stands for it.
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new(files: &[(&str, &str)]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            std::fs::write(dir.path().join(name), text).unwrap();
+        }
+        Self(dir)
+    }
+
+    fn line(&self, line: &str) -> String {
+        line.replace('@', self.0.path().to_str().unwrap())
+    }
+
+    fn check(&self, daemon: &Daemon, line: &str, expected: Expect) {
+        let line = self.line(line);
+        let arguments: Vec<_> = line.split(' ').collect();
+        let mut text = daemon.skep(&arguments).replace(self.0.path().to_str().unwrap(), "@");
+        let calls = daemon.calls();
+        if !calls.is_empty() {
+            text.push_str(&format!("-> {calls}\n"));
+        }
+        expected.assert_eq(&text);
+    }
+}
+
+const WEB: &str = "
+services:
+  web:
+    image: nginx:1.25
+    ports: ['8080:80']
+    networks: [back]
+    secrets: [key]
+    configs:
+      - source: conf
+        target: /etc/conf
+    deploy:
+      replicas: 2
+networks:
+  back:
+    driver: overlay
+secrets:
+  key:
+    file: ./key
+configs:
+  conf:
+    external: true
+";
+
+fn labelled(mut fake: Fake) -> Fake {
+    let label = || Map::from([("com.docker.stack.namespace".to_owned(), "shop".to_owned())]);
+    fake.services.get_mut().unwrap()[0].spec.labels = label();
+    fake.networks.get_mut().unwrap()[0].labels = label();
+    fake.secrets.get_mut().unwrap()[0].spec.labels = label();
+    fake.configs.get_mut().unwrap()[0].spec.labels = label();
+    fake
+}
+
+#[test]
+fn deploy_makes_what_is_missing_and_updates_what_is_there() {
+    let folder = Folder::new(&[("web.yml", WEB), ("key", "hush")]);
+    let daemon = Daemon::start(Fake::busy());
+    folder.check(&daemon, "stack deploy --detach=true -c @/web.yml st", expect![[r#"
+        Creating network st_back
+        Creating secret st_key
+        Creating service st_web
+        -> network {"Name":"st_back","Driver":"overlay","Scope":"","IPAM":null,"Internal":false,"Attachable":false,"Ingress":false,"ConfigOnly":false,"Options":{},"Labels":{"com.docker.stack.namespace":"st"}}
+        secret {"Name":"st_key","Labels":{"com.docker.stack.namespace":"st"},"Data":"aHVzaA=="}
+        create {"Name":"st_web","Labels":{"com.docker.stack.image":"nginx:1.25","com.docker.stack.namespace":"st"},"TaskTemplate":{"ContainerSpec":{"Image":"nginx:1.25","Labels":{"com.docker.stack.namespace":"st"},"DNSConfig":{},"Secrets":[{"File":{"Name":"key","UID":"0","GID":"0","Mode":292},"SecretID":"secret-st_key","SecretName":"st_key"}],"Configs":[{"File":{"Name":"/etc/conf","UID":"0","GID":"0","Mode":292},"ConfigID":"config-conf","ConfigName":"conf"}],"Isolation":"default"},"Resources":{"Limits":{},"Reservations":{}},"RestartPolicy":{"Condition":"any","Delay":5000000000,"MaxAttempts":0,"Window":0},"Placement":{},"Networks":[{"Target":"network-st_back","Aliases":["web"]}],"ForceUpdate":0,"Runtime":"container"},"Mode":{"Replicated":{"Replicas":2}},"UpdateConfig":{"Parallelism":1,"FailureAction":"pause","Monitor":5000000000,"MaxFailureRatio":0.0,"Order":"stop-first"},"RollbackConfig":{"Parallelism":1,"FailureAction":"pause","Monitor":5000000000,"MaxFailureRatio":0.0,"Order":"stop-first"},"EndpointSpec":{"Mode":"vip","Ports":[{"Protocol":"tcp","TargetPort":80,"PublishedPort":8080,"PublishMode":"ingress"}]}}
+    "#]]);
+    folder.check(&daemon, "stack deploy -c @/web.yml --prune st", expect![[r#"
+        Updating service st_web (id: newserviceidnewserviceid1)
+        Since --detach=false was not specified, tasks will be created in the background.
+        In a future release, --detach=false will become the default.
+        -> secret update secret-st_key 0 {"Name":"st_key","Labels":{"com.docker.stack.namespace":"st"},"Data":"aHVzaA=="}
+        update newserviceidnewserviceid1 0 back=false {"Name":"st_web","Labels":{"com.docker.stack.image":"nginx:1.25","com.docker.stack.namespace":"st"},"TaskTemplate":{"ContainerSpec":{"Image":"nginx:1.25","Labels":{"com.docker.stack.namespace":"st"},"DNSConfig":{},"Secrets":[{"File":{"Name":"key","UID":"0","GID":"0","Mode":292},"SecretID":"secret-st_key","SecretName":"st_key"}],"Configs":[{"File":{"Name":"/etc/conf","UID":"0","GID":"0","Mode":292},"ConfigID":"config-conf","ConfigName":"conf"}],"Isolation":"default"},"Resources":{"Limits":{},"Reservations":{}},"RestartPolicy":{"Condition":"any","Delay":5000000000,"MaxAttempts":0,"Window":0},"Placement":{},"Networks":[{"Target":"network-st_back","Aliases":["web"]}],"ForceUpdate":0,"Runtime":"container"},"Mode":{"Replicated":{"Replicas":2}},"UpdateConfig":{"Parallelism":1,"FailureAction":"pause","Monitor":5000000000,"MaxFailureRatio":0.0,"Order":"stop-first"},"RollbackConfig":{"Parallelism":1,"FailureAction":"pause","Monitor":5000000000,"MaxFailureRatio":0.0,"Order":"stop-first"},"EndpointSpec":{"Mode":"vip","Ports":[{"Protocol":"tcp","TargetPort":80,"PublishedPort":8080,"PublishMode":"ingress"}]}}
+    "#]]);
+}
+
+#[test]
+fn nothing_changes_for_files_that_are_wrong() {
+    let folder = Folder::new(&[
+        ("typo.yml", "services:\n  web:\n    imag: x\n"),
+        (
+            "lost.yml",
+            "services:\n  web:\n    image: x\n    networks: [n]\nnetworks:\n  n:\n    external: true\n",
+        ),
+    ]);
+    let daemon = Daemon::start(Fake::busy());
+    folder.check(
+        &daemon,
+        "stack deploy -d -c @/typo.yml st",
+        expect![[r#"
+        services.web Additional property imag is not allowed
+         --> @/typo.yml:3:11
+          |
+        3 |     imag: x
+          |           ^
+        [1]
+    "#]],
+    );
+    folder.check(&daemon, "stack deploy -d -c @/lost.yml st", expect![[r#"
+        network "n" is declared as external, but could not be found. You need to create a swarm-scoped network before the stack is deployed
+        [1]
+    "#]]);
+    folder.check(
+        &daemon,
+        "stack deploy -d -c @/none.yml st",
+        expect![[r#"
+        open @/none.yml: no such file or directory
+        [1]
+    "#]],
+    );
+}
+
+#[test]
+fn config_merges_files() {
+    let folder = Folder::new(&[
+        ("a.yml", "services:\n  web:\n    image: nginx:${TAG:-1}\n"),
+        ("b.yml", "services:\n  web:\n    environment: {A: '1'}\n"),
+    ]);
+    let daemon = Daemon::start(Fake::swarm());
+    folder.check(
+        &daemon,
+        "stack config -c @/a.yml -c @/b.yml",
+        expect![[r#"
+        version: "3.13"
+        services:
+          web:
+            environment:
+              A: "1"
+            image: nginx:1
+    "#]],
+    );
+    folder.check(
+        &daemon,
+        "stack config -c @/a.yml --skip-interpolation",
+        expect![[r#"
+        version: "3.13"
+        services:
+          web:
+            image: nginx:${TAG:-1}
+    "#]],
+    );
+}
+
+#[test]
+fn removal_waits_for_tasks_to_end() {
+    let folder = Folder::new(&[]);
+    let daemon = Daemon::start(labelled(Fake::busy()));
+    let end = daemon.fake.clone();
+    let ender = std::thread::spawn(move || {
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+        while end.services.lock().unwrap().len() == 1 {
+            assert!(std::time::Instant::now() < deadline, "the service is never removed");
+            std::thread::yield_now();
+        }
+        end.tasks.lock().unwrap().iter_mut().for_each(|t| t.status.state = "shutdown".into());
+    });
+    folder.check(
+        &daemon,
+        "stack down --detach=false shop",
+        expect![[r#"
+        Removing service web
+        Removing secret key
+        Removing config conf
+        Removing network front
+        -> service rm web456789012345678901234w
+        secret rm secret-key
+        config rm config-conf
+        network rm network-front
+    "#]],
+    );
+    ender.join().unwrap();
+    folder.check(
+        &daemon,
+        "stack rm shop",
+        expect![[r#"
+        Nothing found in stack: shop
+    "#]],
+    );
+}
+
+#[test]
+fn both_say_the_same_of_stacks() {
+    let folder = Folder::new(&[("web.yml", WEB), ("key", "hush")]);
+    let stand = || {
+        let mut fake = labelled(Fake::busy());
+        let waiting = task("t", 9, WORKER, "pending", "running", "no node");
+        fake.tasks.get_mut().unwrap().push(waiting);
+        Daemon::start(fake)
+    };
+    let unlike = [
+        "stack ls",
+        "stack ls --format json",
+        "stack ls --format {{.Name}}={{.Services}}",
+        "stack services shop",
+        "stack services -q shop",
+        "stack services nope",
+        "stack ps shop",
+        "stack ps --no-trunc shop",
+        "stack ps -q shop",
+        "stack rm nope",
+        "stack rm",
+        "stack deploy",
+        "stack deploy -c @/none.yml x",
+        "stack deploy -d -c @/web.yml st",
+    ]
+    .into_iter()
+    .filter_map(|line| {
+        // Each deploys to a swarm that has nothing of it yet.
+        let (first, second) = (stand(), stand());
+        let line = folder.line(line);
+        let arguments: Vec<_> = line.split(' ').collect();
+        let theirs = first.docker(&arguments)?.replace("docker", "skep");
+        let ours = second.skep(&arguments);
+        (ours != theirs).then(|| format!("skep {line}\n--- ours\n{ours}--- docker's\n{theirs}"))
+    });
+    none(unlike);
+}

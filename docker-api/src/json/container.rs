@@ -1,0 +1,180 @@
+//! `/containers`: the line of a list and the whole of one, as far as this engine knows it.
+
+use std::collections::BTreeMap;
+
+use super::shape::{null_default, omitempty, shape};
+use super::{HealthConfig, Map};
+
+shape! {
+    PortSummary {
+        "IP" ip: String => "omitempty",
+        "PrivatePort" private_port: u16,
+        "PublicPort" public_port: u16 => "omitempty",
+        "Type" kind: String,
+    }
+
+    MountPoint {
+        "Type" kind: String => "omitempty",
+        "Name" name: String => "omitempty",
+        "Source" source: String,
+        "Destination" destination: String,
+        "Driver" driver: String => "omitempty",
+        "Mode" mode: String,
+        "RW" rw: bool,
+        "Propagation" propagation: String,
+    }
+
+    EndpointSettings {
+        "Aliases" aliases: Option<Vec<String>>,
+        "MacAddress" mac_address: String,
+        "NetworkID" network_id: String,
+        "EndpointID" endpoint_id: String,
+        "Gateway" gateway: String,
+        "IPAddress" ip_address: String,
+        "IPPrefixLen" ip_prefix_len: u8,
+        "IPv6Gateway" ipv6_gateway: String,
+        "GlobalIPv6Address" global_ipv6_address: String,
+        "GlobalIPv6PrefixLen" global_ipv6_prefix_len: u8,
+        "DNSNames" dns_names: Option<Vec<String>>,
+    }
+
+    NetworkSettingsSummary { "Networks" networks: BTreeMap<String, EndpointSettings> }
+
+    HostConfigSummary { "NetworkMode" network_mode: String => "omitempty" }
+
+    /// `State` is `created`, `running`, `paused`, `restarting`, `removing`, `exited` or `dead`; `Status` says it for people.
+    ContainerSummary {
+        "Id" id: String,
+        "Names" names: Vec<String>,
+        "Image" image: String,
+        "ImageID" image_id: String,
+        "Command" command: String,
+        "Created" created: i64,
+        "Ports" ports: Vec<PortSummary>,
+        "SizeRw" size_rw: i64 => "omitempty",
+        "SizeRootFs" size_root_fs: i64 => "omitempty",
+        "Labels" labels: Map,
+        "State" state: String,
+        "Status" status: String,
+        "HostConfig" host_config: HostConfigSummary,
+        "NetworkSettings" network_settings: NetworkSettingsSummary,
+        "Mounts" mounts: Vec<MountPoint>,
+    }
+
+    HealthcheckResult { "Start" start: String, "End" end: String, "ExitCode" exit_code: i64, "Output" output: String }
+
+    Health { "Status" status: String, "FailingStreak" failing_streak: u64, "Log" log: Vec<HealthcheckResult> }
+
+    ContainerState {
+        "Status" status: String,
+        "Running" running: bool,
+        "Paused" paused: bool,
+        "Restarting" restarting: bool,
+        "OOMKilled" oom_killed: bool,
+        "Dead" dead: bool,
+        "Pid" pid: i64,
+        "ExitCode" exit_code: i64,
+        "Error" error: String,
+        "StartedAt" started_at: String,
+        "FinishedAt" finished_at: String,
+        "Health" health: Option<Health> => "omitempty",
+    }
+
+    /// A Go set: the keys alone matter.
+    Nothing {}
+
+    ContainerConfig {
+        "Hostname" hostname: String,
+        "Domainname" domainname: String,
+        "User" user: String,
+        "AttachStdin" attach_stdin: bool,
+        "AttachStdout" attach_stdout: bool,
+        "AttachStderr" attach_stderr: bool,
+        "ExposedPorts" exposed_ports: BTreeMap<String, Nothing> => "omitempty",
+        "Tty" tty: bool,
+        "OpenStdin" open_stdin: bool,
+        "StdinOnce" stdin_once: bool,
+        [redacted] "Env" env: Vec<String>,
+        "Cmd" cmd: Option<Vec<String>>,
+        "Healthcheck" healthcheck: Option<HealthConfig> => "omitempty",
+        "Image" image: String,
+        "Volumes" volumes: Option<BTreeMap<String, Nothing>>,
+        "WorkingDir" working_dir: String,
+        "Entrypoint" entrypoint: Option<Vec<String>>,
+        "OnBuild" on_build: Option<Vec<String>>,
+        "Labels" labels: Map,
+        "StopSignal" stop_signal: String => "omitempty",
+        "StopTimeout" stop_timeout: Option<i64> => "omitempty",
+    }
+
+    PortBinding { "HostIp" host_ip: String, "HostPort" host_port: String }
+
+    LogConfig { "Type" kind: String, [redacted] "Config" config: Map }
+
+    RestartPolicyName { "Name" name: String, "MaximumRetryCount" maximum_retry_count: i64 }
+
+    /// What of a host's means a container was given; keys that this engine does not set are left out.
+    HostConfig {
+        "Binds" binds: Option<Vec<String>>,
+        "LogConfig" log_config: LogConfig,
+        "NetworkMode" network_mode: String,
+        "PortBindings" port_bindings: BTreeMap<String, Vec<PortBinding>>,
+        "RestartPolicy" restart_policy: RestartPolicyName,
+        "AutoRemove" auto_remove: bool,
+        "CapAdd" cap_add: Option<Vec<String>>,
+        "CapDrop" cap_drop: Option<Vec<String>>,
+        "Privileged" privileged: bool,
+        "ReadonlyRootfs" readonly_rootfs: bool,
+        "Memory" memory: i64,
+        "NanoCpus" nano_cpus: i64,
+        "PidsLimit" pids_limit: Option<i64>,
+        "Init" init: Option<bool> => "omitempty",
+    }
+
+    NetworkSettings {
+        "SandboxID" sandbox_id: String,
+        "SandboxKey" sandbox_key: String,
+        "Ports" ports: BTreeMap<String, Option<Vec<PortBinding>>>,
+        "Networks" networks: BTreeMap<String, EndpointSettings>,
+    }
+
+    /// `GET /containers/{id}/json`; moments are RFC 3339.
+    ContainerInspect {
+        "Id" id: String,
+        "Created" created: String,
+        "Path" path: String,
+        "Args" args: Vec<String>,
+        "State" state: ContainerState,
+        "Image" image: String,
+        "ResolvConfPath" resolv_conf_path: String,
+        "HostnamePath" hostname_path: String,
+        "HostsPath" hosts_path: String,
+        "LogPath" log_path: String,
+        "Name" name: String,
+        "RestartCount" restart_count: u64,
+        "Driver" driver: String,
+        "Platform" platform: String,
+        "MountLabel" mount_label: String,
+        "ProcessLabel" process_label: String,
+        "AppArmorProfile" app_armor_profile: String,
+        "ExecIDs" exec_ids: Option<Vec<String>>,
+        "HostConfig" host_config: HostConfig,
+        "SizeRw" size_rw: Option<i64> => "omitempty",
+        "SizeRootFs" size_root_fs: Option<i64> => "omitempty",
+        "Mounts" mounts: Vec<MountPoint>,
+        "Config" config: ContainerConfig,
+        "NetworkSettings" network_settings: NetworkSettings,
+    }
+}
+
+/// The query of `GET /containers/json`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ContainerListOptions {
+    /// Those that do not run too.
+    pub all: bool,
+    /// So many of the newest, whatever their state; zero: no limit.
+    pub limit: u64,
+    /// With `SizeRw` and `SizeRootFs`.
+    pub size: bool,
+    pub filters: crate::filters::Filters,
+}

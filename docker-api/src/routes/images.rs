@@ -1,0 +1,129 @@
+//! `/images` and `/distribution`. Names of images hold slashes, so what is asked of one is told from the end of the path.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, Query, State};
+use axum::response::{IntoResponse, Json, Response};
+use axum::routing::{get, post};
+use http::{HeaderMap, StatusCode};
+
+use super::query::Pairs;
+use super::{Answer, Held, answer, registry_auth};
+use crate::backend::Backend;
+use crate::error::ApiError;
+use crate::json::*;
+use crate::stream::from_request;
+
+pub(super) fn images() -> Router<Arc<dyn Backend>> {
+    let list = async |State(b): Held, Query(q): Query<Pairs>| -> Answer<_> {
+        Ok(Json(b.images(q.filters()?).await?))
+    };
+    let load = async |State(b): Held, Query(q): Query<Pairs>, body: Body| -> Answer<_> {
+        let quiet = q.truth_or("quiet", true);
+        Ok(answer::progress(b.image_load(quiet, from_request(body)).await?))
+    };
+    let save = async |State(b): Held, Query(q): Query<Pairs>| -> Answer<_> {
+        // Clients with many names send them in one, parted by commas, or repeat the parameter.
+        let names = q.all("names").flat_map(|names| names.split(','));
+        let names: Vec<_> = names.filter(|name| !name.is_empty()).map(str::to_owned).collect();
+        if names.is_empty() {
+            return Err(ApiError::invalid("no image names given"));
+        }
+        Ok(answer::tar(b.image_save(names).await?))
+    };
+    Router::new()
+        .route("/images/json", get(list))
+        .route("/images/create", post(create))
+        .route("/images/load", post(load))
+        .route("/images/get", get(save))
+        .route("/images/{*path}", get(read).post(change).delete(remove))
+        .route("/distribution/{*path}", get(distribution))
+}
+
+/// Pulls where `fromImage` is given, and imports otherwise.
+async fn create(
+    State(b): Held,
+    Query(q): Query<Pairs>,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer<Response> {
+    let (image, source) = (q.one("fromImage"), q.one("fromSrc"));
+    if !image.is_empty() {
+        let request = PullRequest {
+            reference: PullRequest::join(image, q.one("tag")),
+            platform: q.one("platform").to_owned(),
+            auth: registry_auth(&headers)?,
+        };
+        return Ok(answer::progress(b.image_pull(request).await?));
+    }
+    match source {
+        "-" => {}
+        "" => return Err(ApiError::invalid("either fromImage or fromSrc must be given")),
+        // DEVIATION: Docker's daemon fetches the URL itself, with its own network and rights, for whoever may call it.
+        _ => {
+            return Err(ApiError::invalid(
+                "importing from a URL is not supported: fetch it and import from standard input",
+            ));
+        }
+    }
+    let (repo, tag) = (q.one("repo"), q.one("tag"));
+    let request = ImportRequest {
+        reference: if repo.is_empty() { String::new() } else { PullRequest::join(repo, tag) },
+        message: match q.one("message") {
+            "" => format!("Imported from {source}"),
+            message => message.to_owned(),
+        },
+        platform: q.one("platform").to_owned(),
+        changes: q.all("changes").map(str::to_owned).collect(),
+    };
+    Ok(answer::progress(b.image_import(request, from_request(body)).await?))
+}
+
+/// The name, and what is asked of it.
+fn part(path: &str) -> Answer<(&str, &str)> {
+    path.rsplit_once('/').filter(|(name, _)| !name.is_empty()).ok_or_else(ApiError::absent)
+}
+
+async fn read(State(b): Held, Path(path): Path<String>) -> Answer<Response> {
+    match part(&path)? {
+        (name, "json") => Ok(Json(b.image(name).await?).into_response()),
+        (name, "get") => Ok(answer::tar(b.image_save(vec![name.to_owned()]).await?)),
+        _ => Err(ApiError::absent()),
+    }
+}
+
+async fn change(
+    State(b): Held,
+    Path(path): Path<String>,
+    Query(q): Query<Pairs>,
+) -> Answer<StatusCode> {
+    match part(&path)? {
+        (name, "tag") => {
+            let request = TagRequest::new(q.one("repo").to_owned(), q.one("tag").to_owned())?;
+            b.image_tag(name, request).await.map(|()| StatusCode::CREATED)
+        }
+        _ => Err(ApiError::absent()),
+    }
+}
+
+async fn remove(
+    State(b): Held,
+    Path(name): Path<String>,
+    Query(q): Query<Pairs>,
+) -> Answer<Json<Vec<ImageDeleteItem>>> {
+    let options = ImageRemoveOptions { force: q.truth("force"), no_prune: q.truth("noprune") };
+    Ok(Json(b.image_remove(&name, options).await?))
+}
+
+async fn distribution(
+    State(b): Held,
+    Path(path): Path<String>,
+    headers: HeaderMap,
+) -> Answer<Json<DistributionInspect>> {
+    match part(&path)? {
+        (name, "json") => Ok(Json(b.distribution(name, registry_auth(&headers)?).await?)),
+        _ => Err(ApiError::absent()),
+    }
+}

@@ -1,0 +1,60 @@
+//! `/secrets`, `/configs` and `/networks`: objects that are made, shown and removed alike.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Path, Query, State};
+use axum::response::Json;
+use axum::routing::{get, post};
+use http::StatusCode;
+
+use super::body::Document;
+use super::query::Params;
+use super::{Answer, Held, created, lists};
+use crate::backend::Backend;
+
+macro_rules! payloads {
+    ($path:literal, $object:literal, $list:ident, $one:ident, $create:ident, $update:ident, $remove:ident) => {{
+        let (list, one) = lists!($list, $one);
+        let create = async |State(b): Held, document: Document| -> Answer<_> {
+            Ok(created(b.$create(document.read()?).await?))
+        };
+        let update = async |State(b): Held,
+                            Path(id): Path<String>,
+                            Query(q): Query<Params>,
+                            document: Document|
+               -> Answer<_> {
+            b.$update(&id, q.version($object)?, document.read()?).await
+        };
+        let remove = async |State(b): Held, Path(id): Path<String>| -> Answer<_> {
+            b.$remove(&id).await.map(|()| StatusCode::NO_CONTENT)
+        };
+        Router::new()
+            .route($path, get(list))
+            .route(concat!($path, "/create"), post(create))
+            .route(concat!($path, "/{id}"), get(one).delete(remove))
+            .route(concat!($path, "/{id}/update"), post(update))
+    }};
+}
+
+pub(super) fn secrets() -> Router<Arc<dyn Backend>> {
+    payloads!("/secrets", "secret", secrets, secret, secret_create, secret_update, secret_remove)
+}
+
+pub(super) fn configs() -> Router<Arc<dyn Backend>> {
+    payloads!("/configs", "config", configs, config, config_create, config_update, config_remove)
+}
+
+pub(super) fn networks() -> Router<Arc<dyn Backend>> {
+    let (list, one) = lists!(networks, network);
+    let create = async |State(b): Held, document: Document| -> Answer<_> {
+        Ok(created(b.network_create(document.read()?).await?))
+    };
+    let remove = async |State(b): Held, Path(id): Path<String>| -> Answer<_> {
+        b.network_remove(&id).await.map(|()| StatusCode::NO_CONTENT)
+    };
+    Router::new()
+        .route("/networks", get(list))
+        .route("/networks/create", post(create))
+        .route("/networks/{id}", get(one).delete(remove))
+}

@@ -1,0 +1,128 @@
+//! Content as it came, by the digest of its bytes.
+//!
+//! **Invariant:** a blob is checked against its digest before it has its name.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::Path;
+
+use bytes::Bytes;
+use futures::{Stream, StreamExt};
+use tokio::sync::mpsc;
+
+use crate::digest::{Digest, Digester};
+use crate::error::{Context, Error, Result};
+use crate::limits::PIECES_IN_FLIGHT;
+use crate::scratch::Temporary;
+use crate::store::{Inner, Store, blocking};
+
+/// Content on disk that has no name yet.
+#[derive(Debug)]
+pub(crate) struct Spooled {
+    file: Temporary,
+    pub digest: Digest,
+    pub bytes: u64,
+}
+
+impl Spooled {
+    pub(crate) fn path(&self) -> &Path {
+        self.file.path()
+    }
+}
+
+/// Content being written to disk.
+pub(crate) struct Spool {
+    temporary: Temporary,
+    file: File,
+    digester: Digester,
+    bytes: u64,
+    limit: u64,
+}
+
+impl Spool {
+    pub(crate) fn write(&mut self, piece: &[u8]) -> Result<()> {
+        self.bytes += piece.len() as u64;
+        if self.bytes > self.limit {
+            return Err(Error::Archive(format!("larger than {} bytes", self.limit)));
+        }
+        self.digester.update(piece);
+        self.file.write_all(piece).context(|| format!("write {}", self.temporary.path().display()))
+    }
+
+    /// Everything was written.
+    pub(crate) fn finish(self) -> Result<Spooled> {
+        self.file.sync_all().context(|| format!("sync {}", self.temporary.path().display()))?;
+        Ok(Spooled { file: self.temporary, digest: self.digester.finish(), bytes: self.bytes })
+    }
+}
+
+impl Inner {
+    pub(crate) fn spool(&self, limit: u64) -> Result<Spool> {
+        let temporary = self.scratch.path();
+        let file = File::create_new(temporary.path())
+            .context(|| format!("make {}", temporary.path().display()))?;
+        Ok(Spool { temporary, file, digester: Digester::default(), bytes: 0, limit })
+    }
+
+    /// Gives content its name. Its digest must be pinned.
+    pub(crate) fn keep(&self, spooled: Spooled) -> Result<()> {
+        let place = self.blob_path(spooled.digest);
+        // The same name is the same content.
+        if place.exists() { Ok(()) } else { spooled.file.settle(&place) }
+    }
+
+    /// Keeps bytes at hand. Their digest must be pinned.
+    pub(crate) fn keep_bytes(&self, bytes: &[u8]) -> Result<()> {
+        let place = self.blob_path(Digest::of(bytes));
+        if place.exists() { Ok(()) } else { self.scratch.write(&place, bytes) }
+    }
+
+    /// Reads a small blob, which is checked again: disks decay.
+    pub(crate) fn small_blob(&self, digest: Digest) -> Result<Vec<u8>> {
+        let path = self.blob_path(digest);
+        let bytes = fs::read(&path).context(|| format!("read blob {digest}"))?;
+        let got = Digest::of(&bytes);
+        if got != digest {
+            return Err(Error::Damaged(format!("blob {digest} has become {got}")));
+        }
+        Ok(bytes)
+    }
+}
+
+impl Store {
+    /// Writes a stream to disk as it comes, and says its digest.
+    pub(crate) async fn spool_stream(
+        &self,
+        stream: impl Stream<Item = Result<Bytes>>,
+        limit: u64,
+        mut progress: impl FnMut(u64),
+    ) -> Result<Spooled> {
+        let (sender, mut pieces) = mpsc::channel::<Bytes>(PIECES_IN_FLIGHT);
+        let inner = self.inner.clone();
+        let writer = blocking(move || {
+            let mut spool = inner.spool(limit)?;
+            while let Some(piece) = pieces.blocking_recv() {
+                spool.write(&piece)?;
+            }
+            Ok(spool)
+        });
+        let reader = async move {
+            let mut stream = std::pin::pin!(stream);
+            let mut bytes = 0;
+            while let Some(piece) = stream.next().await {
+                let piece = piece?;
+                bytes += piece.len() as u64;
+                // A writer that has given up says why itself.
+                if sender.send(piece).await.is_err() {
+                    break;
+                }
+                progress(bytes);
+            }
+            Result::<()>::Ok(())
+        };
+        let (spool, read) = futures::join!(writer, reader);
+        let spool: Spool = spool?;
+        read?;
+        blocking(move || spool.finish()).await
+    }
+}

@@ -1,0 +1,264 @@
+//! Brings an image from a registry into the store.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{StreamExt, TryStreamExt};
+
+use crate::config::ConfigFile;
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+use crate::image::NewImage;
+use crate::index::LayerRecord;
+use crate::limits::DOWNLOADS_MAX;
+use crate::manifest::{Descriptor, Document, Manifest};
+use crate::platform::Platform;
+use crate::progress::{Reporter, Step};
+use crate::reference::Reference;
+use crate::registry::{Auth, Fetched, RegistryConfig, Session};
+use crate::store::{Pins, Store};
+
+/// Attempts at one layer: Docker's default.
+const DOWNLOAD_ATTEMPTS: u32 = 5;
+
+/// Each pause between them is longer by this: Docker's step.
+const RETRY_STEP: Duration = Duration::from_secs(5);
+
+/// How to pull.
+#[derive(Debug, Clone, Default)]
+pub struct PullOptions {
+    pub registries: RegistryConfig,
+    pub auth: Option<Auth>,
+    /// None takes the host's where there is a choice.
+    pub platform: Option<Platform>,
+    pub progress: Reporter,
+}
+
+/// An image that was pulled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pulled {
+    pub id: Digest,
+    /// What the reference stands for in the registry: the index's digest, if there is one.
+    pub digest: Digest,
+    /// Whether the store has something that it had not: `Downloaded newer image` rather than
+    /// `Image is up to date`.
+    pub newer: bool,
+}
+
+/// What a registry says of a reference.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resolved {
+    pub digest: Digest,
+    pub media_type: String,
+    pub size: u64,
+    /// What the image can run on; of one without an index, what its configuration says.
+    pub platforms: Vec<Platform>,
+}
+
+/// Asks the registry what a reference stands for, without pulling it. The platform in the options
+/// does not matter.
+pub async fn resolve(reference: &Reference, options: &PullOptions) -> Result<Resolved> {
+    let reference = reference.clone().tag_or_latest();
+    let (session, fetched) =
+        Session::open(&reference, &options.registries, options.auth.as_ref()).await?;
+    let (media_type, platforms) = match &fetched.document {
+        Document::Index(index) => {
+            let platforms = index.manifests.iter().filter_map(|entry| entry.platform.clone());
+            // Attestations stand in an index as images of an unknown platform.
+            (&index.media_type, platforms.filter(|platform| platform.os != "unknown").collect())
+        }
+        Document::Manifest(manifest) => {
+            let config = ConfigFile::parse(&session.small_blob(&manifest.config).await?)?;
+            (&manifest.media_type, vec![config.platform])
+        }
+    };
+    Ok(Resolved {
+        digest: fetched.digest,
+        media_type: media_type.clone(),
+        size: fetched.bytes.len() as u64,
+        platforms,
+    })
+}
+
+impl Store {
+    /// Pulls what a reference stands for in its registry. When it fails, or is dropped, nothing of
+    /// it stays.
+    pub async fn pull(&self, reference: &Reference, options: &PullOptions) -> Result<Pulled> {
+        let reference = reference.clone().tag_or_latest();
+        let (session, top) =
+            Session::open(&reference, &options.registries, options.auth.as_ref()).await?;
+        let digest = top.digest;
+        let (top, chosen) = choose(&session, top, options.platform.as_ref()).await?;
+        let Document::Manifest(manifest) = &chosen.document else {
+            return Err(Error::Invalid {
+                what: "image manifest".to_owned(),
+                reason: "the index names another index for this platform".to_owned(),
+            });
+        };
+        let config = session.small_blob(&manifest.config).await?;
+        let file = ConfigFile::parse(&config)?;
+        if let Some(wanted) = options.platform.as_ref().filter(|w| !file.platform.suits(w)) {
+            return Err(Error::WrongPlatform {
+                reference: reference.familiar(),
+                wanted: wanted.to_string(),
+                actual: file.platform.to_string(),
+            });
+        }
+        if file.rootfs.diff_ids.len() != manifest.layers.len() {
+            return Err(Error::RootfsMismatch);
+        }
+        let pins = Arc::new(self.pins());
+        self.pull_layers(&session, manifest, &file.rootfs.diff_ids, &pins, options).await?;
+
+        let layers = manifest.layers.iter().zip(&file.rootfs.diff_ids);
+        let new = NewImage {
+            config,
+            layers: layers.map(|(layer, diff_id)| record(layer, *diff_id)).collect(),
+            manifest: Some(chosen.bytes.clone()),
+            extra: top.iter().map(|index| index.digest).collect::<BTreeSet<_>>(),
+        };
+        let names = [reference.tagged(), Some(reference.with_digest(digest))];
+        let names: Vec<Reference> = names.into_iter().flatten().collect();
+        self.blocking(move |inner| {
+            if let Some(index) = top {
+                pins.hold(index.digest);
+                inner.keep_bytes(&index.bytes)?;
+            }
+            let id = Digest::of(&new.config);
+            let known = {
+                let state = inner.state();
+                names.iter().all(|name| state.index.references.get(name) == Some(&id))
+            };
+            inner.register(new, &names, &pins)?;
+            Ok(Pulled { id, digest, newer: !known })
+        })
+        .await
+    }
+
+    /// Brings all layers, some at a time; the first failure ends the others.
+    async fn pull_layers(
+        &self,
+        session: &Session,
+        manifest: &Manifest,
+        diff_ids: &[Digest],
+        pins: &Arc<Pins>,
+        options: &PullOptions,
+    ) -> Result<()> {
+        let layers = manifest.layers.iter().zip(diff_ids);
+        for (layer, diff_id) in layers.clone() {
+            pins.hold(layer.digest);
+            pins.hold(*diff_id);
+            options.progress.tell(layer.digest, Step::Waiting);
+        }
+        // Made first: a closure in the stream would keep callers from being `Send`.
+        let pulls: Vec<_> = layers
+            .map(|(layer, diff_id)| {
+                self.pull_layer(session, layer, *diff_id, pins, &options.progress)
+            })
+            .collect();
+        futures::stream::iter(pulls).buffer_unordered(DOWNLOADS_MAX).try_collect().await
+    }
+
+    async fn pull_layer(
+        &self,
+        session: &Session,
+        layer: &Descriptor,
+        diff_id: Digest,
+        pins: &Arc<Pins>,
+        progress: &Reporter,
+    ) -> Result<()> {
+        let lock = self.inner.unpacking(diff_id);
+        let _alone = lock.lock().await;
+        let place = self.inner.blob_path(layer.digest);
+        let have_blob = tokio::fs::try_exists(&place).await.unwrap_or(false);
+        if have_blob && self.inner.has_layer(diff_id) {
+            self.settle_layer(layer.digest, diff_id, pins).await?;
+            progress.tell(layer.digest, Step::AlreadyExists);
+            return Ok(());
+        }
+        if !have_blob {
+            self.download(session, layer, pins, progress).await?;
+            progress.tell(layer.digest, Step::DownloadComplete);
+        }
+        progress.tell(layer.digest, Step::Extracting);
+        self.settle_layer(layer.digest, diff_id, pins).await?;
+        progress.tell(layer.digest, Step::Complete);
+        Ok(())
+    }
+
+    async fn download(
+        &self,
+        session: &Session,
+        layer: &Descriptor,
+        pins: &Arc<Pins>,
+        progress: &Reporter,
+    ) -> Result<()> {
+        let mut attempt = 1;
+        loop {
+            let error = match self.download_once(session, layer, pins, progress).await {
+                Ok(()) => return Ok(()),
+                Err(error) => error,
+            };
+            // The registry's own refusal, and content that is not what it should be, stay so.
+            let passing = matches!(&error, Error::Interrupted { .. } | Error::Unreachable { .. });
+            if !passing || attempt == DOWNLOAD_ATTEMPTS {
+                return Err(error);
+            }
+            let pause = RETRY_STEP * attempt;
+            tracing::warn!(layer = %layer.digest, %error, "failed to download, will try again");
+            progress.tell(layer.digest, Step::Retrying { seconds: pause.as_secs() });
+            tokio::time::sleep(pause).await;
+            attempt += 1;
+        }
+    }
+
+    async fn download_once(
+        &self,
+        session: &Session,
+        layer: &Descriptor,
+        pins: &Arc<Pins>,
+        progress: &Reporter,
+    ) -> Result<()> {
+        let stream = session.blob(layer.digest).await?;
+        let total = layer.size;
+        let limit = total.min(self.inner.limits.archive_bytes);
+        let spooled = self
+            .spool_stream(stream, limit, |bytes| {
+                progress.tell(layer.digest, Step::Downloading { bytes, total });
+            })
+            .await?;
+        if spooled.digest != layer.digest {
+            return Err(Error::Mismatch { expected: layer.digest, got: spooled.digest });
+        }
+        let pins = pins.clone();
+        self.blocking(move |inner| {
+            let kept = inner.keep(spooled);
+            drop(pins);
+            kept
+        })
+        .await
+    }
+}
+
+fn record(layer: &Descriptor, diff_id: Digest) -> LayerRecord {
+    LayerRecord {
+        diff_id,
+        blob: layer.digest,
+        blob_bytes: layer.size,
+        media_type: layer.media_type.clone(),
+    }
+}
+
+/// The index, if there is one, and the manifest of the platform.
+async fn choose(
+    session: &Session,
+    top: Fetched,
+    platform: Option<&Platform>,
+) -> Result<(Option<Fetched>, Fetched)> {
+    let Document::Index(index) = &top.document else { return Ok((None, top)) };
+    let wanted = platform.cloned().unwrap_or_else(Platform::host);
+    let digest = index.choose(&wanted)?.digest;
+    let chosen = session.document(Some(digest)).await?;
+    Ok((Some(top), chosen))
+}

@@ -1,0 +1,423 @@
+//! Speaks to one registry about one repository: where it is, how it is trusted, what its answers
+//! mean in Docker's words.
+//!
+//! **Invariant:** what a registry sends is checked against a digest before it is used; only the
+//! digest that a tag stands for is the registry's own word.
+
+use std::io;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
+use oci_client::client::{Certificate, CertificateEncoding, ClientConfig, ClientProtocol};
+use oci_client::errors::{DigestError, OciDistributionError, OciErrorCode};
+use oci_client::secrets::RegistryAuth;
+use oci_client::{Client, RegistryOperation};
+
+use crate::digest::Digest;
+use crate::error::{Context, Error, Result};
+use crate::limits::{CONFIG_BYTES_MAX, MANIFEST_BYTES_MAX};
+use crate::manifest::{
+    DOCKER_INDEX, DOCKER_MANIFEST, Descriptor, Document, OCI_INDEX, OCI_MANIFEST,
+};
+use crate::reference::Reference;
+
+/// As Docker's dialer.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A registry that sends nothing for so long has gone.
+const READ_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A manifest is small; one that takes longer is a trap.
+const MANIFEST_TIMEOUT: Duration = Duration::from_secs(90);
+
+const USER_AGENT: &str = concat!("skep/", env!("CARGO_PKG_VERSION"));
+
+const MANIFEST_TYPES: &[&str] = &[OCI_INDEX, DOCKER_INDEX, OCI_MANIFEST, DOCKER_MANIFEST];
+
+/// Docker trusts a registry on the same host without being told.
+const ALWAYS_INSECURE: [&str; 2] = ["127.0.0.0/8", "::1/128"];
+
+/// How registries are reached and trusted.
+#[derive(Debug, Clone, Default)]
+pub struct RegistryConfig {
+    /// `host:port` or a network in CIDR form. For these, certificates are not checked, and plain
+    /// HTTP is tried where there is no TLS.
+    pub insecure: Vec<String>,
+    /// `HOST:PORT/*.crt` below it are trusted for that registry, as in `/etc/docker/certs.d`.
+    pub ca_dir: Option<PathBuf>,
+}
+
+/// Who asks.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Auth {
+    Basic {
+        username: String,
+        password: String,
+    },
+    /// A token that the registry takes as it is.
+    Token(String),
+}
+
+impl std::fmt::Debug for Auth {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Basic { username, .. } => {
+                f.debug_struct("Basic").field("username", username).finish_non_exhaustive()
+            }
+            Self::Token(_) => f.debug_tuple("Token").finish_non_exhaustive(),
+        }
+    }
+}
+
+/// A registry that answered.
+pub(crate) struct Session {
+    client: Client,
+    reference: Reference,
+    auth: RegistryAuth,
+}
+
+/// A manifest or index, checked.
+pub(crate) struct Fetched {
+    pub bytes: Vec<u8>,
+    pub digest: Digest,
+    pub document: Document,
+}
+
+impl Session {
+    /// Reaches the registry and fetches what the reference names.
+    pub(crate) async fn open(
+        reference: &Reference,
+        config: &RegistryConfig,
+        auth: Option<&Auth>,
+    ) -> Result<(Self, Fetched)> {
+        // Whoever installed another provider first keeps it; both speak TLS.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let insecure = config.is_insecure(reference.domain()).await?;
+        let authorities = config.authorities(reference.domain())?;
+        let auth = match auth {
+            None => RegistryAuth::Anonymous,
+            Some(Auth::Basic { username, password }) => {
+                RegistryAuth::Basic(username.clone(), password.clone())
+            }
+            Some(Auth::Token(token)) => RegistryAuth::Bearer(token.clone()),
+        };
+        let protocols: &[ClientProtocol] = if insecure {
+            &[ClientProtocol::Https, ClientProtocol::Http]
+        } else {
+            &[ClientProtocol::Https]
+        };
+        let mut unreached = None;
+        for protocol in protocols {
+            let client = Client::try_from(ClientConfig {
+                protocol: protocol.clone(),
+                accept_invalid_certificates: insecure,
+                extra_root_certificates: authorities.clone(),
+                platform_resolver: None,
+                connect_timeout: Some(CONNECT_TIMEOUT),
+                read_timeout: Some(READ_TIMEOUT),
+                user_agent: USER_AGENT,
+                ..ClientConfig::default()
+            })
+            .map_err(|error| Error::Registry(chain(&error)))?;
+            let session = Self { client, reference: reference.clone(), auth: auth.clone() };
+            match session.first().await {
+                Err(Failure::Unreached(error)) => drop(unreached.get_or_insert(error)),
+                Err(Failure::Answered(error)) => return Err(error),
+                Ok(fetched) => return Ok((session, fetched)),
+            }
+        }
+        Err(unreached.expect("there is one protocol at least"))
+    }
+
+    async fn first(&self) -> Result<Fetched, Failure> {
+        let name = self.remote(None);
+        let greeting = self.client.auth(&name, &self.auth, RegistryOperation::Pull);
+        let greeting = tokio::time::timeout(MANIFEST_TIMEOUT, greeting).await;
+        match greeting {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) if is_transport(&error) => {
+                return Err(Failure::Unreached(self.refused(&error)));
+            }
+            Ok(Err(error)) => return Err(Failure::Answered(self.refused(&error))),
+            Err(_) => return Err(Failure::Answered(self.slow())),
+        }
+        self.document(self.reference.digest()).await.map_err(Failure::Answered)
+    }
+
+    /// Fetches a manifest or an index: by its digest, or what the tag stands for now.
+    pub(crate) async fn document(&self, digest: Option<Digest>) -> Result<Fetched> {
+        let name = self.remote(digest);
+        let fetching = self.client.pull_manifest_raw(&name, &self.auth, MANIFEST_TYPES);
+        let (bytes, _) = tokio::time::timeout(MANIFEST_TIMEOUT, fetching)
+            .await
+            .map_err(|_| self.slow())?
+            .map_err(|error| self.refused(&error))?;
+        if bytes.len() as u64 > MANIFEST_BYTES_MAX {
+            return Err(Error::Registry(format!(
+                "manifest for {} is larger than {MANIFEST_BYTES_MAX} bytes",
+                self.reference.familiar()
+            )));
+        }
+        let got = Digest::of(&bytes);
+        if let Some(expected) = digest.filter(|expected| *expected != got) {
+            return Err(Error::Mismatch { expected, got });
+        }
+        let document = Document::parse(&bytes)?;
+        Ok(Fetched { bytes: bytes.to_vec(), digest: got, document })
+    }
+
+    /// A small blob as a whole, checked.
+    pub(crate) async fn small_blob(&self, descriptor: &Descriptor) -> Result<Vec<u8>> {
+        if descriptor.size > CONFIG_BYTES_MAX {
+            return Err(Error::Registry(format!(
+                "configuration of {} is larger than {CONFIG_BYTES_MAX} bytes",
+                self.reference.familiar()
+            )));
+        }
+        let mut stream = self.blob(descriptor.digest).await?;
+        let mut bytes = Vec::new();
+        while let Some(piece) = stream.next().await {
+            bytes.extend_from_slice(&piece?);
+            if bytes.len() as u64 > descriptor.size {
+                break;
+            }
+        }
+        let got = Digest::of(&bytes);
+        if got != descriptor.digest {
+            return Err(Error::Mismatch { expected: descriptor.digest, got });
+        }
+        Ok(bytes)
+    }
+
+    /// A blob as it comes; whoever reads it checks it.
+    pub(crate) async fn blob(&self, digest: Digest) -> Result<BoxStream<'static, Result<Bytes>>> {
+        // Other addresses that a manifest may name for a layer are never asked.
+        let text = digest.to_string();
+        let stream = self.client.pull_blob_stream(&self.remote(None), text.as_str()).await;
+        let stream = stream.map_err(|error| self.refused(&error))?.stream;
+        Ok(stream.map_err(move |error| broken(error, digest)).boxed())
+    }
+
+    fn remote(&self, digest: Option<Digest>) -> oci_client::Reference {
+        let (domain, path) = (self.reference.domain().to_owned(), self.reference.path().to_owned());
+        match (digest, self.reference.tag()) {
+            (Some(digest), _) => {
+                oci_client::Reference::with_digest(domain, path, digest.to_string())
+            }
+            (None, tag) => {
+                let tag = tag.unwrap_or("latest").to_owned();
+                oci_client::Reference::with_tag(domain, path, tag)
+            }
+        }
+    }
+
+    fn slow(&self) -> Error {
+        let domain = self.reference.domain();
+        Error::Registry(format!("registry {domain} did not answer in {MANIFEST_TIMEOUT:?}"))
+    }
+
+    /// What the registry's refusal means, in Docker's words.
+    fn refused(&self, error: &OciDistributionError) -> Error {
+        let (name, whole) = (self.reference.familiar_name(), self.reference.familiar());
+        let denied = |cause: &str| {
+            Error::Registry(format!(
+                "pull access denied for {name}, repository does not exist or may require 'docker login': {cause}"
+            ))
+        };
+        match error {
+            OciDistributionError::RegistryError { envelope, .. } => {
+                let Some(first) = envelope.errors.first() else {
+                    return Error::Registry(chain(error));
+                };
+                let cause = |code: &str| {
+                    let message = if first.message.is_empty() { code } else { &first.message };
+                    format!("{code}: {message}")
+                };
+                match &first.code {
+                    OciErrorCode::ManifestUnknown => Error::Registry(format!(
+                        "manifest for {whole} not found: {}",
+                        cause("manifest unknown")
+                    )),
+                    OciErrorCode::NameUnknown => Error::Registry(format!(
+                        "repository {name} not found: {}",
+                        cause("name unknown")
+                    )),
+                    OciErrorCode::Denied => denied(&cause("denied")),
+                    OciErrorCode::Unauthorized => denied(&cause("unauthorized")),
+                    OciErrorCode::Toomanyrequests => Error::Registry(cause("toomanyrequests")),
+                    OciErrorCode::BlobUnknown => Error::Registry(format!(
+                        "content of {whole} not found: {}",
+                        cause("blob unknown")
+                    )),
+                    _ => Error::Registry(format!("registry refused {whole}: {}", first.message)),
+                }
+            }
+            OciDistributionError::UnauthorizedError { .. } => {
+                denied("unauthorized: authentication required")
+            }
+            OciDistributionError::AuthenticationFailure(_) => {
+                denied("unauthorized: incorrect username or password")
+            }
+            OciDistributionError::ServerError { code: 404, .. } => {
+                Error::Registry(format!("manifest for {whole} not found"))
+            }
+            error if is_transport(error) => {
+                let domain = self.reference.domain();
+                Error::Unreachable { domain: domain.to_owned(), reason: chain(error) }
+            }
+            error => Error::Registry(format!("failed to pull {whole}: {}", chain(error))),
+        }
+    }
+}
+
+/// The client checks what passes as well, and says so in its stream.
+fn broken(error: io::Error, expected: Digest) -> Error {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<DigestError>());
+    match inner {
+        Some(DigestError::VerificationError { actual, .. }) => match actual.parse() {
+            Ok(got) => Error::Mismatch { expected, got },
+            Err(_) => Error::Registry(format!("content does not match its digest {expected}")),
+        },
+        _ => Error::Interrupted { source: error },
+    }
+}
+
+enum Failure {
+    /// Nobody spoke there, or nobody who is trusted.
+    Unreached(Error),
+    Answered(Error),
+}
+
+fn is_transport(error: &OciDistributionError) -> bool {
+    matches!(error, OciDistributionError::RequestError(error) if error.status().is_none())
+}
+
+/// An error with its causes: the registry's client says what happened only there.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.contains(&next) {
+            text.push_str(": ");
+            text.push_str(&next);
+        }
+        cause = error.source();
+    }
+    text
+}
+
+impl RegistryConfig {
+    async fn is_insecure(&self, domain: &str) -> Result<bool> {
+        if self.insecure.iter().any(|entry| entry == domain) {
+            return Ok(true);
+        }
+        let mut networks = Vec::new();
+        let configured = self.insecure.iter().map(String::as_str).filter(|e| e.contains('/'));
+        for network in ALWAYS_INSECURE.into_iter().chain(configured) {
+            networks.push(network.parse::<ipnet::IpNet>().map_err(|error| Error::Invalid {
+                what: format!("insecure registry {network:?}"),
+                reason: error.to_string(),
+            })?);
+        }
+        let addresses = addresses(domain).await;
+        Ok(addresses.iter().any(|address| networks.iter().any(|net| net.contains(address))))
+    }
+
+    fn authorities(&self, domain: &str) -> Result<Vec<Certificate>> {
+        let Some(dir) = self.ca_dir.as_ref().map(|dir| dir.join(domain)) else {
+            return Ok(Vec::new());
+        };
+        let context = || format!("read certificates in {}", dir.display());
+        let entries = match std::fs::read_dir(&dir) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            result => result.context(context)?,
+        };
+        let mut certificates = Vec::new();
+        for entry in entries {
+            let path = entry.context(context)?.path();
+            let extension = path.extension().and_then(|extension| extension.to_str());
+            match extension {
+                Some("crt") => certificates.extend(read_certificates(&path)?),
+                Some("cert" | "key") => {
+                    return Err(Error::Invalid {
+                        what: format!("certificate {}", path.display()),
+                        reason: "client certificates for registries are not supported".to_owned(),
+                    });
+                }
+                _ => {}
+            }
+        }
+        Ok(certificates)
+    }
+}
+
+/// All certificates of a PEM file.
+fn read_certificates(path: &Path) -> Result<Vec<Certificate>> {
+    use rustls::pki_types::CertificateDer;
+    use rustls::pki_types::pem::PemObject;
+    let bytes = std::fs::read(path).context(|| format!("read {}", path.display()))?;
+    let invalid =
+        |reason: String| Error::Invalid { what: format!("certificate {}", path.display()), reason };
+    let certificates = CertificateDer::pem_slice_iter(&bytes)
+        .map(|certificate| {
+            let data = certificate.map_err(|error| invalid(error.to_string()))?.to_vec();
+            Ok(Certificate { encoding: CertificateEncoding::Der, data })
+        })
+        .collect::<Result<Vec<_>>>()?;
+    if certificates.is_empty() {
+        return Err(invalid("it holds no certificate in PEM form".to_owned()));
+    }
+    Ok(certificates)
+}
+
+/// Addresses of a registry's host; none, if it has none that is known.
+async fn addresses(domain: &str) -> Vec<IpAddr> {
+    let host = match domain.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => host,
+        _ => domain,
+    };
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    if let Ok(address) = host.parse() {
+        return vec![address];
+    }
+    match tokio::time::timeout(CONNECT_TIMEOUT, tokio::net::lookup_host((host, 0))).await {
+        Ok(Ok(found)) => found.map(|address| address.ip()).collect(),
+        _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn registries_are_secure_unless_they_are_said_not_to_be() {
+        let config = RegistryConfig {
+            insecure: vec!["10.0.0.0/8".to_owned(), "192.0.2.1:5000".to_owned()],
+            ca_dir: None,
+        };
+        for (domain, expected) in [
+            ("127.0.0.1:5000", true),
+            ("[::1]:5000", true),
+            ("10.1.2.3", true),
+            ("192.0.2.1:5000", true),
+            ("192.0.2.1:5001", false),
+            ("192.0.2.1", false),
+        ] {
+            assert_eq!(config.is_insecure(domain).await.unwrap(), expected, "{domain}");
+        }
+        let bad = RegistryConfig { insecure: vec!["10/x".to_owned()], ca_dir: None };
+        assert!(bad.is_insecure("192.0.2.1").await.is_err());
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let auth = Auth::Basic { username: "u".to_owned(), password: "secret".to_owned() };
+        assert!(!format!("{auth:?}{:?}", Auth::Token("secret".to_owned())).contains("secret"));
+    }
+}

@@ -1,0 +1,16 @@
+//! The one place where this crate asks for the time and for random bits.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use skep_types::Timestamp;
+
+/// The host's clock.
+pub fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    Timestamp(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
+}
+
+/// 128 random bits, for an id.
+pub fn mint() -> u128 {
+    rand::random()
+}

@@ -1,0 +1,330 @@
+//! Sessions, assignments and reports of nodes, over gRPC. What they come to is decided in
+//! `skep_dispatch`.
+
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures::Stream;
+use skep_dispatch::{Assignments, Report, SessionId, reported};
+use skep_proto::convert::{reported_status, wire_node, wire_task};
+use skep_proto::swarmkit as pb;
+use skep_state::{Change, State};
+use skep_types::node::NodeDescription;
+use skep_types::{Node, NodeId, NodeState};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+
+use crate::clock;
+use crate::core::Core;
+use crate::defaults::{ASSIGNMENT_INTERVAL, STREAM_QUEUE};
+use crate::gate::Caller;
+use crate::proposer::ProposalError;
+use crate::service::{no_session, refused};
+
+/// Where a node says that the others reach it; without it, where its call came from.
+const NODE_ADDRESS: &str = "x-skep-node-address";
+
+type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+pub struct DispatcherService(pub Arc<Core>);
+
+fn render(id: SessionId) -> String {
+    format!("{:032x}", id.0)
+}
+
+fn parse(text: &str) -> Result<SessionId, Status> {
+    let id = u128::from_str_radix(text, 16).map(SessionId);
+    id.map_err(|_| Status::invalid_argument("session invalid"))
+}
+
+enum Registration {
+    Gone,
+    Proposal(ProposalError),
+}
+
+impl From<ProposalError> for Registration {
+    fn from(error: ProposalError) -> Self {
+        Self::Proposal(error)
+    }
+}
+
+impl DispatcherService {
+    /// The node of a call in a session that stands.
+    fn in_session<T>(&self, request: &Request<T>, id: &str) -> Result<(NodeId, SessionId), Status> {
+        let (node, id) = (Caller::node(request)?, parse(id)?);
+        self.0.dispatch.check(node, id).map_err(no_session)?;
+        Ok((node, id))
+    }
+
+    /// Writes down that the node is there, and as what.
+    async fn register(
+        &self,
+        id: NodeId,
+        description: Option<NodeDescription>,
+        addr: IpAddr,
+    ) -> Result<(), Status> {
+        let submitted = self.0.proposer.submit::<Registration>(|view| {
+            let node = view.nodes().get(id).ok_or(Registration::Gone)?;
+            let mut changed = Node::clone(node);
+            changed.description = description.or(changed.description);
+            changed.status.addr = addr.to_string();
+            changed.status.message.clear();
+            if changed.status.state != NodeState::Ready {
+                changed.status.state = NodeState::Ready;
+                changed.status.since = clock::now();
+            }
+            let news = (changed != **node).then(|| Change::Update(Arc::new(changed)).into());
+            Ok(news.into_iter().collect())
+        });
+        let pending = submitted.map_err(|error| match error {
+            Registration::Gone => Status::not_found(format!("node {id} not found")),
+            Registration::Proposal(error) => refused(error),
+        })?;
+        pending.applied().await.map(drop).map_err(refused)
+    }
+}
+
+/// What a node is told of itself and of the managers.
+fn session_message(view: &State, node: &Node, id: SessionId) -> pb::SessionMessage {
+    let manager = |node: &Arc<Node>| {
+        let manager = node.manager.as_ref()?;
+        let peer = pb::Peer { node_id: node.id.to_string(), addr: manager.addr.clone() };
+        Some(pb::WeightedPeer { peer: Some(peer), weight: 1 })
+    };
+    let cluster = view.cluster();
+    let root = cluster.map(|cluster| cluster.root_ca.certificate.clone());
+    let port = cluster.map_or(skep_types::defaults::DATA_PATH_PORT, |it| it.data_path_port);
+    pb::SessionMessage {
+        session_id: render(id),
+        node: Some(wire_node(node, port)),
+        managers: view.nodes().iter().filter_map(manager).collect(),
+        network_bootstrap_keys: Vec::new(),
+        root_ca: root.unwrap_or_default(),
+    }
+}
+
+/// Follows the state and tells the node when what concerns it changed, until the session ends.
+async fn tell_session(
+    core: Arc<Core>,
+    id: NodeId,
+    session: SessionId,
+    out: mpsc::Sender<Result<pb::SessionMessage, Status>>,
+) {
+    let mut applied = core.observer.applied();
+    let mut told: Option<pb::SessionMessage> = None;
+    let follow = async {
+        loop {
+            applied.mark_unchanged();
+            let view = core.observer.view();
+            let Some(node) = view.nodes().get(id) else {
+                return Status::permission_denied(format!(
+                    "node {id} is not part of the swarm any more"
+                ));
+            };
+            let mut news = session_message(&view, node, session);
+            // Its own status and description come from the node itself: no news to it.
+            if let Some(node) = &mut news.node {
+                node.status = None;
+                node.description = None;
+                node.meta = None;
+            }
+            if told.as_ref() != Some(&news) {
+                if out.send(Ok(news.clone())).await.is_err() {
+                    return Status::cancelled("the node hung up");
+                }
+                told = Some(news);
+            }
+            if applied.changed().await.is_err() {
+                return Status::unavailable("the manager stops");
+            }
+        }
+    };
+    let end = tokio::select! {
+        status = follow => status,
+        () = core.dispatch.over(id, session) => Status::unavailable("the session is over"),
+        () = out.closed() => return,
+    };
+    let _ = out.send(Err(end)).await;
+}
+
+/// Follows the state and sends differences of what the node is assigned, until the session ends.
+async fn tell_assignments(
+    core: Arc<Core>,
+    node: NodeId,
+    session: SessionId,
+    out: mpsc::Sender<Result<pb::AssignmentsMessage, Status>>,
+) {
+    let mut applied = core.observer.applied();
+    let follow = async {
+        let (mut known, mut count) = (None, 0u64);
+        loop {
+            applied.mark_unchanged();
+            let next = Assignments::of(&core.observer.view(), node);
+            let message = assignments_message(known.as_ref(), &next, count);
+            if let Some(message) = message {
+                count += 1;
+                if out.send(Ok(message)).await.is_err() {
+                    return Status::cancelled("the node hung up");
+                }
+            }
+            known = Some(next);
+            tokio::time::sleep(ASSIGNMENT_INTERVAL).await;
+            if applied.changed().await.is_err() {
+                return Status::unavailable("the manager stops");
+            }
+        }
+    };
+    let end = tokio::select! {
+        status = follow => status,
+        () = core.dispatch.over(node, session) => Status::unavailable("the session is over"),
+        () = out.closed() => return,
+    };
+    let _ = out.send(Err(end)).await;
+}
+
+/// All of it at first, then what changed; none if nothing did.
+fn assignments_message(
+    known: Option<&Assignments>,
+    next: &Assignments,
+    count: u64,
+) -> Option<pb::AssignmentsMessage> {
+    use pb::assignment::Item;
+    use pb::assignment_change::AssignmentAction as Action;
+    use pb::assignments_message::Type;
+    let difference = known.unwrap_or(&Assignments::default()).difference(next);
+    if known.is_some() && difference.is_empty() {
+        return None;
+    }
+    let change = |item: Item, action: Action| pb::AssignmentChange {
+        assignment: Some(pb::Assignment { item: Some(item) }),
+        action: action.into(),
+    };
+    // Payloads before the tasks that read them, and after them when they go.
+    let mut changes = Vec::new();
+    for secret in &difference.secrets {
+        changes.push(change(Item::Secret((&**secret).into()), Action::Update));
+    }
+    for config in &difference.configs {
+        changes.push(change(Item::Config((&**config).into()), Action::Update));
+    }
+    for it in &difference.tasks {
+        let task = wire_task(&it.task, &it.spec, it.endpoint.as_ref(), &it.networks);
+        changes.push(change(Item::Task(task), Action::Update));
+    }
+    for id in &difference.removed_tasks {
+        let task = pb::Task { id: id.to_string(), ..pb::Task::default() };
+        changes.push(change(Item::Task(task), Action::Remove));
+    }
+    for id in &difference.removed_secrets {
+        let secret = pb::Secret { id: id.to_string(), ..pb::Secret::default() };
+        changes.push(change(Item::Secret(secret), Action::Remove));
+    }
+    for id in &difference.removed_configs {
+        let config = pb::Config { id: id.to_string(), ..pb::Config::default() };
+        changes.push(change(Item::Config(config), Action::Remove));
+    }
+    Some(pb::AssignmentsMessage {
+        r#type: if known.is_none() { Type::Complete } else { Type::Incremental }.into(),
+        applies_to: if known.is_none() { String::new() } else { count.to_string() },
+        results_in: (count + 1).to_string(),
+        changes,
+    })
+}
+
+#[async_trait]
+impl pb::dispatcher_server::Dispatcher for DispatcherService {
+    type SessionStream = Answers<pb::SessionMessage>;
+    type AssignmentsStream = Answers<pb::AssignmentsMessage>;
+    type TasksStream = Answers<pb::TasksMessage>;
+
+    async fn session(
+        &self,
+        request: Request<pb::SessionRequest>,
+    ) -> Result<Response<Self::SessionStream>, Status> {
+        let core = &self.0;
+        let node = Caller::node(&request)?;
+        let said = request.metadata().get(NODE_ADDRESS).and_then(|it| it.to_str().ok());
+        let said: Option<IpAddr> = said.and_then(|it| it.parse().ok());
+        let addr = said.map_or(Caller::of(&request)?.addr, |said| said);
+        let description = request.into_inner().description;
+        let description = description.map(NodeDescription::try_from).transpose();
+        let description =
+            description.map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let session = SessionId(clock::mint());
+        core.dispatch.register(node, session, clock::now()).map_err(no_session)?;
+        self.register(node, description, addr).await?;
+        let (out, messages) = mpsc::channel(STREAM_QUEUE);
+        // Ends with the session, the node's connection or this leadership.
+        tokio::spawn(tell_session(Arc::clone(core), node, session, out));
+        Ok(Response::new(Box::pin(ReceiverStream::new(messages))))
+    }
+
+    async fn heartbeat(
+        &self,
+        request: Request<pb::HeartbeatRequest>,
+    ) -> Result<Response<pb::HeartbeatResponse>, Status> {
+        let (node, id) = (Caller::node(&request)?, parse(&request.get_ref().session_id)?);
+        let period = self.0.dispatch.heartbeat(node, id, clock::now()).map_err(no_session)?;
+        let period = prost_types::Duration::try_from(period).unwrap_or_default();
+        Ok(Response::new(pb::HeartbeatResponse { period: Some(period) }))
+    }
+
+    async fn update_task_status(
+        &self,
+        request: Request<pb::UpdateTaskStatusRequest>,
+    ) -> Result<Response<pb::UpdateTaskStatusResponse>, Status> {
+        let (node, _) = self.in_session(&request, &request.get_ref().session_id)?;
+        let mut reports = Vec::new();
+        for update in request.into_inner().updates {
+            let (task, status) = reported_status(update)
+                .map_err(|error| Status::invalid_argument(error.to_string()))?;
+            reports.push(Report { task, status });
+        }
+        enum Refusal {
+            Foreign(String),
+            Proposal(ProposalError),
+        }
+        impl From<ProposalError> for Refusal {
+            fn from(error: ProposalError) -> Self {
+                Self::Proposal(error)
+            }
+        }
+        let submitted = self.0.proposer.submit::<Refusal>(|view| {
+            reported(view, node, &reports).map_err(|error| Refusal::Foreign(error.to_string()))
+        });
+        let pending = submitted.map_err(|refusal| match refusal {
+            Refusal::Foreign(text) => Status::permission_denied(text),
+            Refusal::Proposal(error) => refused(error),
+        })?;
+        pending.applied().await.map_err(refused)?;
+        Ok(Response::new(pb::UpdateTaskStatusResponse {}))
+    }
+
+    async fn update_volume_status(
+        &self,
+        _: Request<pb::UpdateVolumeStatusRequest>,
+    ) -> Result<Response<pb::UpdateVolumeStatusResponse>, Status> {
+        Err(Status::unimplemented("cluster volumes are not supported"))
+    }
+
+    async fn tasks(
+        &self,
+        _: Request<pb::TasksRequest>,
+    ) -> Result<Response<Self::TasksStream>, Status> {
+        Err(Status::unimplemented("use Assignments"))
+    }
+
+    async fn assignments(
+        &self,
+        request: Request<pb::AssignmentsRequest>,
+    ) -> Result<Response<Self::AssignmentsStream>, Status> {
+        let (node, session) = self.in_session(&request, &request.get_ref().session_id)?;
+        let (out, messages) = mpsc::channel(STREAM_QUEUE);
+        // Ends with the session, the node's connection or this leadership.
+        tokio::spawn(tell_assignments(Arc::clone(&self.0), node, session, out));
+        Ok(Response::new(Box::pin(ReceiverStream::new(messages))))
+    }
+}

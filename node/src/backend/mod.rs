@@ -1,0 +1,155 @@
+//! The daemon behind the Docker Engine API: documents in, requests to the managers, documents out.
+
+mod error;
+mod names;
+mod networks;
+mod nodes;
+mod payloads;
+mod services;
+mod swarm;
+mod system;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use skep_agent::containers::Containers;
+use skep_docker_api::json::*;
+use skep_docker_api::{ApiError, Backend, Filters};
+
+use crate::config::Config;
+use crate::swarm::Swarm;
+
+type Answer<T> = Result<T, ApiError>;
+
+/// What the router calls.
+pub struct DaemonBackend {
+    config: Config,
+    swarm: Arc<Swarm>,
+    engine: Arc<Containers>,
+}
+
+impl DaemonBackend {
+    pub fn new(config: Config, swarm: Arc<Swarm>, engine: Arc<Containers>) -> Self {
+        Self { config, swarm, engine }
+    }
+}
+
+#[async_trait]
+impl Backend for DaemonBackend {
+    async fn version(&self) -> Answer<Version> {
+        Ok(self.show_version())
+    }
+    async fn info(&self) -> Answer<Info> {
+        self.show_info().await
+    }
+    async fn swarm_status(&self) -> String {
+        self.swarm_header().await
+    }
+
+    async fn swarm_init(&self, request: SwarmInitRequest) -> Answer<String> {
+        self.init(request).await
+    }
+    async fn swarm_join(&self, request: SwarmJoinRequest) -> Answer<()> {
+        self.join(request).await
+    }
+    async fn swarm_leave(&self, force: bool) -> Answer<()> {
+        self.swarm.leave(force).await.map_err(error::swarm)
+    }
+    async fn swarm_inspect(&self) -> Answer<skep_docker_api::json::Swarm> {
+        self.inspect_swarm().await
+    }
+    async fn swarm_update(
+        &self,
+        version: u64,
+        spec: SwarmSpec,
+        rotate: RotateTokens,
+    ) -> Answer<()> {
+        self.update_swarm(version, spec, rotate).await
+    }
+
+    async fn nodes(&self, filters: Filters) -> Answer<Vec<Node>> {
+        self.list_nodes(filters).await
+    }
+    async fn node(&self, id: &str) -> Answer<Node> {
+        self.inspect_node(id).await
+    }
+    async fn node_update(&self, id: &str, version: u64, spec: NodeSpec) -> Answer<()> {
+        self.update_node(id, version, spec).await
+    }
+    async fn node_remove(&self, id: &str, force: bool) -> Answer<()> {
+        self.remove_node(id, force).await
+    }
+
+    async fn services(&self, filters: Filters, status: bool) -> Answer<Vec<Service>> {
+        self.list_services(filters, status).await
+    }
+    async fn service(&self, id: &str, _insert_defaults: bool) -> Answer<Service> {
+        self.inspect_service(id).await
+    }
+    async fn service_create(&self, spec: ServiceSpec) -> Answer<ServiceCreateResponse> {
+        self.create_service(spec).await
+    }
+    async fn service_update(
+        &self,
+        id: &str,
+        options: ServiceUpdateOptions,
+        spec: ServiceSpec,
+    ) -> Answer<ServiceUpdateResponse> {
+        self.update_service(id, options, spec).await
+    }
+    async fn service_remove(&self, id: &str) -> Answer<()> {
+        self.remove_service(id).await
+    }
+
+    async fn tasks(&self, filters: Filters) -> Answer<Vec<Task>> {
+        self.list_tasks(filters).await
+    }
+    async fn task(&self, id: &str) -> Answer<Task> {
+        self.inspect_task(id).await
+    }
+
+    async fn secrets(&self, filters: Filters) -> Answer<Vec<Secret>> {
+        self.list_secrets(filters).await
+    }
+    async fn secret(&self, id: &str) -> Answer<Secret> {
+        self.inspect_secret(id).await
+    }
+    async fn secret_create(&self, spec: SecretSpec) -> Answer<IdResponse> {
+        self.create_secret(spec).await
+    }
+    async fn secret_update(&self, id: &str, version: u64, spec: SecretSpec) -> Answer<()> {
+        self.update_secret(id, version, spec).await
+    }
+    async fn secret_remove(&self, id: &str) -> Answer<()> {
+        self.remove_secret(id).await
+    }
+
+    async fn configs(&self, filters: Filters) -> Answer<Vec<skep_docker_api::json::Config>> {
+        self.list_configs(filters).await
+    }
+    async fn config(&self, id: &str) -> Answer<skep_docker_api::json::Config> {
+        self.inspect_config(id).await
+    }
+    async fn config_create(&self, spec: ConfigSpec) -> Answer<IdResponse> {
+        self.create_config(spec).await
+    }
+    async fn config_update(&self, id: &str, version: u64, spec: ConfigSpec) -> Answer<()> {
+        self.update_config(id, version, spec).await
+    }
+    async fn config_remove(&self, id: &str) -> Answer<()> {
+        self.remove_config(id).await
+    }
+
+    async fn networks(&self, filters: Filters) -> Answer<Vec<Network>> {
+        self.list_networks(filters).await
+    }
+    async fn network(&self, id: &str) -> Answer<Network> {
+        self.inspect_network(id).await
+    }
+    async fn network_create(&self, request: NetworkCreateRequest) -> Answer<NetworkCreateResponse> {
+        self.create_network(request).await
+    }
+    async fn network_remove(&self, id: &str) -> Answer<()> {
+        self.remove_network(id).await
+    }
+}

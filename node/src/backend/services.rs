@@ -1,0 +1,130 @@
+//! `/services` and `/tasks`.
+
+use std::sync::Arc;
+
+use skep_docker_api::convert::{service_spec_from_api, service_to_api, task_to_api};
+use skep_docker_api::filters::{ServiceFilter, TaskFilter};
+use skep_docker_api::json;
+use skep_docker_api::resolve::find;
+use skep_docker_api::{ApiError, Filters};
+use skep_manager::control::Request;
+use skep_state::State;
+use skep_types::{DesiredState, Node, NodeState, Revision, Service, ServiceMode, Task, TaskState};
+
+use super::networks::find_network;
+use super::nodes::find_node;
+use super::{Answer, DaemonBackend};
+
+/// The service that `given` means.
+pub fn find_service<'a>(view: &'a State, given: &str) -> Answer<&'a Arc<Service>> {
+    let named =
+        |service: &'a Arc<Service>| (service.id, service.spec.annotations.name.as_str(), service);
+    find("service", given, view.services().iter().map(named))
+}
+
+/// How many tasks run, and how many should.
+fn status(view: &State, service: &Service) -> json::ServiceStatus {
+    let on_live_node = |task: &Task| {
+        let node: Option<&Arc<Node>> = task.node_id.and_then(|id| view.nodes().get(id));
+        node.is_some_and(|node| node.status.state != NodeState::Down)
+    };
+    let (mut running, mut wanted, mut completed) = (0, 0, 0);
+    for task in view.tasks_of_service(service.id) {
+        match task.status.state {
+            TaskState::Running if on_live_node(task) => running += 1,
+            TaskState::Complete => completed += 1,
+            _ => {}
+        }
+        wanted += u64::from(task.desired_state == DesiredState::Running);
+    }
+    let desired_tasks = match service.spec.mode {
+        ServiceMode::Replicated { replicas } => replicas,
+        ServiceMode::ReplicatedJob { max_concurrent, .. } => max_concurrent,
+        ServiceMode::Global | ServiceMode::GlobalJob => wanted,
+    };
+    json::ServiceStatus { running_tasks: running, desired_tasks, completed_tasks: completed }
+}
+
+impl DaemonBackend {
+    pub(super) async fn list_services(
+        &self,
+        filters: Filters,
+        with_status: bool,
+    ) -> Answer<Vec<json::Service>> {
+        let filter = ServiceFilter::new(&filters)?;
+        let view = self.fresh().await?;
+        let services = view.services().iter().filter(|service| filter.matches(service));
+        let show = |service: &Arc<Service>| {
+            service_to_api(service, with_status.then(|| status(&view, service)))
+        };
+        Ok(services.map(show).collect())
+    }
+
+    pub(super) async fn inspect_service(&self, given: &str) -> Answer<json::Service> {
+        let view = self.fresh().await?;
+        Ok(service_to_api(find_service(&view, given)?, None))
+    }
+
+    pub(super) async fn create_service(
+        &self,
+        spec: json::ServiceSpec,
+    ) -> Answer<json::ServiceCreateResponse> {
+        let view = self.fresh().await?;
+        let resolve = |name: &str| find_network(&view, name).map(|network| network.id);
+        let mut spec = service_spec_from_api(&spec, &resolve)?;
+        if spec.annotations.name.is_empty() {
+            spec.annotations.name = super::names::made_up(rand::random());
+        }
+        let id = self.execute(Request::CreateService(spec)).await?;
+        Ok(json::ServiceCreateResponse { id, ..Default::default() })
+    }
+
+    pub(super) async fn update_service(
+        &self,
+        given: &str,
+        options: json::ServiceUpdateOptions,
+        spec: json::ServiceSpec,
+    ) -> Answer<json::ServiceUpdateResponse> {
+        let view = self.fresh().await?;
+        let id = find_service(&view, given)?.id;
+        let revision = Revision(options.version);
+        let request = if options.rollback_previous {
+            Request::RollbackService { id, revision }
+        } else {
+            let resolve = |name: &str| find_network(&view, name).map(|network| network.id);
+            let spec = service_spec_from_api(&spec, &resolve)?;
+            Request::UpdateService { id, revision, spec }
+        };
+        self.execute(request).await?;
+        Ok(json::ServiceUpdateResponse::default())
+    }
+
+    pub(super) async fn remove_service(&self, given: &str) -> Answer<()> {
+        let view = self.fresh().await?;
+        let id = find_service(&view, given)?.id;
+        self.execute(Request::RemoveService(id)).await.map(drop)
+    }
+
+    pub(super) async fn list_tasks(&self, filters: Filters) -> Answer<Vec<json::Task>> {
+        let view = self.fresh().await?;
+        let service = |given: &str| find_service(&view, given).map(|service| service.id);
+        let node = |given: &str| find_node(&view, given).map(|node| node.id);
+        let filter = TaskFilter::new(&filters, &service, &node)?;
+        let tasks = view.tasks().iter().filter(|task| {
+            filter.matches(task, view.services().get(task.service_id).map(|it| &**it))
+        });
+        Ok(tasks.filter_map(|task| show_task(&view, task)).collect())
+    }
+
+    pub(super) async fn inspect_task(&self, given: &str) -> Answer<json::Task> {
+        let view = self.fresh().await?;
+        let tasks = view.tasks().iter().map(|task| (task.id, "", task));
+        let task = find("task", given, tasks)?;
+        show_task(&view, task).ok_or_else(|| ApiError::not_found(format!("task {given} not found")))
+    }
+}
+
+fn show_task(view: &State, task: &Task) -> Option<json::Task> {
+    let spec = view.spec(task.service_id, task.spec_version)?;
+    Some(task_to_api(task, &spec.task, &|id| view.networks().get(id).map(|it| &**it)))
+}

@@ -1,0 +1,31 @@
+//! The daemon's configuration, all of it.
+
+use std::path::PathBuf;
+
+/// Where the daemon keeps its state when nobody says otherwise.
+pub const DATA_ROOT: &str = "/var/lib/skep";
+/// Where it keeps what does not outlive a boot.
+pub const EXEC_ROOT: &str = "/run/skep";
+
+/// Where registries' certificates stand.
+pub const CERTS_DIR: &str = "/etc/skep/certs.d";
+/// The cgroup of the containers' cgroups when nobody says otherwise.
+pub const CGROUP_PARENT: &str = "/skep";
+
+/// What a daemon is started with.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub data_root: PathBuf,
+    pub exec_root: PathBuf,
+    /// The API's Unix socket.
+    pub socket: PathBuf,
+    /// Registries that are spoken to without TLS, or whose certificate is not verified: `host:port`.
+    pub insecure_registries: Vec<String>,
+    /// `HOST:PORT/*.crt` below it are trusted for that registry.
+    pub certs_dir: PathBuf,
+    /// The cgroup that holds the containers' cgroups.
+    pub cgroup_parent: PathBuf,
+    /// As `tracing-subscriber` reads it: `info`, `skep_raft=debug`, ….
+    pub log_filter: String,
+    pub log_json: bool,
+}

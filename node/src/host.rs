@@ -1,0 +1,65 @@
+//! The host as the swarm sees it: name, platform, means.
+
+use std::collections::BTreeMap;
+
+use nix::sys::sysinfo::sysinfo;
+use nix::sys::utsname::uname;
+use skep_types::Resources;
+use skep_types::node::NodeDescription;
+
+/// What Docker calls the machine's architecture is the kernel's name of it.
+fn machine() -> String {
+    uname().map(|it| it.machine().to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// The host's name, as `docker node ls` shows it.
+pub fn hostname() -> String {
+    nix::unistd::gethostname().map(|it| it.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// The kernel's release.
+pub fn kernel() -> String {
+    uname().map(|it| it.release().to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// `PRETTY_NAME` of the distribution; empty where it does not say.
+pub fn distribution() -> String {
+    let text = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
+    let name = text.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));
+    name.unwrap_or_default().trim_matches('"').to_owned()
+}
+
+/// Bytes of memory.
+pub fn memory() -> u64 {
+    sysinfo().map(|it| it.ram_total()).unwrap_or_default()
+}
+
+/// CPUs that this process may run on.
+pub fn cpus() -> u64 {
+    std::thread::available_parallelism().map_or(1, |it| it.get() as u64)
+}
+
+/// Looks at the host anew.
+pub fn describe() -> NodeDescription {
+    NodeDescription {
+        hostname: hostname(),
+        os: "linux".to_owned(),
+        architecture: machine(),
+        engine_version: crate::VERSION.to_owned(),
+        engine_labels: BTreeMap::new(),
+        plugins: [
+            ("Log", "json-file"),
+            ("Network", "bridge"),
+            ("Network", "host"),
+            ("Network", "overlay"),
+            ("Volume", "local"),
+        ]
+        .map(|(kind, name)| (kind.to_owned(), name.to_owned()))
+        .to_vec(),
+        resources: Resources {
+            nano_cpus: i64::try_from(cpus()).unwrap_or(1) * 1_000_000_000,
+            memory_bytes: i64::try_from(memory()).unwrap_or(i64::MAX),
+            ..Resources::default()
+        },
+    }
+}

@@ -1,0 +1,127 @@
+//! One node's executor: each operation to the functions that carry it out.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use skep_overlay_plan::operation::Place;
+use skep_overlay_plan::{Observed, Operation};
+use skep_types::{NetworkId, TaskId};
+use tokio::sync::Mutex;
+
+use crate::sandbox::{self, Entries, HostJoin};
+use crate::task::{self, Outside};
+use crate::{HostNs, KernelError, Namespace, Paths, conntrack, host, nft, observe};
+
+/// Executes operations on one host. Operations of different tasks may go on at the same time, all
+/// others one after the other.
+#[derive(Debug)]
+pub struct Executor {
+    host: HostNs,
+    paths: Paths,
+    /// Entries come by the thousand for one network: its socket is kept until another's is needed.
+    entries: Mutex<Option<(NetworkId, Arc<Entries>)>>,
+}
+
+impl Executor {
+    /// Namespaces get their names below `run`.
+    pub fn new(host: HostNs, run: &Path) -> Self {
+        Self { host, paths: Paths::new(run), entries: Mutex::new(None) }
+    }
+
+    /// Where a task's namespace has its name.
+    pub fn task_path(&self, task: TaskId) -> PathBuf {
+        self.paths.task(task)
+    }
+
+    pub fn host(&self) -> &HostNs {
+        &self.host
+    }
+
+    /// What stands now.
+    pub async fn observe(&self) -> Result<Observed, KernelError> {
+        observe::observe(&self.host, &self.paths).await
+    }
+
+    /// Carries one operation out. When it fails, the same one can be tried again.
+    pub async fn execute(&self, operation: &Operation) -> Result<(), KernelError> {
+        let (host, paths) = (&self.host, &self.paths);
+        if let Operation::CreateSandbox { .. } | Operation::RemoveSandbox { .. } = operation {
+            // The device may be another one after that.
+            *self.entries.lock().await = None;
+        }
+        match operation {
+            Operation::EnableForwarding => host::enable_forwarding(host).await,
+            Operation::CreateSandbox { network, tunnel, gateways, mac } => {
+                sandbox::create(host, paths, *network, tunnel, gateways, *mac).await
+            }
+            Operation::JoinToHost { network, subnet, gateway, node, mtu } => {
+                let join = HostJoin {
+                    network: *network,
+                    subnet: *subnet,
+                    gateway: *gateway,
+                    node: *node,
+                    mtu: *mtu,
+                };
+                sandbox::join_to_host(host, paths, &join).await
+            }
+            Operation::SetForwarding { network, mac, node } => {
+                self.entries(*network).await?.set_forwarding(*mac, *node).await
+            }
+            Operation::SetNeighbour { network, address, mac } => {
+                self.entries(*network).await?.set_neighbour(*address, *mac).await
+            }
+            Operation::CreateTask { task } => task::create(paths, *task).await,
+            Operation::Connect { task, network, name, interface } => {
+                task::connect(paths, *task, *network, name, interface).await
+            }
+            Operation::ConnectOutside { task, name, address, gateway, mtu } => {
+                let outside = Outside { name, address: *address, gateway: *gateway, mtu: *mtu };
+                task::connect_outside(host, paths, *task, &outside).await
+            }
+            Operation::RouteReplies { task, name, address, gateway, udp_ports } => {
+                let place = Namespace::open(&paths.task(*task))?;
+                task::route_replies(&place, name, *address, *gateway, udp_ports).await
+            }
+            Operation::ReplaceRules { place, rules } => {
+                nft::replace(&self.place(*place)?, rules).await
+            }
+            Operation::PruneFlows { place, balanced } => {
+                conntrack::prune(&self.place(*place)?, balanced.clone()).await
+            }
+            Operation::Disconnect { task, name } => {
+                let place = Namespace::open(&paths.task(*task))?;
+                crate::netlink::Netlink::open(&place).await?.delete(name).await
+            }
+            Operation::RemoveForwarding { network, mac } => {
+                self.entries(*network).await?.remove_forwarding(*mac).await
+            }
+            Operation::RemoveNeighbour { network, address } => {
+                self.entries(*network).await?.remove_neighbour(*address).await
+            }
+            Operation::RemoveTask { task } => task::remove(host, paths, *task).await,
+            Operation::PartFromHost { network } => sandbox::part_from_host(host, *network).await,
+            Operation::RemoveSandbox { network } => sandbox::remove(host, paths, *network).await,
+            Operation::RemoveHostRules => nft::remove(host).await,
+        }
+    }
+
+    async fn entries(&self, network: NetworkId) -> Result<Arc<Entries>, KernelError> {
+        let mut kept = self.entries.lock().await;
+        if let Some((of, entries)) = &*kept
+            && *of == network
+        {
+            return Ok(entries.clone());
+        }
+        let place = Namespace::open(&self.paths.network(network))?;
+        let entries = Arc::new(Entries::open(&place).await?);
+        *kept = Some((network, entries.clone()));
+        Ok(entries)
+    }
+
+    fn place(&self, place: Place) -> Result<Namespace, KernelError> {
+        match place {
+            Place::Host => Ok(self.host.clone()),
+            Place::Task(task) => Namespace::open(&self.paths.task(task)),
+        }
+    }
+}

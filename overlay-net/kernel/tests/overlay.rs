@@ -1,0 +1,346 @@
+//! Two and three hosts as namespaces: tasks reach one another, and the outside reaches them.
+
+mod lab;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
+use std::net::IpAddr;
+
+use lab::*;
+use skep_overlay_kernel::{Executor, Namespace};
+use skep_overlay_plan::network::PublishedPort;
+use skep_overlay_plan::*;
+use skep_types::service::{PortConfig, Protocol, PublishMode};
+use skep_types::{NetworkAttachment, NetworkId, ServiceId, TaskId, Vni};
+
+const INGRESS: NetworkId = NetworkId::new(1);
+const FRONT: NetworkId = NetworkId::new(2);
+const WEB: ServiceId = ServiceId::new(7);
+const A: TaskId = TaskId::new(11);
+const B: TaskId = TaskId::new(12);
+
+fn endpoint(address: &str, host: u8) -> TaskEndpoint {
+    let address = address.parse().unwrap();
+    TaskEndpoint {
+        service: Some(WEB),
+        names: Vec::new(),
+        address,
+        mac: task_mac(address),
+        node: Lab::address(host),
+        state: EndpointState::Serving,
+    }
+}
+
+fn front() -> NetworkState {
+    NetworkState {
+        id: FRONT,
+        name: "front".into(),
+        vni: Vni(4098),
+        gateways: vec!["10.0.1.1/24".parse().unwrap()],
+        ingress: false,
+        internal: false,
+        generation: 1,
+        nodes: BTreeSet::new(),
+        endpoints: BTreeMap::from([(A, endpoint("10.0.1.3", 1)), (B, endpoint("10.0.1.4", 2))]),
+        services: BTreeMap::from([(
+            WEB,
+            ServiceEntry {
+                name: "web".into(),
+                aliases: Vec::new(),
+                vip: Some(IpAddr::from([10, 0, 1, 2])),
+                ports: Vec::new(),
+            },
+        )]),
+    }
+}
+
+fn ingress(hosts: u8) -> NetworkState {
+    let ports = vec![
+        PublishedPort { protocol: Protocol::Tcp, published: 8080, target: 80 },
+        PublishedPort { protocol: Protocol::Udp, published: 8053, target: 53 },
+    ];
+    let entry = ServiceEntry { name: "web".into(), aliases: Vec::new(), vip: None, ports };
+    NetworkState {
+        id: INGRESS,
+        name: "ingress".into(),
+        vni: Vni(4096),
+        gateways: vec!["10.0.0.1/24".parse().unwrap()],
+        ingress: true,
+        nodes: (1..=hosts).map(Lab::address).collect(),
+        endpoints: BTreeMap::from([(A, endpoint("10.0.0.3", 1)), (B, endpoint("10.0.0.4", 2))]),
+        services: BTreeMap::from([(WEB, entry)]),
+        ..front()
+    }
+}
+
+/// A host with its executor and what it is to have.
+struct Host {
+    executor: Executor,
+    desired: Desired,
+}
+
+impl Host {
+    fn new(lab: &Lab, number: u8, networks: &[NetworkState]) -> Self {
+        let mut desired = Desired::new(lab.node(number));
+        desired.networks = networks.iter().map(|it| (it.id, it.clone())).collect();
+        Self { executor: lab.executor(number), desired }
+    }
+
+    fn add(&mut self, task: TaskId, addresses: &[(NetworkId, &str)], ports: Vec<PortConfig>) {
+        let attachment = |(network, address): &(NetworkId, &str)| NetworkAttachment {
+            network: *network,
+            addresses: vec![address.parse().unwrap()],
+            aliases: Vec::new(),
+        };
+        let networks = addresses.iter().map(attachment).collect();
+        self.desired.add_task(TaskNet { task, networks, ports }, None).unwrap();
+    }
+
+    async fn reconcile(&self) {
+        reconcile(&self.executor, &self.desired).await;
+    }
+
+    fn task(&self, task: TaskId) -> Namespace {
+        Namespace::open(&self.executor.task_path(task)).unwrap()
+    }
+
+    fn set_state(&mut self, network: NetworkId, task: TaskId, state: EndpointState) {
+        let network = self.desired.networks.get_mut(&network).unwrap();
+        network.endpoints.get_mut(&task).unwrap().state = state;
+    }
+
+    async fn tear_down(&mut self) {
+        self.desired.tasks.clear();
+        self.desired.networks.clear();
+        self.reconcile().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tasks_on_two_hosts_reach_one_another_and_the_service() {
+    if !can_run("tasks_on_two_hosts_reach_one_another_and_the_service") {
+        return;
+    }
+    let lab = Lab::new(2).await;
+    let networks = [front()];
+    let (mut one, mut two) = (Host::new(&lab, 1, &networks), Host::new(&lab, 2, &networks));
+    one.add(A, &[(FRONT, "10.0.1.3/24")], Vec::new());
+    two.add(B, &[(FRONT, "10.0.1.4/24")], Vec::new());
+    one.reconcile().await;
+    two.reconcile().await;
+    let (a, b) = (one.task(A), two.task(B));
+    for (place, name) in [(&a, "a"), (&b, "b")] {
+        serve(place, 80, name).await;
+        serve_udp(place, 53, name).await;
+    }
+
+    assert_eq!(ask(&a, "10.0.1.4:80").await.unwrap(), "b 10.0.1.3", "the server sees the client");
+    assert_eq!(ask(&b, "10.0.1.3:80").await.unwrap(), "a 10.0.1.4");
+    // Both ways, and to itself, through the virtual address.
+    ask_until_all(&a, "10.0.1.2:80", &["a 10.0.1.3", "b 10.0.1.3"]).await;
+    ask_until_all(&b, "10.0.1.2:80", &["a 10.0.1.4", "b 10.0.1.4"]).await;
+
+    // A connection to a task that drains goes on, a new one goes elsewhere; a UDP flow moves.
+    let (mut stream, socket) = loop {
+        let (stream, said) = connect(&a, "10.0.1.2:80").await.unwrap();
+        let socket = udp_client(&a, "10.0.1.2:53").await;
+        if said.starts_with('b') && ask_udp(&socket).unwrap().starts_with('b') {
+            break (stream, socket);
+        }
+    };
+    one.set_state(FRONT, B, EndpointState::Draining);
+    one.reconcile().await;
+    assert!(still_echoes(&mut stream));
+    assert_eq!(ask_udp(&socket).unwrap(), "a 10.0.1.3");
+    for _ in 0..8 {
+        assert_eq!(ask(&a, "10.0.1.2:80").await.unwrap(), "a 10.0.1.3");
+    }
+    // Gone: its connection is not kept either.
+    one.desired.networks.get_mut(&FRONT).unwrap().endpoints.remove(&B);
+    one.reconcile().await;
+    assert!(!still_echoes(&mut stream));
+    one.set_state(FRONT, A, EndpointState::Starting);
+    one.reconcile().await;
+    assert_eq!(ask(&a, "10.0.1.2:80").await.unwrap_err(), ErrorKind::ConnectionRefused);
+    // The sender of a datagram that is refused on its way out hears of it from `send` itself.
+    let refused = ask_udp(&udp_client(&a, "10.0.1.2:53").await).unwrap_err();
+    assert_eq!(refused, ErrorKind::PermissionDenied);
+
+    for (host, number) in [(&mut one, 1), (&mut two, 2)] {
+        host.tear_down().await;
+        assert_eq!(lab.remains(number), "");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_published_port_answers_on_every_host_and_keeps_the_client() {
+    if !can_run("a_published_port_answers_on_every_host_and_keeps_the_client") {
+        return;
+    }
+    // Host 3 runs no task; host 4 is a client outside the swarm.
+    let lab = Lab::new(4).await;
+    let networks = [ingress(3)];
+    let mut hosts: Vec<Host> = (1..=3).map(|number| Host::new(&lab, number, &networks)).collect();
+    hosts[0].add(A, &[(INGRESS, "10.0.0.3/24")], Vec::new());
+    hosts[1].add(B, &[(INGRESS, "10.0.0.4/24")], Vec::new());
+    for host in &hosts {
+        host.reconcile().await;
+    }
+    for (place, name) in [(hosts[0].task(A), "a"), (hosts[1].task(B), "b")] {
+        serve(&place, 80, name).await;
+        serve_udp(&place, 53, name).await;
+    }
+    let client = lab.host(4);
+    for number in 1..=3 {
+        let at = format!("192.168.77.{number}");
+        ask_until_all(&client, &format!("{at}:8080"), &["a 192.168.77.4", "b 192.168.77.4"]).await;
+        let mut missing = vec!["a 192.168.77.4", "b 192.168.77.4"];
+        for _ in 0..64 {
+            let said = ask_udp(&udp_client(&client, &format!("{at}:8053")).await).unwrap();
+            missing.retain(|it| *it != said);
+        }
+        assert_eq!(missing, Vec::<&str>::new(), "UDP at {at}");
+        // From the host itself, by its address and by the loopback's.
+        let own = lab.host(number);
+        let seen = [format!("a {at}"), format!("b {at}")];
+        let seen = [seen[0].as_str(), seen[1].as_str()];
+        ask_until_all(&own, &format!("{at}:8080"), &seen).await;
+        ask_until_all(&own, "127.0.0.1:8080", &seen).await;
+    }
+    // A task asks its own node and another one.
+    let a = hosts[0].task(A);
+    ask_until_all(&a, "192.168.77.1:8080", &["a", "b"]).await;
+    ask_until_all(&a, "192.168.77.3:8080", &["a", "b"]).await;
+    // Nobody else comes in by the mesh's own way.
+    lab.on_host(4, "ip route add 10.0.0.0/24 via 192.168.77.1");
+    assert_eq!(ask(&client, "10.0.0.3:80").await.unwrap_err(), ErrorKind::TimedOut);
+
+    for (index, host) in hosts.iter_mut().enumerate() {
+        host.tear_down().await;
+        assert_eq!(lab.remains(index as u8 + 1), "");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn frames_of_hosts_that_are_no_members_are_dropped() {
+    if !can_run("frames_of_hosts_that_are_no_members_are_dropped") {
+        return;
+    }
+    // Host 2 is a member without our daemon, host 3 is none; both speak VXLAN to host 1.
+    let lab = Lab::new(3).await;
+    let mut network = ingress(2);
+    network.endpoints.remove(&B);
+    let mut one = Host::new(&lab, 1, &[network]);
+    one.add(A, &[(INGRESS, "10.0.0.3/24")], Vec::new());
+    one.reconcile().await;
+    let a = one.task(A);
+    let heard = a.run(|| std::net::UdpSocket::bind("0.0.0.0:53").unwrap()).await.unwrap();
+    heard.set_read_timeout(Some(DEADLINE)).unwrap();
+    for number in [3, 2] {
+        for command in [
+            format!("ip link add vx type vxlan id 4096 dstport 4789 local 192.168.77.{number}"),
+            format!("ip addr add 10.0.0.20{number}/24 dev vx"),
+            "ip link set vx up".to_owned(),
+            "ip neigh add 10.0.0.3 lladdr 02:42:0a:00:00:03 dev vx".to_owned(),
+            "bridge fdb add 02:42:0a:00:00:03 dev vx dst 192.168.77.1".to_owned(),
+        ] {
+            lab.on_host(number, &command);
+        }
+        let socket = udp_client(&lab.host(number), "10.0.0.3:53").await;
+        socket.send(format!("from {number}").as_bytes()).unwrap();
+    }
+    let mut said = [0; 16];
+    let length = heard.recv(&mut said).unwrap();
+    assert_eq!(&said[..length], b"from 2", "what host 3 sent before did not come");
+    one.tear_down().await;
+    assert_eq!(lab.remains(1), "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_network_of_both_families_carries_both() {
+    if !can_run("a_network_of_both_families_carries_both") {
+        return;
+    }
+    let lab = Lab::new(2).await;
+    let mut network = front();
+    network.gateways.push("fd00:1::1/64".parse().unwrap());
+    // Each task has an endpoint for each address.
+    for (task, other, address) in [(A, 21, "fd00:1::3"), (B, 22, "fd00:1::4")] {
+        let of_v4 = network.endpoints[&task].clone();
+        let of_v6 = TaskEndpoint { address: address.parse().unwrap(), ..of_v4 };
+        network.endpoints.insert(TaskId::new(other), of_v6);
+    }
+    let v6 =
+        ServiceEntry { vip: Some("fd00:1::2".parse().unwrap()), ..network.services[&WEB].clone() };
+    network.services.insert(ServiceId::new(8), v6);
+    for task in [21, 22] {
+        network.endpoints.get_mut(&TaskId::new(task)).unwrap().service = Some(ServiceId::new(8));
+    }
+    let networks = [network];
+    let (mut one, mut two) = (Host::new(&lab, 1, &networks), Host::new(&lab, 2, &networks));
+    for (host, task, last) in [(&mut one, A, 3), (&mut two, B, 4)] {
+        let addresses = vec![
+            format!("10.0.1.{last}/24").parse().unwrap(),
+            format!("fd00:1::{last}/64").parse().unwrap(),
+        ];
+        let networks = vec![NetworkAttachment { network: FRONT, addresses, aliases: Vec::new() }];
+        host.desired.add_task(TaskNet { task, networks, ports: Vec::new() }, None).unwrap();
+        host.reconcile().await;
+    }
+    let (a, b) = (one.task(A), two.task(B));
+    for (place, name) in [(&a, "a"), (&b, "b")] {
+        serve_at(place, "[::]:80", name).await;
+    }
+    assert_eq!(ask(&a, "[fd00:1::4]:80").await.unwrap(), "b fd00:1::3");
+    assert_eq!(ask(&a, "10.0.1.4:80").await.unwrap(), "b ::ffff:10.0.1.3");
+    ask_until_all(&a, "[fd00:1::2]:80", &["a fd00:1::3", "b fd00:1::3"]).await;
+    for (host, number) in [(&mut one, 1), (&mut two, 2)] {
+        host.tear_down().await;
+        assert_eq!(lab.remains(number), "");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_reaches_the_outside_and_its_host_port_answers() {
+    if !can_run("a_task_reaches_the_outside_and_its_host_port_answers") {
+        return;
+    }
+    let lab = Lab::new(2).await;
+    let mut internal = front();
+    internal.id = NetworkId::new(3);
+    internal.vni = Vni(4099);
+    internal.internal = true;
+    let inner = internal.id;
+    let mut one = Host::new(&lab, 1, &[front(), internal]);
+    let port = PortConfig {
+        target_port: 80,
+        published_port: 9000,
+        publish_mode: PublishMode::Host,
+        ..PortConfig::default()
+    };
+    one.add(A, &[(FRONT, "10.0.1.3/24")], vec![port]);
+    one.add(B, &[(inner, "10.0.1.4/24")], Vec::new());
+    one.reconcile().await;
+    let (a, b, client) = (one.task(A), one.task(B), lab.host(2));
+    serve(&a, 80, "a").await;
+    serve(&b, 80, "b").await;
+    serve(&client, 7000, "outside").await;
+
+    assert_eq!(ask(&a, "192.168.77.2:7000").await.unwrap(), "outside 192.168.77.1");
+    assert_eq!(ask(&b, "192.168.77.2:7000").await.unwrap_err(), ErrorKind::NetworkUnreachable);
+    assert_eq!(ask(&client, "192.168.77.1:9000").await.unwrap(), "a 192.168.77.2");
+    assert_eq!(ask(&lab.host(1), "127.0.0.1:9000").await.unwrap(), "a 172.18.0.1");
+    assert_eq!(ask(&a, "192.168.77.1:9000").await.unwrap(), "a 172.18.0.1", "its own port");
+
+    // Twice the same steps leave the same.
+    let observed = one.executor.observe().await.unwrap();
+    for operation in plan(&one.desired, &Observed::default()) {
+        one.executor.execute(&operation).await.unwrap();
+    }
+    one.reconcile().await;
+    assert_eq!(one.executor.observe().await.unwrap().sandboxes, observed.sandboxes);
+    assert_eq!(ask(&client, "192.168.77.1:9000").await.unwrap(), "a 192.168.77.2");
+
+    one.tear_down().await;
+    assert_eq!(lab.remains(1), "");
+}

@@ -1,0 +1,69 @@
+//! Link-layer addresses that follow from network addresses, so that nobody has to allocate or
+//! send them.
+
+use std::fmt;
+use std::net::IpAddr;
+
+/// A link-layer address.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Mac(pub [u8; 6]);
+
+impl fmt::Display for Mac {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+impl fmt::Debug for Mac {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The address of a task's interface, as Docker derives it: 02:42 and the IPv4 address.
+pub fn task_mac(address: IpAddr) -> Mac {
+    with_prefix([0x02, 0x42], four_bytes(address))
+}
+
+/// The address of a node's own port on an overlay. Docker's tasks never have its prefix, so a
+/// packet that carries it came through a node and not from a task.
+pub fn node_mac(underlay: IpAddr) -> Mac {
+    with_prefix([0x02, 0x53], four_bytes(underlay))
+}
+
+/// The mark of connections that came in through a node: never zero for a real address.
+pub fn node_mark(underlay: IpAddr) -> u32 {
+    u32::from_be_bytes(four_bytes(underlay))
+}
+
+fn with_prefix(prefix: [u8; 2], [a, b, c, d]: [u8; 4]) -> Mac {
+    Mac([prefix[0], prefix[1], a, b, c, d])
+}
+
+/// IPv4 as it is. IPv6 is folded to 32 bits, so that two addresses may collide: a task's interface
+/// follows its IPv4 address wherever it has one.
+fn four_bytes(address: IpAddr) -> [u8; 4] {
+    match address {
+        IpAddr::V4(v4) => v4.octets(),
+        IpAddr::V6(v6) => {
+            let bits = u128::from(v6);
+            let fold = (bits >> 96) ^ (bits >> 64) ^ (bits >> 32) ^ bits;
+            (fold as u32).to_be_bytes()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_follow_docker() {
+        let ip: IpAddr = "10.0.1.3".parse().unwrap();
+        assert_eq!(task_mac(ip).to_string(), "02:42:0a:00:01:03");
+        assert_eq!(node_mac(ip).to_string(), "02:53:0a:00:01:03");
+        assert_eq!(node_mark(ip), 0x0a00_0103);
+        assert_ne!(task_mac("fd00::1".parse().unwrap()), task_mac("fd00::2".parse().unwrap()));
+    }
+}

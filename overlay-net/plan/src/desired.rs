@@ -1,0 +1,224 @@
+//! What the node is to have: the networks it was told of and the tasks it runs.
+//!
+//! **Invariant:** outside addresses are unique on the node, and a task that is added again keeps
+//! its own.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnet::{IpNet, Ipv4Net};
+use skep_types::service::{PortConfig, PublishMode};
+use skep_types::{NetworkAttachment, NetworkId, TaskId};
+
+use crate::network::NetworkState;
+use crate::observed::{Interface, Tunnel};
+use crate::task_mac;
+
+/// What VXLAN adds to each packet: outer Ethernet, IP, UDP and VXLAN headers (RFC 7348).
+const OVERHEAD_V4_BYTES: u32 = 50;
+const OVERHEAD_V6_BYTES: u32 = 70;
+
+/// What is this node's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeConfig {
+    /// Where other nodes send overlay traffic (`--data-path-addr`).
+    pub underlay: IpAddr,
+    /// `--data-path-port`; IANA's for VXLAN is 4789.
+    pub vxlan_port: u16,
+    pub underlay_mtu: u32,
+    /// Tasks' addresses towards the host are cut from this; the first is the host's own.
+    pub outside_pool: Ipv4Net,
+    /// Other source addresses that mean something else on every node, such as a local bridge's:
+    /// published ports do not keep them.
+    pub repeated_sources: Vec<Ipv4Net>,
+}
+
+impl NodeConfig {
+    /// The largest packet that fits a tunnel.
+    pub fn overlay_mtu(&self) -> u32 {
+        let overhead = if self.underlay.is_ipv4() { OVERHEAD_V4_BYTES } else { OVERHEAD_V6_BYTES };
+        self.underlay_mtu.saturating_sub(overhead)
+    }
+
+    /// The host's address towards its tasks.
+    pub fn outside_gateway(&self) -> Ipv4Addr {
+        Ipv4Addr::from(u32::from(self.outside_pool.network()) + 1)
+    }
+
+    pub fn tunnel(&self, network: &NetworkState) -> Tunnel {
+        Tunnel {
+            vni: network.vni,
+            local: self.underlay,
+            udp_port: self.vxlan_port,
+            mtu: self.overlay_mtu(),
+        }
+    }
+}
+
+/// What a task asks of the network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskNet {
+    pub task: TaskId,
+    /// In the order of its interfaces: the first is `eth0`.
+    pub networks: Vec<NetworkAttachment>,
+    /// Those published in host mode are answered by this node for this task.
+    pub ports: Vec<PortConfig>,
+}
+
+/// A task with what the node allotted it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DesiredTask {
+    pub networks: Vec<NetworkAttachment>,
+    pub host_ports: Vec<PortConfig>,
+    /// None: it has no way to the outside.
+    pub outside: Option<Ipv4Addr>,
+    /// The port of its resolver, once that listens.
+    pub resolver: Option<u16>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Knowledge {
+    /// What is not listed is not wanted.
+    #[default]
+    Complete,
+    /// The leader has not said everything yet: what is not known is left as it stands.
+    Partial,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Desired {
+    pub node: NodeConfig,
+    pub networks: BTreeMap<NetworkId, NetworkState>,
+    pub tasks: BTreeMap<TaskId, DesiredTask>,
+    pub knowledge: Knowledge,
+}
+
+/// A task's wishes that cannot be met.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TaskNetError {
+    #[error("network {0} is not known on this node")]
+    UnknownNetwork(NetworkId),
+    #[error("task {0} is attached to network {1} twice")]
+    AttachedTwice(TaskId, NetworkId),
+    #[error("task {0} has no address on network {1}")]
+    NoAddress(TaskId, NetworkId),
+    #[error("no address towards the host is free in {0}")]
+    OutsideExhausted(Ipv4Net),
+}
+
+impl Desired {
+    pub fn new(node: NodeConfig) -> Self {
+        Self {
+            node,
+            networks: BTreeMap::new(),
+            tasks: BTreeMap::new(),
+            knowledge: Knowledge::Complete,
+        }
+    }
+
+    /// Takes a task in, or changes it. `outside` is the address it had before the daemon was
+    /// started again.
+    pub fn add_task(
+        &mut self,
+        net: TaskNet,
+        outside: Option<Ipv4Addr>,
+    ) -> Result<(), TaskNetError> {
+        let mut seen = BTreeSet::new();
+        for attachment in &net.networks {
+            if !seen.insert(attachment.network) {
+                return Err(TaskNetError::AttachedTwice(net.task, attachment.network));
+            }
+            if attachment.addresses.is_empty() {
+                return Err(TaskNetError::NoAddress(net.task, attachment.network));
+            }
+            if !self.networks.contains_key(&attachment.network)
+                && self.knowledge == Knowledge::Complete
+            {
+                return Err(TaskNetError::UnknownNetwork(attachment.network));
+            }
+        }
+        let mut host_ports = net.ports;
+        host_ports
+            .retain(|port| port.publish_mode == PublishMode::Host && port.published_port != 0);
+        let before = self.tasks.get(&net.task);
+        let kept = before.and_then(|task| task.outside).or(outside);
+        let resolver = before.and_then(|task| task.resolver);
+        let outside = match kept {
+            Some(address) => Some(address),
+            None if self.needs_outside(&net.networks, &host_ports) => Some(self.free_outside()?),
+            None => None,
+        };
+        self.tasks.insert(
+            net.task,
+            DesiredTask { networks: net.networks, host_ports, outside, resolver },
+        );
+        Ok(())
+    }
+
+    fn needs_outside(&self, networks: &[NetworkAttachment], host_ports: &[PortConfig]) -> bool {
+        let opens = |attachment: &NetworkAttachment| {
+            self.networks.get(&attachment.network).is_some_and(|network| !network.internal)
+        };
+        !host_ports.is_empty() || networks.iter().any(opens)
+    }
+
+    fn free_outside(&self) -> Result<Ipv4Addr, TaskNetError> {
+        let gateway = self.node.outside_gateway();
+        let taken: BTreeSet<Ipv4Addr> =
+            self.tasks.values().filter_map(|task| task.outside).collect();
+        self.node
+            .outside_pool
+            .hosts()
+            .find(|address| *address != gateway && !taken.contains(address))
+            .ok_or(TaskNetError::OutsideExhausted(self.node.outside_pool))
+    }
+
+    pub fn ingress(&self) -> Option<&NetworkState> {
+        self.networks.values().find(|network| network.ingress)
+    }
+
+    /// Networks that the node needs a sandbox for: those of its tasks, and the ingress network,
+    /// for every node answers published ports.
+    pub fn sandboxes(&self) -> impl Iterator<Item = &NetworkState> {
+        let used: BTreeSet<NetworkId> = self
+            .tasks
+            .values()
+            .flat_map(|task| task.networks.iter().map(|attachment| attachment.network))
+            .collect();
+        self.networks.values().filter(move |network| network.ingress || used.contains(&network.id))
+    }
+}
+
+impl DesiredTask {
+    /// The overlay interfaces with their names.
+    pub fn interfaces(&self, mtu: u32) -> Vec<(NetworkId, String, Interface)> {
+        let interface = |addresses: &[IpNet]| Interface {
+            mac: task_mac(leading(addresses)),
+            addresses: addresses.iter().copied().collect(),
+            mtu,
+        };
+        self.networks
+            .iter()
+            .enumerate()
+            .map(|(index, attachment)| {
+                (attachment.network, format!("eth{index}"), interface(&attachment.addresses))
+            })
+            .collect()
+    }
+
+    /// The interface towards the host comes after the networks'.
+    pub fn outside_name(&self) -> String {
+        format!("eth{}", self.networks.len())
+    }
+
+    /// Whether every network of the task is known.
+    pub fn is_known(&self, networks: &BTreeMap<NetworkId, NetworkState>) -> bool {
+        self.networks.iter().all(|attachment| networks.contains_key(&attachment.network))
+    }
+}
+
+/// The address that the link-layer address follows from: IPv4 before IPv6.
+fn leading(addresses: &[IpNet]) -> IpAddr {
+    let v4 = addresses.iter().find(|address| address.addr().is_ipv4());
+    v4.or(addresses.first()).map_or(IpAddr::from([0, 0, 0, 0]), IpNet::addr)
+}

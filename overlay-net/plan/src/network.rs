@@ -1,0 +1,144 @@
+//! What the leader says of one network: who answers where. A full message replaces what the node
+//! knew, a delta applies on top of one generation.
+//!
+//! **Invariant:** a delta for another generation changes nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use skep_types::service::Protocol;
+use skep_types::{NetworkId, ServiceId, TaskId, Vni};
+
+use crate::Mac;
+
+/// Whether a task is to be given connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndpointState {
+    /// Reached by its address only: not healthy yet.
+    Starting,
+    Serving,
+    /// No new connections; those that stand go on.
+    Draining,
+}
+
+/// A task's place on the network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskEndpoint {
+    /// None for a container outside the swarm.
+    pub service: Option<ServiceId>,
+    /// Names and aliases of this one task.
+    pub names: Vec<String>,
+    pub address: IpAddr,
+    pub mac: Mac,
+    /// Underlay address of its node.
+    pub node: IpAddr,
+    pub state: EndpointState,
+}
+
+/// A published port of a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PublishedPort {
+    pub protocol: Protocol,
+    pub published: u16,
+    pub target: u16,
+}
+
+/// A service on the network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceEntry {
+    pub name: String,
+    pub aliases: Vec<String>,
+    /// None: its name is answered by its tasks' addresses.
+    pub vip: Option<IpAddr>,
+    /// Ports that every node answers; heeded on the ingress network.
+    pub ports: Vec<PublishedPort>,
+}
+
+/// All that a node knows of a network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkState {
+    pub id: NetworkId,
+    pub name: String,
+    pub vni: Vni,
+    /// Each with its gateway's address and the prefix length.
+    pub gateways: Vec<IpNet>,
+    /// The network that published ports arrive by.
+    pub ingress: bool,
+    /// No way to the outside.
+    pub internal: bool,
+    pub generation: u64,
+    /// Underlay addresses of the nodes that published ports arrive through: of every node, on the
+    /// ingress network; empty on others.
+    pub nodes: BTreeSet<IpAddr>,
+    pub endpoints: BTreeMap<TaskId, TaskEndpoint>,
+    pub services: BTreeMap<ServiceId, ServiceEntry>,
+}
+
+/// A message of the leader.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NetworkUpdate {
+    Full(NetworkState),
+    Delta(NetworkDelta),
+    /// The node has nothing on the network any more.
+    Gone(NetworkId),
+}
+
+/// What changed from one generation to another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkDelta {
+    pub id: NetworkId,
+    pub applies_to: u64,
+    pub generation: u64,
+    pub nodes_added: BTreeSet<IpAddr>,
+    pub nodes_removed: BTreeSet<IpAddr>,
+    pub endpoints: BTreeMap<TaskId, TaskEndpoint>,
+    pub services: BTreeMap<ServiceId, ServiceEntry>,
+    pub endpoints_removed: BTreeSet<TaskId>,
+    pub services_removed: BTreeSet<ServiceId>,
+}
+
+/// A delta that does not fit what is known.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("stale delta of network {network}: expected one for generation {expected}, got {got}")]
+pub struct StaleDelta {
+    pub network: NetworkId,
+    pub expected: u64,
+    pub got: u64,
+}
+
+impl NetworkState {
+    /// Applies a delta as a whole, or refuses it.
+    pub fn apply(&mut self, delta: NetworkDelta) -> Result<(), StaleDelta> {
+        if delta.applies_to != self.generation || delta.id != self.id {
+            return Err(StaleDelta {
+                network: self.id,
+                expected: self.generation,
+                got: delta.applies_to,
+            });
+        }
+        for node in &delta.nodes_removed {
+            self.nodes.remove(node);
+        }
+        self.nodes.extend(delta.nodes_added);
+        for task in &delta.endpoints_removed {
+            self.endpoints.remove(task);
+        }
+        self.endpoints.extend(delta.endpoints);
+        for service in &delta.services_removed {
+            self.services.remove(service);
+        }
+        self.services.extend(delta.services);
+        self.generation = delta.generation;
+        Ok(())
+    }
+
+    /// Addresses of a service's tasks in a state, in the order of task ids.
+    pub fn addresses(&self, service: ServiceId, state: EndpointState) -> Vec<IpAddr> {
+        self.endpoints
+            .values()
+            .filter(|endpoint| endpoint.service == Some(service) && endpoint.state == state)
+            .map(|endpoint| endpoint.address)
+            .collect()
+    }
+}

@@ -1,0 +1,154 @@
+//! What stands in the kernel, as it was read back.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnet::IpNet;
+use skep_types::{NetworkId, TaskId, Vni};
+
+use crate::Mac;
+use crate::operation::{Operation, Place};
+use crate::rules::Digest;
+
+/// A VXLAN device. Its attributes cannot be changed while it stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tunnel {
+    pub vni: Vni,
+    pub local: IpAddr,
+    pub udp_port: u16,
+    pub mtu: u32,
+}
+
+/// A network's namespace.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ObservedSandbox {
+    /// None unless bridge and device stand, joined and up.
+    pub tunnel: Option<Tunnel>,
+    pub gateways: BTreeSet<IpNet>,
+    pub forwarding: BTreeMap<Mac, IpAddr>,
+    pub neighbours: BTreeMap<IpAddr, Mac>,
+    /// Joined to the host's namespace, for published ports.
+    pub joined_to_host: bool,
+}
+
+/// An interface of a task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Interface {
+    pub mac: Mac,
+    pub addresses: BTreeSet<IpNet>,
+    pub mtu: u32,
+}
+
+/// A task's namespace.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ObservedTask {
+    /// Those that are up, by name, without the loopback.
+    pub interfaces: BTreeMap<String, Interface>,
+    pub outside: Option<Ipv4Addr>,
+    /// UDP ports whose replies leave by the ingress network; None without that routing.
+    pub replies: Option<BTreeSet<u16>>,
+    pub rules: Option<Digest>,
+}
+
+/// All of it on one node.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Observed {
+    pub forwarding: bool,
+    pub host_rules: Option<Digest>,
+    pub sandboxes: BTreeMap<NetworkId, ObservedSandbox>,
+    pub tasks: BTreeMap<TaskId, ObservedTask>,
+}
+
+impl Observed {
+    /// What stands after an operation that succeeded, so that the kernel need not be read again
+    /// after each step.
+    pub fn apply(&mut self, operation: &Operation) {
+        match operation {
+            Operation::EnableForwarding => self.forwarding = true,
+            Operation::ReplaceRules { place: Place::Host, rules } => {
+                self.host_rules = Some(rules.digest());
+            }
+            Operation::RemoveHostRules => self.host_rules = None,
+            Operation::PruneFlows { .. } => {}
+            Operation::RemoveSandbox { network } => {
+                self.sandboxes.remove(network);
+            }
+            Operation::RemoveTask { task } => {
+                self.tasks.remove(task);
+            }
+            Operation::CreateSandbox { network, .. }
+            | Operation::JoinToHost { network, .. }
+            | Operation::PartFromHost { network }
+            | Operation::SetForwarding { network, .. }
+            | Operation::RemoveForwarding { network, .. }
+            | Operation::SetNeighbour { network, .. }
+            | Operation::RemoveNeighbour { network, .. } => {
+                self.sandboxes.entry(*network).or_default().apply(operation);
+            }
+            Operation::CreateTask { task }
+            | Operation::Connect { task, .. }
+            | Operation::ConnectOutside { task, .. }
+            | Operation::RouteReplies { task, .. }
+            | Operation::Disconnect { task, .. }
+            | Operation::ReplaceRules { place: Place::Task(task), .. } => {
+                self.tasks.entry(*task).or_default().apply(operation);
+            }
+        }
+    }
+}
+
+impl ObservedSandbox {
+    fn apply(&mut self, operation: &Operation) {
+        match operation {
+            Operation::CreateSandbox { tunnel, gateways, .. } => {
+                if self.tunnel != Some(*tunnel) {
+                    // A new device knows nobody yet.
+                    self.forwarding.clear();
+                    self.neighbours.clear();
+                }
+                self.tunnel = Some(*tunnel);
+                self.gateways.clone_from(gateways);
+            }
+            Operation::JoinToHost { .. } => self.joined_to_host = true,
+            Operation::PartFromHost { .. } => self.joined_to_host = false,
+            Operation::SetForwarding { mac, node, .. } => {
+                self.forwarding.insert(*mac, *node);
+            }
+            Operation::RemoveForwarding { mac, .. } => {
+                self.forwarding.remove(mac);
+            }
+            Operation::SetNeighbour { address, mac, .. } => {
+                self.neighbours.insert(*address, *mac);
+            }
+            Operation::RemoveNeighbour { address, .. } => {
+                self.neighbours.remove(address);
+            }
+            _ => {}
+        }
+    }
+}
+
+impl ObservedTask {
+    fn apply(&mut self, operation: &Operation) {
+        match operation {
+            Operation::Connect { name, interface, .. } => {
+                self.interfaces.insert(name.clone(), interface.clone());
+            }
+            Operation::ConnectOutside { name, address, mtu, .. } => {
+                let addresses = BTreeSet::from([IpNet::from(IpAddr::V4(*address))]);
+                // Its link-layer address is the kernel's choice, and nobody asks for it.
+                let interface = Interface { mac: Mac([0; 6]), addresses, mtu: *mtu };
+                self.interfaces.insert(name.clone(), interface);
+                self.outside = Some(*address);
+            }
+            Operation::RouteReplies { udp_ports, .. } => {
+                self.replies = Some(udp_ports.clone());
+            }
+            Operation::Disconnect { name, .. } => {
+                self.interfaces.remove(name);
+            }
+            Operation::ReplaceRules { rules, .. } => self.rules = Some(rules.digest()),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! The steps that the kernel's side executes. Each is idempotent: done twice it leaves the same,
+//! and one that failed half-way is done again.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnet::{IpNet, Ipv4Net};
+use skep_types::{NetworkId, TaskId};
+
+use crate::observed::{Interface, Tunnel};
+use crate::{Balanced, Mac, Ruleset};
+
+/// Which namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    Host,
+    Task(TaskId),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Operation {
+    /// The host forwards IPv4 between interfaces.
+    EnableForwarding,
+    /// A network's namespace with its bridge and VXLAN device. One that stands with another tunnel
+    /// loses its device and with it all forwarding entries.
+    CreateSandbox {
+        network: NetworkId,
+        tunnel: Tunnel,
+        gateways: BTreeSet<IpNet>,
+        mac: Mac,
+    },
+    /// The sandbox's way to and from the host, for published ports.
+    JoinToHost {
+        network: NetworkId,
+        subnet: Ipv4Net,
+        gateway: Ipv4Addr,
+        node: IpAddr,
+        mtu: u32,
+    },
+    /// Frames to `mac` are tunnelled to `node`.
+    SetForwarding {
+        network: NetworkId,
+        mac: Mac,
+        node: IpAddr,
+    },
+    /// Who asks for `address` is told `mac`.
+    SetNeighbour {
+        network: NetworkId,
+        address: IpAddr,
+        mac: Mac,
+    },
+    CreateTask {
+        task: TaskId,
+    },
+    /// An interface of the task on a network's bridge.
+    Connect {
+        task: TaskId,
+        network: NetworkId,
+        name: String,
+        interface: Interface,
+    },
+    /// A routed pair between the task and the host, with the task's default route.
+    ConnectOutside {
+        task: TaskId,
+        name: String,
+        address: Ipv4Addr,
+        gateway: Ipv4Addr,
+        mtu: u32,
+    },
+    /// Replies to connections that came in through a node go back by the ingress network.
+    RouteReplies {
+        task: TaskId,
+        name: String,
+        address: Ipv4Addr,
+        gateway: Ipv4Addr,
+        udp_ports: BTreeSet<u16>,
+    },
+    /// Replaces all packet rules of ours in a namespace at once.
+    ReplaceRules {
+        place: Place,
+        rules: Ruleset,
+    },
+    /// Forgets translated flows to tasks that no longer serve: UDP to all but the serving ones,
+    /// other protocols to all that are gone.
+    PruneFlows {
+        place: Place,
+        balanced: Vec<Balanced>,
+    },
+    Disconnect {
+        task: TaskId,
+        name: String,
+    },
+    RemoveForwarding {
+        network: NetworkId,
+        mac: Mac,
+    },
+    RemoveNeighbour {
+        network: NetworkId,
+        address: IpAddr,
+    },
+    RemoveTask {
+        task: TaskId,
+    },
+    PartFromHost {
+        network: NetworkId,
+    },
+    RemoveSandbox {
+        network: NetworkId,
+    },
+    RemoveHostRules,
+}
+
+/// What an operation is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Subject {
+    Host,
+    Network(NetworkId),
+    Task(TaskId),
+}
+
+impl Operation {
+    /// What fails when the operation fails.
+    pub fn subject(&self) -> Subject {
+        match self {
+            Self::EnableForwarding
+            | Self::RemoveHostRules
+            | Self::ReplaceRules { place: Place::Host, .. }
+            | Self::PruneFlows { place: Place::Host, .. } => Subject::Host,
+            Self::CreateSandbox { network, .. }
+            | Self::JoinToHost { network, .. }
+            | Self::SetForwarding { network, .. }
+            | Self::SetNeighbour { network, .. }
+            | Self::RemoveForwarding { network, .. }
+            | Self::RemoveNeighbour { network, .. }
+            | Self::PartFromHost { network }
+            | Self::RemoveSandbox { network } => Subject::Network(*network),
+            Self::CreateTask { task }
+            | Self::Connect { task, .. }
+            | Self::ConnectOutside { task, .. }
+            | Self::RouteReplies { task, .. }
+            | Self::ReplaceRules { place: Place::Task(task), .. }
+            | Self::PruneFlows { place: Place::Task(task), .. }
+            | Self::Disconnect { task, .. }
+            | Self::RemoveTask { task } => Subject::Task(*task),
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! From what stands to what is wanted.
+//!
+//! Order: what is new is built before rules speak of it, rules change before what they spoke of
+//! goes, and what goes is taken down in reverse of how it was built. A sandbox that holds the VXLAN id of
+//! a new one goes first, for the kernel has each id once.
+//!
+//! **Invariant:** when observed is as desired, the plan is empty.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use ipnet::{IpNet, Ipv4Net};
+use skep_types::service::Protocol;
+use skep_types::{NetworkId, TaskId};
+
+use crate::desired::{Desired, DesiredTask, Knowledge};
+use crate::network::NetworkState;
+use crate::observed::{Interface, Observed, ObservedSandbox, ObservedTask};
+use crate::operation::{Operation, Place};
+use crate::rules::{host_rules, task_rules};
+use crate::{Mac, node_mac};
+
+/// The operations that make `observed` into `desired`, in order.
+pub fn plan(desired: &Desired, observed: &Observed) -> Vec<Operation> {
+    let mut steps = Vec::new();
+    let mut removals = Vec::new();
+    let wanted: BTreeMap<NetworkId, &NetworkState> =
+        desired.sandboxes().map(|network| (network.id, network)).collect();
+
+    for (id, sandbox) in &observed.sandboxes {
+        let unwanted = !wanted.contains_key(id) && !is_left_alone(desired, *id);
+        if unwanted && holds_a_wanted_vni(sandbox, &wanted) {
+            steps.push(Operation::RemoveSandbox { network: *id });
+        } else if unwanted {
+            removals.push(Operation::RemoveSandbox { network: *id });
+        }
+    }
+    let in_use = !wanted.is_empty() || !desired.tasks.is_empty();
+    if in_use && !observed.forwarding {
+        steps.push(Operation::EnableForwarding);
+    }
+    let nothing = ObservedSandbox::default();
+    for (id, network) in &wanted {
+        let stands = observed.sandboxes.get(id).unwrap_or(&nothing);
+        plan_sandbox(desired, network, stands, &mut steps, &mut removals);
+    }
+    let nothing = ObservedTask::default();
+    for (id, task) in &desired.tasks {
+        if !observed.tasks.contains_key(id) {
+            steps.push(Operation::CreateTask { task: *id });
+        }
+        let stands = observed.tasks.get(id).unwrap_or(&nothing);
+        plan_task(desired, *id, task, stands, &mut steps);
+    }
+    plan_host_rules(desired, observed, in_use, &mut steps, &mut removals);
+    for id in observed.tasks.keys().filter(|id| !desired.tasks.contains_key(id)) {
+        removals.push(Operation::RemoveTask { task: *id });
+    }
+    removals.reverse();
+    steps.extend(removals);
+    steps
+}
+
+fn is_left_alone(desired: &Desired, network: NetworkId) -> bool {
+    desired.knowledge == Knowledge::Partial && !desired.networks.contains_key(&network)
+}
+
+fn holds_a_wanted_vni(
+    sandbox: &ObservedSandbox,
+    wanted: &BTreeMap<NetworkId, &NetworkState>,
+) -> bool {
+    let Some(tunnel) = sandbox.tunnel else { return false };
+    wanted.values().any(|network| network.vni == tunnel.vni)
+}
+
+fn plan_sandbox(
+    desired: &Desired,
+    network: &NetworkState,
+    stands: &ObservedSandbox,
+    steps: &mut Vec<Operation>,
+    removals: &mut Vec<Operation>,
+) {
+    let node = &desired.node;
+    let id = network.id;
+    let tunnel = node.tunnel(network);
+    let gateways: BTreeSet<IpNet> = network.gateways.iter().copied().collect();
+    let keeps_entries = stands.tunnel == Some(tunnel);
+    if !keeps_entries || stands.gateways != gateways {
+        let mac = node_mac(node.underlay);
+        steps.push(Operation::CreateSandbox { network: id, tunnel, gateways, mac });
+    }
+    let (mut forwarding, mut neighbours) = (BTreeMap::new(), BTreeMap::new());
+    for endpoint in network.endpoints.values().filter(|it| it.node != node.underlay) {
+        forwarding.insert(endpoint.mac, endpoint.node);
+        neighbours.insert(endpoint.address, endpoint.mac);
+    }
+    for other in network.nodes.iter().filter(|other| **other != node.underlay) {
+        forwarding.insert(node_mac(*other), *other);
+    }
+    let nothing = ObservedSandbox::default();
+    let entries = if keeps_entries { stands } else { &nothing };
+    for (mac, to) in changed::<Mac, IpAddr>(&forwarding, &entries.forwarding) {
+        steps.push(Operation::SetForwarding { network: id, mac, node: to });
+    }
+    for (address, mac) in changed::<IpAddr, Mac>(&neighbours, &entries.neighbours) {
+        steps.push(Operation::SetNeighbour { network: id, address, mac });
+    }
+    for mac in entries.forwarding.keys().filter(|mac| !forwarding.contains_key(mac)) {
+        removals.push(Operation::RemoveForwarding { network: id, mac: *mac });
+    }
+    for address in entries.neighbours.keys().filter(|it| !neighbours.contains_key(it)) {
+        removals.push(Operation::RemoveNeighbour { network: id, address: *address });
+    }
+    match (network.ingress, v4(&network.gateways)) {
+        (true, Some(gateway)) if !stands.joined_to_host => steps.push(Operation::JoinToHost {
+            network: id,
+            subnet: gateway.trunc(),
+            gateway: gateway.addr(),
+            node: node.underlay,
+            mtu: node.overlay_mtu(),
+        }),
+        (false, _) if stands.joined_to_host => {
+            removals.push(Operation::PartFromHost { network: id });
+        }
+        _ => {}
+    }
+}
+
+fn changed<K: Ord + Copy, V: PartialEq + Copy>(
+    wanted: &BTreeMap<K, V>,
+    stands: &BTreeMap<K, V>,
+) -> Vec<(K, V)> {
+    let differs = |(key, value): &(&K, &V)| stands.get(key) != Some(value);
+    wanted.iter().filter(differs).map(|(key, value)| (*key, *value)).collect()
+}
+
+fn plan_task(
+    desired: &Desired,
+    id: TaskId,
+    task: &DesiredTask,
+    stands: &ObservedTask,
+    steps: &mut Vec<Operation>,
+) {
+    let known = task.is_known(&desired.networks);
+    let interfaces = task.interfaces(desired.node.overlay_mtu());
+    let outside_name = task.outside.map(|_| task.outside_name());
+    if known {
+        for name in stands.interfaces.keys() {
+            let wanted = interfaces.iter().any(|(_, it, _)| it == name);
+            if !wanted && outside_name.as_ref() != Some(name) {
+                steps.push(Operation::Disconnect { task: id, name: name.clone() });
+            }
+        }
+    }
+    for (network, name, interface) in interfaces {
+        let is_known = desired.networks.contains_key(&network);
+        if is_known && stands.interfaces.get(&name) != Some(&interface) {
+            connect(stands, id, network, name, interface, steps);
+        }
+    }
+    if let (Some(address), Some(name)) = (task.outside, outside_name)
+        && !(stands.outside == Some(address) && stands.interfaces.contains_key(&name))
+    {
+        steps.push(Operation::ConnectOutside {
+            task: id,
+            name,
+            address,
+            gateway: desired.node.outside_gateway(),
+            mtu: desired.node.underlay_mtu,
+        });
+    }
+    // Rules that speak of networks not known yet would take away what stands.
+    if !known {
+        return;
+    }
+    plan_replies(desired, id, task, stands, steps);
+    let rules = task_rules(&desired.node, task, &desired.networks);
+    if stands.rules != Some(rules.digest()) {
+        let place = Place::Task(id);
+        steps.push(Operation::ReplaceRules { place, rules });
+        let balanced = crate::rules::task_vips(task, &desired.networks);
+        if !balanced.is_empty() {
+            steps.push(Operation::PruneFlows { place, balanced });
+        }
+    }
+}
+
+fn connect(
+    stands: &ObservedTask,
+    task: TaskId,
+    network: NetworkId,
+    name: String,
+    interface: Interface,
+    steps: &mut Vec<Operation>,
+) {
+    if stands.interfaces.contains_key(&name) {
+        steps.push(Operation::Disconnect { task, name: name.clone() });
+    }
+    steps.push(Operation::Connect { task, network, name, interface });
+}
+
+fn plan_replies(
+    desired: &Desired,
+    id: TaskId,
+    task: &DesiredTask,
+    stands: &ObservedTask,
+    steps: &mut Vec<Operation>,
+) {
+    for (index, attachment) in task.networks.iter().enumerate() {
+        let Some(network) = desired.networks.get(&attachment.network).filter(|it| it.ingress)
+        else {
+            continue;
+        };
+        let (Some(address), Some(gateway)) = (v4(&attachment.addresses), v4(&network.gateways))
+        else {
+            continue;
+        };
+        let udp_ports = udp_ports(network, id);
+        if stands.replies.as_ref() != Some(&udp_ports) {
+            steps.push(Operation::RouteReplies {
+                task: id,
+                name: format!("eth{index}"),
+                address: address.addr(),
+                gateway: gateway.addr(),
+                udp_ports,
+            });
+        }
+    }
+}
+
+/// A UDP server that listens on the wildcard address has its source chosen before its packet is
+/// marked, so the ports themselves say where replies go.
+fn udp_ports(network: &NetworkState, task: TaskId) -> BTreeSet<u16> {
+    let service = network.endpoints.get(&task).and_then(|endpoint| endpoint.service);
+    let ports = service.and_then(|id| network.services.get(&id)).map(|it| it.ports.as_slice());
+    let udp = ports.unwrap_or_default().iter().filter(|port| port.protocol == Protocol::Udp);
+    udp.filter(|port| port.published != 0).map(|port| port.target).collect()
+}
+
+fn v4(addresses: &[IpNet]) -> Option<Ipv4Net> {
+    addresses.iter().find_map(|address| match address {
+        IpNet::V4(v4) => Some(*v4),
+        IpNet::V6(_) => None,
+    })
+}
+
+fn plan_host_rules(
+    desired: &Desired,
+    observed: &Observed,
+    in_use: bool,
+    steps: &mut Vec<Operation>,
+    removals: &mut Vec<Operation>,
+) {
+    if desired.knowledge == Knowledge::Partial && observed.host_rules.is_some() {
+        return;
+    }
+    if !in_use {
+        if observed.host_rules.is_some() {
+            removals.push(Operation::RemoveHostRules);
+        }
+        return;
+    }
+    let rules = host_rules(desired);
+    if observed.host_rules != Some(rules.digest()) {
+        steps.push(Operation::ReplaceRules { place: Place::Host, rules });
+        let balanced = crate::rules::host_ports(desired);
+        if !balanced.is_empty() {
+            steps.push(Operation::PruneFlows { place: Place::Host, balanced });
+        }
+    }
+}

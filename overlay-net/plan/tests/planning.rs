@@ -1,0 +1,490 @@
+//! What is planned, told by the operations.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use expect_test::{Expect, expect};
+use skep_overlay_plan::desired::Knowledge;
+use skep_overlay_plan::network::{NetworkDelta, PublishedPort};
+use skep_overlay_plan::observed::Tunnel;
+use skep_overlay_plan::rules::{host_rules, task_rules};
+use skep_overlay_plan::*;
+use skep_types::service::{PortConfig, Protocol, PublishMode};
+use skep_types::{NetworkAttachment, NetworkId, ServiceId, TaskId, Vni};
+
+const INGRESS: NetworkId = NetworkId::new(1);
+const FRONT: NetworkId = NetworkId::new(2);
+const WEB: ServiceId = ServiceId::new(7);
+const MINE: TaskId = TaskId::new(11);
+const THEIRS: TaskId = TaskId::new(12);
+
+fn node() -> NodeConfig {
+    NodeConfig {
+        underlay: "192.168.0.1".parse().unwrap(),
+        vxlan_port: 4789,
+        underlay_mtu: 1500,
+        outside_pool: "172.18.0.0/16".parse().unwrap(),
+        repeated_sources: vec!["172.17.0.0/16".parse().unwrap()],
+    }
+}
+
+fn endpoint(address: &str, node: &str, state: EndpointState) -> TaskEndpoint {
+    let address = address.parse().unwrap();
+    TaskEndpoint {
+        service: Some(WEB),
+        names: Vec::new(),
+        address,
+        mac: task_mac(address),
+        node: node.parse().unwrap(),
+        state,
+    }
+}
+
+/// A network with one service, `web`, that has a task on this node and one on another.
+fn network(id: NetworkId, vni: u32, third: u8) -> NetworkState {
+    let at = |last: u8| format!("10.0.{third}.{last}");
+    let ports = vec![
+        PublishedPort { protocol: Protocol::Tcp, published: 8080, target: 80 },
+        PublishedPort { protocol: Protocol::Udp, published: 5353, target: 53 },
+    ];
+    NetworkState {
+        id,
+        name: "net".into(),
+        vni: Vni(vni),
+        gateways: vec![format!("{}/24", at(1)).parse().unwrap()],
+        ingress: id == INGRESS,
+        internal: false,
+        generation: 1,
+        nodes: BTreeSet::new(),
+        endpoints: BTreeMap::from([
+            (MINE, endpoint(&at(3), "192.168.0.1", EndpointState::Serving)),
+            (THEIRS, endpoint(&at(4), "192.168.0.2", EndpointState::Serving)),
+        ]),
+        services: BTreeMap::from([(
+            WEB,
+            ServiceEntry {
+                name: "web".into(),
+                aliases: Vec::new(),
+                vip: Some(at(2).parse().unwrap()),
+                ports: if id == INGRESS { ports } else { Vec::new() },
+            },
+        )]),
+    }
+}
+
+fn attachment(network: NetworkId, address: &str) -> NetworkAttachment {
+    NetworkAttachment { network, addresses: vec![address.parse().unwrap()], aliases: Vec::new() }
+}
+
+fn with_front() -> Desired {
+    let mut desired = Desired::new(node());
+    desired.networks.insert(FRONT, network(FRONT, 4098, 1));
+    let networks = vec![attachment(FRONT, "10.0.1.3/24")];
+    desired.add_task(TaskNet { task: MINE, networks, ports: Vec::new() }, None).unwrap();
+    desired
+}
+
+fn with_ingress() -> Desired {
+    let mut desired = Desired::new(node());
+    let mut ingress = network(INGRESS, 4096, 0);
+    ingress.nodes = BTreeSet::from(["192.168.0.1", "192.168.0.2"].map(|it| it.parse().unwrap()));
+    desired.networks.insert(INGRESS, ingress);
+    let networks = vec![attachment(INGRESS, "10.0.0.3/24")];
+    desired.add_task(TaskNet { task: MINE, networks, ports: Vec::new() }, None).unwrap();
+    desired
+}
+
+fn execute(observed: &mut Observed, operations: &[Operation]) {
+    for operation in operations {
+        observed.apply(operation);
+    }
+}
+
+/// Operations in a line each; rules by their digest alone.
+fn tell(operations: &[Operation]) -> String {
+    let line = |operation: &Operation| match operation {
+        Operation::ReplaceRules { place, .. } => format!("ReplaceRules {place:?}\n"),
+        other => format!("{other:?}\n"),
+    };
+    operations.iter().map(line).collect()
+}
+
+/// Plans, checks the steps, executes them and demands that nothing is left to do.
+fn check(desired: &Desired, observed: &mut Observed, expected: Expect) {
+    let steps = plan(desired, observed);
+    expected.assert_eq(&tell(&steps));
+    execute(observed, &steps);
+    assert_eq!(tell(&plan(desired, observed)), "", "what was done is not planned again");
+}
+
+#[test]
+fn a_first_task_builds_its_network_and_the_last_takes_all_away() {
+    let mut desired = with_front();
+    let mut observed = Observed::default();
+    check(
+        &desired,
+        &mut observed,
+        expect![[r#"
+        EnableForwarding
+        CreateSandbox { network: NetworkId(0000000000000000000000002), tunnel: Tunnel { vni: Vni(4098), local: 192.168.0.1, udp_port: 4789, mtu: 1450 }, gateways: {10.0.1.1/24}, mac: 02:53:c0:a8:00:01 }
+        SetForwarding { network: NetworkId(0000000000000000000000002), mac: 02:42:0a:00:01:04, node: 192.168.0.2 }
+        SetNeighbour { network: NetworkId(0000000000000000000000002), address: 10.0.1.4, mac: 02:42:0a:00:01:04 }
+        CreateTask { task: TaskId(000000000000000000000000b) }
+        Connect { task: TaskId(000000000000000000000000b), network: NetworkId(0000000000000000000000002), name: "eth0", interface: Interface { mac: 02:42:0a:00:01:03, addresses: {10.0.1.3/24}, mtu: 1450 } }
+        ConnectOutside { task: TaskId(000000000000000000000000b), name: "eth1", address: 172.18.0.2, gateway: 172.18.0.1, mtu: 1500 }
+        ReplaceRules Task(TaskId(000000000000000000000000b))
+        PruneFlows { place: Task(TaskId(000000000000000000000000b)), balanced: [Balanced { target: Vip(10.0.1.2), target_port: None, serving: [10.0.1.3, 10.0.1.4], draining: [] }] }
+        ReplaceRules Host
+    "#]],
+    );
+    desired.tasks.clear();
+    desired.networks.clear();
+    check(
+        &desired,
+        &mut observed,
+        expect![[r#"
+        RemoveTask { task: TaskId(000000000000000000000000b) }
+        RemoveHostRules
+        RemoveSandbox { network: NetworkId(0000000000000000000000002) }
+    "#]],
+    );
+    assert_eq!(observed, Observed { forwarding: true, ..Observed::default() });
+}
+
+#[test]
+fn the_ingress_network_stands_without_tasks_and_is_joined_to_the_host() {
+    let mut desired = with_ingress();
+    desired.tasks.clear();
+    check(
+        &desired,
+        &mut Observed::default(),
+        expect![[r#"
+        EnableForwarding
+        CreateSandbox { network: NetworkId(0000000000000000000000001), tunnel: Tunnel { vni: Vni(4096), local: 192.168.0.1, udp_port: 4789, mtu: 1450 }, gateways: {10.0.0.1/24}, mac: 02:53:c0:a8:00:01 }
+        SetForwarding { network: NetworkId(0000000000000000000000001), mac: 02:42:0a:00:00:04, node: 192.168.0.2 }
+        SetForwarding { network: NetworkId(0000000000000000000000001), mac: 02:53:c0:a8:00:02, node: 192.168.0.2 }
+        SetNeighbour { network: NetworkId(0000000000000000000000001), address: 10.0.0.4, mac: 02:42:0a:00:00:04 }
+        JoinToHost { network: NetworkId(0000000000000000000000001), subnet: 10.0.0.0/24, gateway: 10.0.0.1, node: 192.168.0.1, mtu: 1450 }
+        ReplaceRules Host
+        PruneFlows { place: Host, balanced: [Balanced { target: Port(Tcp, 8080), target_port: Some(80), serving: [10.0.0.3, 10.0.0.4], draining: [] }, Balanced { target: Port(Udp, 5353), target_port: Some(53), serving: [10.0.0.3, 10.0.0.4], draining: [] }] }
+    "#]],
+    );
+}
+
+#[test]
+fn a_task_on_the_ingress_network_replies_by_the_node_that_asked() {
+    let steps = plan(&with_ingress(), &Observed::default());
+    let told: Vec<_> =
+        steps.into_iter().filter(|step| matches!(step, Operation::RouteReplies { .. })).collect();
+    expect![[r#"
+        RouteReplies { task: TaskId(000000000000000000000000b), name: "eth0", address: 10.0.0.3, gateway: 10.0.0.1, udp_ports: {53} }
+    "#]].assert_eq(&tell(&told));
+}
+
+#[test]
+fn an_endpoint_that_moves_changes_one_entry_and_one_that_goes_is_forgotten_last() {
+    let mut desired = with_front();
+    let mut observed = Observed::default();
+    let steps = plan(&desired, &observed);
+    execute(&mut observed, &steps);
+    let moved = endpoint("10.0.1.4", "192.168.0.3", EndpointState::Serving);
+    desired.networks.get_mut(&FRONT).unwrap().endpoints.insert(THEIRS, moved);
+    check(
+        &desired,
+        &mut observed,
+        expect![[r#"
+        SetForwarding { network: NetworkId(0000000000000000000000002), mac: 02:42:0a:00:01:04, node: 192.168.0.3 }
+    "#]],
+    );
+    desired.networks.get_mut(&FRONT).unwrap().endpoints.remove(&THEIRS);
+    check(
+        &desired,
+        &mut observed,
+        expect![[r#"
+        ReplaceRules Task(TaskId(000000000000000000000000b))
+        PruneFlows { place: Task(TaskId(000000000000000000000000b)), balanced: [Balanced { target: Vip(10.0.1.2), target_port: None, serving: [10.0.1.3], draining: [] }] }
+        RemoveNeighbour { network: NetworkId(0000000000000000000000002), address: 10.0.1.4 }
+        RemoveForwarding { network: NetworkId(0000000000000000000000002), mac: 02:42:0a:00:01:04 }
+    "#]],
+    );
+}
+
+#[test]
+fn a_new_underlay_address_renews_the_tunnel_with_all_its_entries() {
+    let mut desired = with_front();
+    let mut observed = Observed::default();
+    let steps = plan(&desired, &observed);
+    execute(&mut observed, &steps);
+    desired.node.underlay = "192.168.0.9".parse().unwrap();
+    let network = desired.networks.get_mut(&FRONT).unwrap();
+    network.endpoints.get_mut(&MINE).unwrap().node = desired.node.underlay;
+    let steps = plan(&desired, &observed);
+    assert!(matches!(
+        &steps[0],
+        Operation::CreateSandbox { tunnel: Tunnel { local, .. }, .. } if *local == desired.node.underlay
+    ));
+    assert!(steps.iter().any(|step| matches!(step, Operation::SetForwarding { .. })));
+}
+
+#[test]
+fn a_vxlan_id_that_is_taken_over_is_freed_first() {
+    let desired = with_front();
+    let mut observed = Observed::default();
+    let tunnel = desired.node.tunnel(&network(INGRESS, 4098, 1));
+    let old = ObservedSandbox { tunnel: Some(tunnel), ..ObservedSandbox::default() };
+    observed.sandboxes.insert(NetworkId::new(99), old);
+    let steps = plan(&desired, &observed);
+    assert_eq!(steps[0], Operation::RemoveSandbox { network: NetworkId::new(99) });
+}
+
+#[test]
+fn what_is_not_known_yet_is_left_as_it_stands() {
+    let mut desired = with_front();
+    let mut observed = Observed::default();
+    let steps = plan(&desired, &observed);
+    execute(&mut observed, &steps);
+    desired.networks.clear();
+    desired.knowledge = Knowledge::Partial;
+    check(&desired, &mut observed, expect![[""]]);
+    desired.tasks.clear();
+    check(
+        &desired,
+        &mut observed,
+        expect![[r#"
+        RemoveTask { task: TaskId(000000000000000000000000b) }
+    "#]],
+    );
+}
+
+#[test]
+fn wishes_that_cannot_be_met_change_nothing() {
+    let mut desired = with_front();
+    let before = desired.clone();
+    let mut refuse = |networks, expected: &str| {
+        let net = TaskNet { task: THEIRS, networks, ports: Vec::new() };
+        assert_eq!(desired.add_task(net, None).unwrap_err().to_string(), expected);
+        assert_eq!(desired, before);
+    };
+    refuse(
+        vec![attachment(INGRESS, "10.0.0.9/24")],
+        "network 0000000000000000000000001 is not known on this node",
+    );
+    refuse(
+        vec![attachment(FRONT, "10.0.1.9/24"), attachment(FRONT, "10.0.1.8/24")],
+        "task 000000000000000000000000c is attached to network 0000000000000000000000002 twice",
+    );
+    refuse(
+        vec![NetworkAttachment { network: FRONT, addresses: Vec::new(), aliases: Vec::new() }],
+        "task 000000000000000000000000c has no address on network 0000000000000000000000002",
+    );
+}
+
+#[test]
+fn outside_addresses_are_unique_kept_and_bounded() {
+    let mut desired = with_front();
+    desired.node.outside_pool = "172.18.0.0/29".parse().unwrap();
+    let task = |number: u128| TaskNet {
+        task: TaskId::new(number),
+        networks: vec![attachment(FRONT, "10.0.1.9/24")],
+        ports: Vec::new(),
+    };
+    for number in 20..24 {
+        desired.add_task(task(number), None).unwrap();
+    }
+    let outside: BTreeSet<_> = desired.tasks.values().filter_map(|task| task.outside).collect();
+    assert_eq!(outside.len(), 5, "six hosts of which one is the gateway");
+    assert_eq!(
+        desired.add_task(task(24), None).unwrap_err().to_string(),
+        "no address towards the host is free in 172.18.0.0/29"
+    );
+    let before = desired.tasks[&TaskId::new(21)].clone();
+    desired.add_task(task(21), None).unwrap();
+    assert_eq!(desired.tasks[&TaskId::new(21)], before);
+}
+
+#[test]
+fn an_internal_network_alone_gives_no_way_to_the_outside() {
+    let mut desired = with_front();
+    desired.networks.get_mut(&FRONT).unwrap().internal = true;
+    desired.tasks.clear();
+    let mut net =
+        TaskNet { task: MINE, networks: vec![attachment(FRONT, "10.0.1.3/24")], ports: Vec::new() };
+    desired.add_task(net.clone(), None).unwrap();
+    assert_eq!(desired.tasks[&MINE].outside, None);
+    net.ports = vec![PortConfig {
+        target_port: 80,
+        published_port: 9000,
+        publish_mode: PublishMode::Host,
+        ..PortConfig::default()
+    }];
+    desired.add_task(net, None).unwrap();
+    assert_eq!(desired.tasks[&MINE].outside, Some("172.18.0.2".parse().unwrap()));
+    assert!(
+        host_rules(&desired).text().contains(
+            "meta l4proto tcp dnat ip to numgen random mod 1 map { 0 : 172.18.0.2 . 80 }"
+        )
+    );
+}
+
+#[test]
+fn rules_of_a_task() {
+    let mut desired = with_front();
+    let task = desired.tasks.get_mut(&MINE).unwrap();
+    task.resolver = Some(40001);
+    let task = task.clone();
+    expect![[r#"
+        table netdev skep { }
+        delete table netdev skep
+        table inet skep { }
+        delete table inet skep
+        table inet skep {
+        	chain v_782da5167893c5a1 { }
+        	chain vip_10_0_1_2 {
+        		dnat ip to numgen random mod 2 map { 0 : 10.0.1.3, 1 : 10.0.1.4 }
+        	}
+        	chain connecting {
+        		type nat hook output priority -100; policy accept;
+        		ip daddr 127.0.0.11 udp dport 53 dnat ip to 127.0.0.11:40001
+        		ip daddr 127.0.0.11 tcp dport 53 dnat ip to 127.0.0.11:40001
+        		ip daddr vmap { 10.0.1.2 : goto vip_10_0_1_2 }
+        	}
+        }
+    "#]]
+    .assert_eq(task_rules(&desired.node, &task, &desired.networks).text());
+    for endpoint in desired.networks.get_mut(&FRONT).unwrap().endpoints.values_mut() {
+        endpoint.state = EndpointState::Draining;
+    }
+    expect![[r#"
+        table netdev skep { }
+        delete table netdev skep
+        table inet skep { }
+        delete table inet skep
+        table inet skep {
+        	chain v_ed744a09c638b73c { }
+        	chain connecting {
+        		type nat hook output priority -100; policy accept;
+        		ip daddr 127.0.0.11 udp dport 53 dnat ip to 127.0.0.11:40001
+        		ip daddr 127.0.0.11 tcp dport 53 dnat ip to 127.0.0.11:40001
+        	}
+        	chain refusing {
+        		type filter hook output priority 0; policy accept;
+        		ip daddr { 10.0.1.2 } meta l4proto tcp reject with tcp reset
+        		ip daddr { 10.0.1.2 } reject with icmp port-unreachable
+        	}
+        }
+    "#]]
+    .assert_eq(task_rules(&desired.node, &task, &desired.networks).text());
+}
+
+#[test]
+fn rules_of_a_task_on_the_ingress_network() {
+    let desired = with_ingress();
+    let task = &desired.tasks[&MINE];
+    expect![[r#"
+        table netdev skep { }
+        delete table netdev skep
+        table netdev skep {
+        	chain node_c0a80001 {
+        		@ll,0,48 set 0x0253c0a80001
+        	}
+        	chain node_c0a80002 {
+        		@ll,0,48 set 0x0253c0a80002
+        	}
+        	chain leaving {
+        		type filter hook egress device "eth0" priority 0; policy accept;
+        		meta mark vmap { 0xc0a80001 : goto node_c0a80001, 0xc0a80002 : goto node_c0a80002 }
+        	}
+        }
+        table inet skep { }
+        delete table inet skep
+        table inet skep {
+        	chain v_d1cea29b7396325f { }
+        	chain connecting {
+        		type nat hook output priority -100; policy accept;
+        	}
+        	chain arriving {
+        		type filter hook prerouting priority -150; policy accept;
+        		iifname "eth0" ct direction original ct mark set ether saddr map { 02:53:c0:a8:00:01 : 0xc0a80001, 02:53:c0:a8:00:02 : 0xc0a80002 }
+        	}
+        	chain replying {
+        		type route hook output priority -150; policy accept;
+        		ct direction reply ct mark != 0 meta mark set ct mark
+        	}
+        }
+    "#]].assert_eq(task_rules(&desired.node, task, &desired.networks).text());
+}
+
+#[test]
+fn rules_of_the_host() {
+    expect![[r#"
+        table netdev skep { }
+        delete table netdev skep
+        table inet skep { }
+        delete table inet skep
+        table inet skep {
+        	chain v_6b35528fe9ea2326 { }
+        	chain port_tcp_8080 {
+        		meta l4proto tcp dnat ip to numgen random mod 2 map { 0 : 10.0.0.3 . 80, 1 : 10.0.0.4 . 80 }
+        	}
+        	chain port_udp_5353 {
+        		meta l4proto udp dnat ip to numgen random mod 2 map { 0 : 10.0.0.3 . 53, 1 : 10.0.0.4 . 53 }
+        	}
+        	chain published {
+        		meta l4proto . th dport vmap { tcp . 8080 : goto port_tcp_8080, udp . 5353 : goto port_udp_5353 }
+        	}
+        	chain guarding {
+        		type filter hook prerouting priority -300; policy accept;
+        		iifname "sko-*" ip daddr 127.0.0.0/8 drop
+        		iifname "ski-*" ip daddr 127.0.0.0/8 drop
+        	}
+        	chain arriving {
+        		type nat hook prerouting priority -100; policy accept;
+        		meta nfproto ipv4 fib daddr type local jump published
+        	}
+        	chain connecting {
+        		type nat hook output priority -100; policy accept;
+        		meta nfproto ipv4 fib daddr type local jump published
+        	}
+        	chain leaving {
+        		type nat hook postrouting priority 100; policy accept;
+        		ct status dnat oifname "ski-*" ip saddr { 127.0.0.0/8, 172.18.0.0/16, 172.17.0.0/16 } snat ip to 192.168.0.1
+        		ct status dnat oifname "sko-*" ip saddr { 127.0.0.0/8, 172.18.0.0/16, 172.17.0.0/16 } masquerade
+        		ip saddr 172.18.0.0/16 oifname != { "sko-*", "ski-*" } masquerade
+        	}
+        	chain passing {
+        		type filter hook forward priority 0; policy accept;
+        		ct direction original iifname "ski-*" drop
+        		ct direction original ct status & dnat == 0 oifname "ski-*" drop
+        		ct direction original ct status & dnat == 0 oifname "sko-*" drop
+        	}
+        	chain entering {
+        		type filter hook input priority 0; policy accept;
+        		ct direction original iifname "ski-*" drop
+        		udp dport 4789 @th,96,24 { 0x001000 } ip saddr != { 192.168.0.1, 192.168.0.2 } drop
+        	}
+        }
+    "#]].assert_eq(host_rules(&with_ingress()).text());
+}
+
+#[test]
+fn a_delta_applies_on_top_of_its_generation_alone() {
+    let mut state = network(FRONT, 4098, 1);
+    let delta = NetworkDelta {
+        id: FRONT,
+        applies_to: 1,
+        generation: 2,
+        nodes_added: BTreeSet::new(),
+        nodes_removed: BTreeSet::new(),
+        endpoints: BTreeMap::new(),
+        services: BTreeMap::new(),
+        endpoints_removed: BTreeSet::from([THEIRS]),
+        services_removed: BTreeSet::new(),
+    };
+    state.apply(delta.clone()).unwrap();
+    assert_eq!((state.generation, state.endpoints.len()), (2, 1));
+    let before = state.clone();
+    assert_eq!(
+        state.apply(delta).unwrap_err().to_string(),
+        "stale delta of network 0000000000000000000000002: expected one for generation 2, got 1"
+    );
+    assert_eq!(state, before);
+}

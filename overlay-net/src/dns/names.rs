@@ -1,0 +1,89 @@
+//! What a name stands for on the networks of one task. Pure.
+//!
+//! **Invariant:** nothing outside the given networks is ever told.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use skep_overlay_plan::{EndpointState, NetworkState, ServiceEntry};
+use skep_types::ServiceId;
+
+/// The prefix that asks for a service's tasks rather than its virtual address, as in Docker.
+const TASKS: &str = "tasks.";
+
+/// The networks that a task may ask about, in the order of its interfaces.
+pub type View = [Arc<NetworkState>];
+
+/// The addresses of a name; None if no network knows it. A service without a task that serves is
+/// known and has none.
+pub fn addresses(view: &View, name: &str) -> Option<Vec<IpAddr>> {
+    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    named(view).find_map(|network| on_network(network, &name)).or_else(|| {
+        // `web.front`: a name on the network that is named last.
+        let (name, network_name) = name.rsplit_once('.')?;
+        let mut qualified = named(view).filter(|it| it.name.eq_ignore_ascii_case(network_name));
+        qualified.find_map(|network| on_network(network, name))
+    })
+}
+
+/// The name of an address, with its network's; None if it is nobody's on these networks.
+pub fn name_of(view: &View, address: IpAddr) -> Option<String> {
+    named(view).find_map(|network| {
+        let task = network
+            .endpoints
+            .values()
+            .find(|endpoint| endpoint.address == address)
+            .and_then(|endpoint| endpoint.names.first());
+        let service = || {
+            let of_vip = network.services.values().find(|it| it.vip == Some(address));
+            of_vip.map(|service| &service.name)
+        };
+        task.or_else(service).map(|name| format!("{name}.{}", network.name))
+    })
+}
+
+/// Whether an address is one of these networks', so that nobody else is to be asked about it.
+pub fn is_inside(view: &View, address: IpAddr) -> bool {
+    view.iter().any(|it| it.gateways.iter().any(|subnet| subnet.contains(&address)))
+}
+
+/// The ingress network has no names, as in Docker.
+fn named(view: &View) -> impl Iterator<Item = &NetworkState> {
+    view.iter().map(AsRef::as_ref).filter(|network| !network.ingress)
+}
+
+fn on_network(network: &NetworkState, name: &str) -> Option<Vec<IpAddr>> {
+    let mut known = false;
+    let mut addresses = Vec::new();
+    let tasks_of = name.strip_prefix(TASKS);
+    for (id, service) in &network.services {
+        if is_called(service, name) {
+            known = true;
+            match service.vip {
+                Some(vip) => addresses.push(vip),
+                None => addresses.extend(serving(network, *id)),
+            }
+        } else if tasks_of.is_some_and(|tasks_of| is_called(service, tasks_of)) {
+            known = true;
+            addresses.extend(serving(network, *id));
+        }
+    }
+    for endpoint in network.endpoints.values() {
+        if endpoint.names.iter().any(|it| it.eq_ignore_ascii_case(name)) {
+            known = true;
+            addresses.push(endpoint.address);
+        }
+    }
+    addresses.sort_unstable();
+    addresses.dedup();
+    known.then_some(addresses)
+}
+
+fn is_called(service: &ServiceEntry, name: &str) -> bool {
+    service.name.eq_ignore_ascii_case(name)
+        || service.aliases.iter().any(|alias| alias.eq_ignore_ascii_case(name))
+}
+
+fn serving(network: &NetworkState, service: ServiceId) -> Vec<IpAddr> {
+    network.addresses(service, EndpointState::Serving)
+}

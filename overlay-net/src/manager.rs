@@ -1,0 +1,364 @@
+//! The one place that changes a node's networks: takes tasks and the leader's messages, makes the
+//! kernel so, and keeps a resolver for each task.
+//!
+//! **Invariant:** one change at a time. When a call has returned without an error, the kernel is as
+//! it was asked to be; when it failed, what is left to do is done with the next call or `repair`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::stream::{self, StreamExt};
+use skep_overlay_kernel::{Executor, HostNs, KernelError, Namespace};
+use skep_overlay_plan::desired::Knowledge;
+use skep_overlay_plan::operation::Subject;
+use skep_overlay_plan::{
+    Desired, DesiredTask, NetworkUpdate, NodeConfig, Observed, Operation, TaskNet, TaskNetError,
+    plan,
+};
+use skep_types::{NetworkId, TaskId};
+use tokio::sync::{Mutex, Notify};
+use tokio::time::Instant;
+
+use crate::NetworkError;
+use crate::dns::forward::Forwarder;
+use crate::dns::server::{Directory, Resolver, Scope};
+
+/// How long a task waits for word of its networks. The leader sends a network's endpoints together
+/// with the first task on it; a new leader needs a few seconds to begin.
+const TOLD_WITHIN: Duration = Duration::from_secs(15);
+/// Where the host's resolvers are named.
+const RESOLV_CONF: &str = "/etc/resolv.conf";
+
+/// Tasks whose steps go on at the same time: each is a thread or an `nft` process most of the time.
+const LANES_MAX: usize = 8;
+
+#[derive(Debug, Clone)]
+pub struct ManagerConfig {
+    pub node: NodeConfig,
+    pub host: HostNs,
+    /// Namespaces get their names below it. It must not outlive a boot: `/run/skep/net`.
+    pub run: PathBuf,
+    /// The host's resolvers; the usual file when None.
+    pub resolv_conf: Option<PathBuf>,
+}
+
+/// A node's overlay networks.
+#[derive(Debug)]
+pub struct NetworkManager {
+    executor: Executor,
+    directory: Arc<Directory>,
+    forwarder: Forwarder,
+    inner: Mutex<Inner>,
+    told: Notify,
+}
+
+#[derive(Debug)]
+struct Inner {
+    desired: Desired,
+    /// None: to be read from the kernel.
+    observed: Option<Observed>,
+    resolvers: BTreeMap<TaskId, Resolver>,
+}
+
+impl NetworkManager {
+    /// Changes nothing yet.
+    pub fn new(config: ManagerConfig) -> Self {
+        let resolv_conf = config.resolv_conf.unwrap_or_else(|| RESOLV_CONF.into());
+        Self {
+            executor: Executor::new(config.host.clone(), &config.run),
+            directory: Arc::default(),
+            forwarder: Forwarder::new(config.host, resolv_conf),
+            inner: Mutex::new(Inner {
+                desired: Desired::new(config.node),
+                observed: None,
+                resolvers: BTreeMap::new(),
+            }),
+            told: Notify::new(),
+        }
+    }
+
+    /// Gives a task its namespace, to be joined by its container, with all interfaces, rules and a
+    /// resolver at 127.0.0.11. Waits, within a bound, for word of its networks. Called again with
+    /// the same task it changes what differs.
+    pub async fn attach_task(&self, net: TaskNet) -> Result<PathBuf, NetworkError> {
+        let task = net.task;
+        let deadline = Instant::now() + TOLD_WITHIN;
+        loop {
+            let told = self.told.notified();
+            let mut inner = self.inner.lock().await;
+            let before = inner.desired.tasks.get(&task).cloned();
+            match inner.desired.add_task(net.clone(), None) {
+                Ok(()) => {
+                    let result = self.bring_up(&mut inner, task, before.as_ref()).await;
+                    if result.is_err() {
+                        self.take_back(&mut inner, task, before).await;
+                    }
+                    return result.map(|()| self.executor.task_path(task));
+                }
+                Err(TaskNetError::UnknownNetwork(network)) => {
+                    drop(inner);
+                    if tokio::time::timeout_at(deadline, told).await.is_err() {
+                        return Err(NetworkError::NotTold { network, waited: TOLD_WITHIN });
+                    }
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Takes a task's namespace down; one that is not there is no error.
+    pub async fn detach_task(&self, task: TaskId) -> Result<(), NetworkError> {
+        let mut inner = self.inner.lock().await;
+        if let Some(resolver) = inner.resolvers.remove(&task) {
+            resolver.stop().await;
+        }
+        inner.desired.tasks.remove(&task);
+        let failures = self.reconcile(&mut inner).await?;
+        first_of(failures, |subject| subject == Subject::Task(task) || subject == Subject::Host)
+    }
+
+    /// Applies a message of the leader. When it returns, the kernel is as the message's generation
+    /// says, and that may be acknowledged.
+    pub async fn update_network(&self, update: NetworkUpdate) -> Result<(), NetworkError> {
+        let mut inner = self.inner.lock().await;
+        let network = take_in(&mut inner.desired, update)?;
+        let failures = self.reconcile(&mut inner).await?;
+        // Names change after the rules: what they answer can then be reached.
+        match inner.desired.networks.get(&network) {
+            Some(state) => self.directory.set(Arc::new(state.clone())),
+            None => self.directory.remove(network),
+        }
+        drop(inner);
+        self.told.notify_waiters();
+        first_of(failures, |_| true)
+    }
+
+    /// After the daemon started again: the tasks that run. What the leader has not spoken of yet
+    /// is left as it stands until `settle`, and no connection is cut. Tasks not listed are taken
+    /// down.
+    pub async fn restore(&self, tasks: Vec<TaskNet>) -> Result<(), NetworkError> {
+        let mut inner = self.inner.lock().await;
+        let observed = self.executor.observe().await?;
+        inner.desired.knowledge = Knowledge::Partial;
+        // Those with an address first, so that nobody else is given it.
+        let outside = |net: &TaskNet| observed.tasks.get(&net.task).and_then(|task| task.outside);
+        let (with, without): (Vec<_>, Vec<_>) =
+            tasks.into_iter().partition(|net| outside(net).is_some());
+        let mut first = Ok(());
+        let mut ids = Vec::new();
+        for net in with.into_iter().chain(without) {
+            let (task, address) = (net.task, outside(&net));
+            match inner.desired.add_task(net, address) {
+                Ok(()) => ids.push(task),
+                Err(error) => first = first.and(Err(error.into())),
+            }
+        }
+        inner.observed = Some(observed);
+        for task in ids {
+            first = first.and(self.start_resolver(&mut inner, task).await);
+        }
+        let failures = self.reconcile(&mut inner).await?;
+        first.and(first_of(failures, |_| true))
+    }
+
+    /// The leader has told everything: what it did not speak of goes.
+    pub async fn settle(&self) -> Result<(), NetworkError> {
+        let mut inner = self.inner.lock().await;
+        inner.desired.knowledge = Knowledge::Complete;
+        let failures = self.reconcile(&mut inner).await?;
+        first_of(failures, |_| true)
+    }
+
+    /// Reads the kernel anew and mends what differs: after a failure, or from time to time.
+    pub async fn repair(&self) -> Result<(), NetworkError> {
+        let mut inner = self.inner.lock().await;
+        inner.observed = None;
+        let failures = self.reconcile(&mut inner).await?;
+        first_of(failures, |_| true)
+    }
+
+    /// Ends the resolvers and leaves the kernel as it stands: tasks go on without the daemon.
+    pub async fn stop(&self) {
+        let resolvers = std::mem::take(&mut self.inner.lock().await.resolvers);
+        for resolver in resolvers.into_values() {
+            resolver.stop().await;
+        }
+    }
+
+    async fn bring_up(
+        &self,
+        inner: &mut Inner,
+        task: TaskId,
+        before: Option<&DesiredTask>,
+    ) -> Result<(), NetworkError> {
+        let wanted = inner.desired.tasks.get(&task).cloned();
+        let answers = inner.resolvers.contains_key(&task)
+            && before.map(scope_of) == wanted.as_ref().map(scope_of);
+        if !answers {
+            self.start_resolver(inner, task).await?;
+        }
+        let of_task = wanted.as_ref().map(|it| scope_of(it).0).unwrap_or_default();
+        let failures = self.reconcile(inner).await?;
+        first_of(failures, |subject| match subject {
+            Subject::Host => true,
+            Subject::Task(id) => id == task,
+            Subject::Network(id) => of_task.contains(&id),
+        })
+    }
+
+    /// After a failure: a new task goes, one that stood is wanted as it was.
+    async fn take_back(&self, inner: &mut Inner, task: TaskId, before: Option<DesiredTask>) {
+        match before {
+            Some(before) => {
+                inner.desired.tasks.insert(task, before);
+                if let Err(error) = self.start_resolver(inner, task).await {
+                    tracing::warn!(%task, %error, "the task is without a resolver");
+                }
+            }
+            None => {
+                inner.desired.tasks.remove(&task);
+                if let Some(resolver) = inner.resolvers.remove(&task) {
+                    resolver.stop().await;
+                }
+            }
+        }
+        if let Err(error) = self.reconcile(inner).await {
+            tracing::warn!(%task, %error, "what a failed task left is not taken down yet");
+        }
+    }
+
+    /// The resolver comes before the rules that send questions to it.
+    async fn start_resolver(&self, inner: &mut Inner, task: TaskId) -> Result<(), NetworkError> {
+        let Some(wanted) = inner.desired.tasks.get(&task) else { return Ok(()) };
+        if let Some(resolver) = inner.resolvers.remove(&task) {
+            resolver.stop().await;
+        }
+        let (networks, has_outside) = scope_of(wanted);
+        let scope = Scope {
+            task,
+            networks,
+            directory: self.directory.clone(),
+            forwarder: has_outside.then(|| self.forwarder.clone()),
+        };
+        let create = Operation::CreateTask { task };
+        self.executor.execute(&create).await?;
+        if let Some(observed) = &mut inner.observed {
+            observed.apply(&create);
+        }
+        let place = Namespace::open(&self.executor.task_path(task))?;
+        let resolver = Resolver::start(&place, scope)
+            .await
+            .map_err(|source| NetworkError::Resolver { task, source })?;
+        if let Some(wanted) = inner.desired.tasks.get_mut(&task) {
+            wanted.resolver = Some(resolver.port());
+        }
+        inner.resolvers.insert(task, resolver);
+        Ok(())
+    }
+
+    /// One lane's steps, in order.
+    async fn execute(&self, lane: Vec<Operation>) -> Vec<(Operation, Result<(), KernelError>)> {
+        let mut results = Vec::with_capacity(lane.len());
+        for operation in lane {
+            let result = self.executor.execute(&operation).await;
+            results.push((operation, result));
+        }
+        results
+    }
+
+    /// Makes the kernel as desired. A step that fails does not keep the others back.
+    async fn reconcile(&self, inner: &mut Inner) -> Result<Vec<Failure>, KernelError> {
+        let mut observed = match inner.observed.take() {
+            Some(observed) => observed,
+            None => self.executor.observe().await?,
+        };
+        let mut failures = Vec::new();
+        for batch in batches(plan(&inner.desired, &observed)) {
+            let lanes = batch.into_iter().map(|lane| self.execute(lane));
+            let mut done = stream::iter(lanes).buffer_unordered(LANES_MAX);
+            while let Some(results) = done.next().await {
+                for (operation, result) in results {
+                    match result {
+                        Ok(()) => observed.apply(&operation),
+                        Err(error) => {
+                            tracing::warn!(?operation, %error, "operation failed");
+                            failures.push(Failure { subject: operation.subject(), error });
+                        }
+                    }
+                }
+            }
+        }
+        // After a failure nobody knows what stands: it is read anew the next time.
+        inner.observed = failures.is_empty().then_some(observed);
+        Ok(failures)
+    }
+}
+
+/// Splits a plan into batches that follow one another, and each batch into lanes that may go on at
+/// the same time: the steps of different tasks, which have nothing in common.
+fn batches(plan: Vec<Operation>) -> Vec<Vec<Vec<Operation>>> {
+    let mut batches: Vec<Vec<Vec<Operation>>> = Vec::new();
+    for operation in plan {
+        let subject = operation.subject();
+        let of_task = |lane: &Vec<Operation>| matches!(lane[0].subject(), Subject::Task(_));
+        match batches.last_mut() {
+            Some(batch) if matches!(subject, Subject::Task(_)) && batch.iter().all(of_task) => {
+                match batch.iter_mut().find(|lane| lane[0].subject() == subject) {
+                    Some(lane) => lane.push(operation),
+                    None => batch.push(vec![operation]),
+                }
+            }
+            _ => batches.push(vec![vec![operation]]),
+        }
+    }
+    batches
+}
+
+/// What the resolver of a task depends on: its networks, and whether it has an outside.
+fn scope_of(task: &DesiredTask) -> (Vec<NetworkId>, bool) {
+    let networks = task.networks.iter().map(|attachment| attachment.network).collect();
+    (networks, task.outside.is_some())
+}
+
+struct Failure {
+    subject: Subject,
+    error: KernelError,
+}
+
+fn first_of(
+    failures: Vec<Failure>,
+    concerns: impl Fn(Subject) -> bool,
+) -> Result<(), NetworkError> {
+    match failures.into_iter().find(|failure| concerns(failure.subject)) {
+        Some(failure) => Err(failure.error.into()),
+        None => Ok(()),
+    }
+}
+
+fn take_in(desired: &mut Desired, update: NetworkUpdate) -> Result<NetworkId, NetworkError> {
+    match update {
+        NetworkUpdate::Full(state) => {
+            let id = state.id;
+            desired.networks.insert(id, state);
+            Ok(id)
+        }
+        NetworkUpdate::Delta(delta) => {
+            let id = delta.id;
+            let known = desired.networks.get_mut(&id);
+            known.ok_or(NetworkError::DeltaOfUnknown(id))?.apply(delta)?;
+            Ok(id)
+        }
+        NetworkUpdate::Gone(id) => {
+            let uses = |(task, wanted): (&TaskId, &DesiredTask)| {
+                wanted.networks.iter().any(|it| it.network == id).then_some(*task)
+            };
+            if let Some(task) = desired.tasks.iter().find_map(uses) {
+                return Err(NetworkError::InUse(id, task));
+            }
+            desired.networks.remove(&id);
+            Ok(id)
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! Questions and answers, without a network.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use expect_test::{Expect, expect};
+use hickory_proto::op::{Message, MessageType, OpCode, Query};
+use hickory_proto::rr::{Name, RecordType};
+use skep_overlay_net::dns::answer::{Known, Outcome, Transport, answer};
+use skep_overlay_net::{EndpointState, NetworkState, ServiceEntry, TaskEndpoint, task_mac};
+use skep_types::{NetworkId, ServiceId, TaskId, Vni};
+
+fn service(name: &str, vip: Option<&str>, aliases: &[&str]) -> ServiceEntry {
+    ServiceEntry {
+        name: name.into(),
+        aliases: aliases.iter().map(ToString::to_string).collect(),
+        vip: vip.map(|it| it.parse().unwrap()),
+        ports: Vec::new(),
+    }
+}
+
+fn endpoint(service: u128, address: &str, name: &str, state: EndpointState) -> TaskEndpoint {
+    let address = address.parse().unwrap();
+    TaskEndpoint {
+        service: Some(ServiceId::new(service)),
+        names: vec![name.into()],
+        address,
+        mac: task_mac(address),
+        node: "192.168.0.1".parse().unwrap(),
+        state,
+    }
+}
+
+fn network(id: u128, name: &str, third: u8) -> NetworkState {
+    let at = |last: u8| format!("10.0.{third}.{last}");
+    NetworkState {
+        id: NetworkId::new(id),
+        name: name.into(),
+        vni: Vni(4096),
+        gateways: vec![format!("{}/24", at(1)).parse().unwrap()],
+        ingress: false,
+        internal: false,
+        generation: 1,
+        nodes: BTreeSet::new(),
+        endpoints: BTreeMap::from([
+            (TaskId::new(1), endpoint(1, &at(11), "web.1.abc", EndpointState::Serving)),
+            (TaskId::new(2), endpoint(1, &at(12), "web.2.abd", EndpointState::Serving)),
+            (TaskId::new(3), endpoint(1, &at(13), "web.3.abe", EndpointState::Draining)),
+            (TaskId::new(4), endpoint(2, &at(21), "db.1.abf", EndpointState::Serving)),
+            (TaskId::new(5), endpoint(2, &at(22), "db.2.abg", EndpointState::Serving)),
+            (TaskId::new(6), endpoint(3, &at(31), "late.1.abh", EndpointState::Starting)),
+        ]),
+        services: BTreeMap::from([
+            (ServiceId::new(1), service("shop_web", Some(&at(2)), &["web"])),
+            (ServiceId::new(2), service("db", None, &[])),
+            (ServiceId::new(3), service("late", None, &[])),
+        ]),
+    }
+}
+
+fn front() -> Vec<Arc<NetworkState>> {
+    vec![Arc::new(network(1, "front", 1))]
+}
+
+fn question(name: &str, kind: RecordType) -> Vec<u8> {
+    let mut message = Message::new(7, MessageType::Query, OpCode::Query);
+    message.metadata.recursion_desired = true;
+    message.add_query(Query::query(Name::from_ascii(name).unwrap(), kind));
+    message.to_vec().unwrap()
+}
+
+fn tell(view: &[Arc<NetworkState>], name: &str, kind: RecordType) -> String {
+    let known = Known { view, complete: true, turn: 0 };
+    match answer(known, &question(name, kind), Transport::Udp) {
+        Outcome::Answer(bytes) => {
+            let message = Message::from_vec(&bytes).unwrap();
+            assert_eq!((message.metadata.id, message.metadata.recursion_available), (7, true));
+            let data: Vec<String> = message
+                .answers
+                .iter()
+                .map(|record| {
+                    assert!(record.ttl <= 5, "an answer is kept five seconds at most");
+                    record.data.to_string()
+                })
+                .collect();
+            format!("{} {}", message.metadata.response_code, data.join(" ")).trim_end().to_owned()
+        }
+        other => format!("{other:?}"),
+    }
+}
+
+fn check(view: &[Arc<NetworkState>], questions: &[(&str, RecordType)], expected: Expect) {
+    let line =
+        |(name, kind): &(&str, RecordType)| format!("{name} {kind}: {}\n", tell(view, name, *kind));
+    expected.assert_eq(&questions.iter().map(line).collect::<String>());
+}
+
+#[test]
+fn names_of_services_and_tasks() {
+    use RecordType::{A, AAAA, MX};
+    check(
+        &front(),
+        &[
+            ("shop_web.", A),
+            ("SHOP_WEB.", A),
+            ("web.", A),
+            ("web.", AAAA),
+            ("web.", MX),
+            ("tasks.web.", A),
+            ("db.", A),
+            ("tasks.db.", A),
+            ("late.", A),
+            ("late.1.abh.", A),
+            ("web.3.abe.", A),
+            ("web.front.", A),
+            ("tasks.web.front.", A),
+            ("web.back.", A),
+            ("example.org.", A),
+            ("unknown.", A),
+        ],
+        expect![[r#"
+            shop_web. A: No Error 10.0.1.2
+            SHOP_WEB. A: No Error 10.0.1.2
+            web. A: No Error 10.0.1.2
+            web. AAAA: No Error
+            web. MX: No Error
+            tasks.web. A: No Error 10.0.1.11 10.0.1.12
+            db. A: No Error 10.0.1.21 10.0.1.22
+            tasks.db. A: No Error 10.0.1.21 10.0.1.22
+            late. A: No Error
+            late.1.abh. A: No Error 10.0.1.31
+            web.3.abe. A: No Error 10.0.1.13
+            web.front. A: No Error 10.0.1.2
+            tasks.web.front. A: No Error 10.0.1.11 10.0.1.12
+            web.back. A: Forward
+            example.org. A: Forward
+            unknown. A: Forward
+        "#]],
+    );
+}
+
+#[test]
+fn addresses_have_names() {
+    check(
+        &front(),
+        &[
+            ("11.1.0.10.in-addr.arpa.", RecordType::PTR),
+            ("2.1.0.10.in-addr.arpa.", RecordType::PTR),
+            ("99.1.0.10.in-addr.arpa.", RecordType::PTR),
+            ("8.8.8.8.in-addr.arpa.", RecordType::PTR),
+            ("1.0.10.in-addr.arpa.", RecordType::PTR),
+        ],
+        expect![[r#"
+            11.1.0.10.in-addr.arpa. PTR: No Error web.1.abc.front.
+            2.1.0.10.in-addr.arpa. PTR: No Error shop_web.front.
+            99.1.0.10.in-addr.arpa. PTR: Non-Existent Domain
+            8.8.8.8.in-addr.arpa. PTR: Forward
+            1.0.10.in-addr.arpa. PTR: Forward
+        "#]],
+    );
+}
+
+#[test]
+fn a_task_knows_its_own_networks_alone_and_the_first_one_answers() {
+    let mut ingress = network(3, "ingress", 9);
+    ingress.ingress = true;
+    let mut back = network(2, "back", 2);
+    back.services.insert(ServiceId::new(9), service("only", Some("10.0.2.99"), &[]));
+    let view = [Arc::new(ingress), Arc::new(back), front().remove(0)];
+    let questions = [
+        ("web.", RecordType::A),
+        ("only.", RecordType::A),
+        ("web.front.", RecordType::A),
+        ("web.ingress.", RecordType::A),
+    ];
+    check(
+        &view,
+        &questions,
+        expect![[r#"
+        web. A: No Error 10.0.2.2
+        only. A: No Error 10.0.2.99
+        web.front. A: No Error 10.0.1.2
+        web.ingress. A: Forward
+    "#]],
+    );
+    check(
+        &front(),
+        &questions,
+        expect![[r#"
+        web. A: No Error 10.0.1.2
+        only. A: Forward
+        web.front. A: No Error 10.0.1.2
+        web.ingress. A: Forward
+    "#]],
+    );
+}
+
+#[test]
+fn addresses_take_turns() {
+    let first = |turn| {
+        let known = Known { view: &front(), complete: true, turn };
+        let Outcome::Answer(bytes) = answer(known, &question("db.", RecordType::A), Transport::Udp)
+        else {
+            panic!("db is known");
+        };
+        Message::from_vec(&bytes).unwrap().answers[0].data.to_string()
+    };
+    assert_eq!([first(0), first(1), first(2)], ["10.0.1.21", "10.0.1.22", "10.0.1.21"]);
+}
+
+#[test]
+fn a_name_of_one_label_is_not_asked_for_elsewhere_before_all_networks_are_known() {
+    let tell = |name| {
+        let known = Known { view: &[], complete: false, turn: 0 };
+        match answer(known, &question(name, RecordType::A), Transport::Udp) {
+            Outcome::Answer(bytes) => {
+                Message::from_vec(&bytes).unwrap().metadata.response_code.to_string()
+            }
+            other => format!("{other:?}"),
+        }
+    };
+    assert_eq!(tell("web."), "Server Failure");
+    assert_eq!(tell("example.org."), "Forward");
+}
+
+#[test]
+fn an_answer_too_large_for_udp_sends_the_client_to_tcp() {
+    let mut network = network(1, "front", 1);
+    for last in 100..200 {
+        let address = format!("10.0.1.{last}");
+        let endpoint = endpoint(2, &address, "x", EndpointState::Serving);
+        network.endpoints.insert(TaskId::new(last), endpoint);
+    }
+    let view = [Arc::new(network)];
+    let known = Known { view: &view, complete: true, turn: 0 };
+    let question = question("db.", RecordType::A);
+    let ask = |transport| match answer(known, &question, transport) {
+        Outcome::Answer(bytes) => (Message::from_vec(&bytes).unwrap(), bytes.len()),
+        other => panic!("{other:?}"),
+    };
+    let (udp, bytes) = ask(Transport::Udp);
+    assert!(udp.metadata.truncation && udp.answers.is_empty() && bytes <= 512);
+    let (tcp, _) = ask(Transport::Tcp);
+    assert!(!tcp.metadata.truncation);
+    assert_eq!(tcp.answers.len(), 102);
+}
+
+#[test]
+fn what_is_no_question_is_refused() {
+    let known = Known { view: &[], complete: true, turn: 0 };
+    let ask = |bytes: &[u8]| answer(known, bytes, Transport::Udp);
+    assert_eq!(ask(&[]), Outcome::Drop);
+    let Outcome::Answer(bytes) = ask(&[1, 2, 3]) else { panic!("it has an id") };
+    let refused = Message::from_vec(&bytes).unwrap();
+    assert_eq!(refused.metadata.id, 0x0102);
+    assert_eq!(refused.metadata.response_code.to_string(), "Form Error");
+    let mut response = question("web.", RecordType::A);
+    response[2] |= 0x80;
+    assert_eq!(ask(&response), Outcome::Drop, "an answer is no question");
+}

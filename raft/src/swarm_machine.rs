@@ -1,0 +1,129 @@
+//! The swarm's state as the machine that the log drives, and the window through which it is seen.
+//!
+//! It decides nothing: each transaction is [`State::apply`]'s to take or reject.
+//!
+//! **Invariant:** what an entry changed is in the [`Observer`]'s view before the entry is answered
+//! and before its index is told, so a proposer reads its own writes, and who has seen an index
+//! finds everything up to it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use skep_state::{Event, State};
+use tokio::sync::{broadcast, watch};
+
+use crate::codec::{Rejected, Verdict, chain, decode_batch, encode_reply};
+use crate::defaults;
+use crate::difference::difference;
+use crate::machine::{Encode, Machine};
+use crate::swarm_snapshot;
+
+/// The replicated state machine of a swarm.
+pub struct SwarmMachine {
+    state: State,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    view: Mutex<State>,
+    applied: watch::Sender<u64>,
+    events: broadcast::Sender<Arc<Vec<Event>>>,
+}
+
+/// Sees what the machine has applied; clones see the same machine.
+#[derive(Clone)]
+pub struct Observer {
+    shared: Arc<Shared>,
+}
+
+impl SwarmMachine {
+    /// An empty state, and the window to it.
+    pub fn new() -> (Self, Observer) {
+        let shared = Arc::new(Shared {
+            view: Mutex::default(),
+            applied: watch::Sender::new(0),
+            events: broadcast::Sender::new(defaults::EVENTS_MAX),
+        });
+        let observer = Observer { shared: Arc::clone(&shared) };
+        (Self { state: State::default(), shared }, observer)
+    }
+
+    fn publish(&self, index: u64, events: Vec<Event>) {
+        self.shared.set_view(self.state.clone());
+        if !events.is_empty() {
+            // Nobody needs to follow; who comes later starts from a view.
+            let _ = self.shared.events.send(Arc::new(events));
+        }
+        self.shared.applied.send_replace(index);
+    }
+
+    fn apply_batch(&mut self, command: &[u8], events: &mut Vec<Event>) -> Vec<u8> {
+        let verdicts = decode_batch(command).map(|transactions| {
+            let mut verdict = |transaction| -> Verdict {
+                events.extend(self.state.apply(transaction).map_err(|e| Rejected::from(&e))?);
+                Ok(())
+            };
+            transactions.iter().map(&mut verdict).collect()
+        });
+        if let Err(error) = &verdicts {
+            tracing::error!("log entry was not applied: {}", chain(error));
+        }
+        encode_reply(verdicts)
+    }
+}
+
+impl Machine for SwarmMachine {
+    fn apply(&mut self, index: u64, command: &[u8]) -> Vec<u8> {
+        let mut events = Vec::new();
+        let reply = self.apply_batch(command, &mut events);
+        self.publish(index, events);
+        reply
+    }
+
+    fn pass(&mut self, index: u64) {
+        self.shared.applied.send_replace(index);
+    }
+
+    fn snapshot(&self) -> Encode {
+        let state = self.state.clone();
+        Box::new(move || swarm_snapshot::encode(&state))
+    }
+
+    fn restore(&mut self, index: u64, bytes: &[u8]) -> Result<(), String> {
+        let restored = swarm_snapshot::decode(bytes).map_err(|error| chain(&error))?;
+        let events = difference(&self.state, &restored);
+        self.state = restored;
+        self.publish(index, events);
+        Ok(())
+    }
+}
+
+impl Shared {
+    // A view is replaced as a whole, so one that a panic left behind is as good as any.
+    fn set_view(&self, state: State) {
+        let old = {
+            let mut view = self.view.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *view, state)
+        };
+        // Outside the lock: it may be the last of its kind, and large.
+        drop(old);
+    }
+}
+
+impl Observer {
+    /// The newest applied view. Costs a few pointers.
+    pub fn view(&self) -> State {
+        self.shared.view.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Index of the newest applied entry of the log; changes with every entry and restore. The view
+    /// is never older.
+    pub fn applied(&self) -> watch::Receiver<u64> {
+        self.shared.applied.subscribe()
+    }
+
+    /// The changes of each entry from now on, in order; entries that change nothing are left out. A
+    /// receiver that lags by more than [`defaults::EVENTS_MAX`] is told so, and takes a view.
+    pub fn events(&self) -> broadcast::Receiver<Arc<Vec<Event>>> {
+        self.shared.events.subscribe()
+    }
+}
