@@ -55,12 +55,10 @@ impl Hierarchies {
         self.unified
     }
 
-    /// Names of the version 1 hierarchies below the mount (`memory`, `cpu,cpuacct` …).
+    /// Names of the hierarchies below the mount (`memory`, `cpu,cpuacct` …).
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        let name = |root: &PathBuf| root.strip_prefix(MOUNTS).ok().map(Path::to_owned);
-        let named =
-            self.roots.iter().filter(move |root| name(root).is_some_and(|n| n != Path::new("")));
-        named.filter_map(|root| root.file_name().and_then(|name| name.to_str()))
+        let below = self.roots.iter().filter_map(|root| root.strip_prefix(MOUNTS).ok()?.to_str());
+        below.filter(|name| !name.is_empty())
     }
 
     /// Moves the calling process to the shims' leaf. `cpuset` is left alone: an inherited set of
