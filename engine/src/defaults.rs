@@ -38,6 +38,9 @@ pub const CLIENT_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long an emptied cgroup may stay busy: the kernel frees one a moment after its last process.
 pub const CGROUP_REMOVE_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// How long a new daemon waits for the state directory of the last one.
+pub const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// A pause between two looks at something that the kernel does not announce.
 pub const POLL_INTERVAL: Duration = Duration::from_millis(5);
 

@@ -182,6 +182,48 @@ async fn a_restart_of_the_machine_is_survived_by_what_is_on_disk() {
     fixture.assert_clean().await;
 }
 
+/// A daemon may be killed after it has started a shim and before that has taken its lock.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shim_that_comes_too_late_gives_way() {
+    if !root_or_skip("a_shim_that_comes_too_late_gives_way") {
+        return;
+    }
+    let fixture = Fixture::new().await;
+    let config = fixture.config("one", &["true"]);
+    let container = fixture.runtime().create(config.clone()).await.unwrap();
+    let shim = nix::unistd::Pid::from_raw(parent_of(container.pid().await.unwrap().unwrap()));
+    nix::sys::signal::kill(shim, nix::sys::signal::SIGKILL).unwrap();
+    // All who look at once see the same end.
+    let looks = (0..8).map(|_| container.wait());
+    let ends: Vec<_> = patiently(futures::future::join_all(looks)).await;
+    assert!(ends.iter().all(|end| end.as_ref().unwrap().code == 255));
+
+    let places = |dir: &str| fixture.path(dir).join("containers/one");
+    let launch = serde_json::json!({
+        "config": config,
+        "file_bytes": [],
+        "state": places("state"),
+        "run": places("run"),
+        "cgroup_parent": fixture.config.cgroup_parent,
+    });
+    let launch = launch.to_string();
+    let bytes = [&(launch.len() as u64).to_le_bytes(), launch.as_bytes()].concat();
+    let late = async || {
+        std::fs::write(fixture.path("launch"), &bytes).unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_skep-shim"))
+            .stdin(std::fs::File::open(fixture.path("launch")).unwrap())
+            .output()
+            .unwrap();
+        assert!(!output.status.success());
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert!(late().await.contains("taken or gone"));
+    assert_eq!(container.state().await.unwrap().status, Status::Exited);
+    container.delete().await.unwrap();
+    assert!(late().await.contains("No such file"));
+    fixture.assert_clean().await;
+}
+
 fn parent_of(pid: i32) -> i32 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap();

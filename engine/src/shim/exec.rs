@@ -70,7 +70,7 @@ fn run(input: File, output: OwnedFd, report: &OwnedFd) -> io::Result<i32> {
     let filter: LinuxSeccomp = serde_json::from_value(seccomp::profile(&set))?;
 
     let hierarchies = Hierarchies::find()?;
-    hierarchies.join(&request.cgroup)?;
+    let doors = hierarchies.doors(&request.cgroup)?;
     let mut namespaces = CloneFlags::CLONE_NEWNS
         | CloneFlags::CLONE_NEWUTS
         | CloneFlags::CLONE_NEWIPC
@@ -99,7 +99,7 @@ fn run(input: File, output: OwnedFd, report: &OwnedFd) -> io::Result<i32> {
         ForkResult::Child => {
             let env = wanted.env().clone().unwrap_or_default();
             let command = Command::new(config.args, env, false, report.as_raw_fd());
-            let error = match become_member(&wanted, &filter, &output) {
+            let error = match become_member(&wanted, &filter, &output, &doors) {
                 Ok(()) => command.run_or_explain(),
                 Err(error) => Failure {
                     message: format!("failed to enter the container: {error}"),
@@ -114,7 +114,16 @@ fn run(input: File, output: OwnedFd, report: &OwnedFd) -> io::Result<i32> {
 }
 
 /// The same steps in the same order as for a container's first process.
-fn become_member(wanted: &Process, filter: &LinuxSeccomp, output: &OwnedFd) -> io::Result<()> {
+fn become_member(
+    wanted: &Process,
+    filter: &LinuxSeccomp,
+    output: &OwnedFd,
+    doors: &[File],
+) -> io::Result<()> {
+    // Only the command: who waits for it must outlive the container's cgroup.
+    for mut door in doors {
+        door.write_all(b"0")?;
+    }
     setsid()?;
     dup2_stdout(output)?;
     dup2_stderr(output)?;

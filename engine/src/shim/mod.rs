@@ -72,7 +72,7 @@ fn keep(mut input: File, mut report: File) -> io::Result<()> {
     let places = Places::of(launch.state.clone(), launch.run.clone());
     // A daemon that cleans up takes this lock first: whoever comes second gives way.
     let held = lock::take(&places.lock())?.filter(|held| lock::still_at(held, &places.lock()));
-    if held.is_none() {
+    if held.is_none() || places.exit().exists() {
         return Err(io::Error::other("the container's directory is taken or gone"));
     }
     // Fails where the process leads a group already, which is as good.

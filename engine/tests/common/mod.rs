@@ -134,7 +134,7 @@ impl Drop for Fixture {
         let cleaned = std::thread::spawn(move || {
             let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             tokio.block_on(async {
-                let Ok(runtime) = Runtime::open(config.clone()).await else { return };
+                let runtime = Runtime::open(config.clone()).await.unwrap();
                 for container in runtime.list().await.unwrap() {
                     let kill = Some(skep_engine::signal::Signal::KILL);
                     // One that was never started cannot be stopped, and need not be.
