@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
-use futures::{StreamExt, TryStreamExt};
+use futures::{Stream, StreamExt, TryStreamExt};
+use http::HeaderValue;
 use oci_client::client::{Certificate, CertificateEncoding, ClientConfig, ClientProtocol};
 use oci_client::errors::{DigestError, OciDistributionError, OciErrorCode};
 use oci_client::secrets::RegistryAuth;
@@ -78,6 +79,14 @@ pub(crate) struct Session {
     client: Client,
     reference: Reference,
     auth: RegistryAuth,
+    purpose: Purpose,
+}
+
+/// What a session is for: registries grant the two apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    Pull,
+    Push,
 }
 
 /// A manifest or index, checked.
@@ -94,6 +103,18 @@ impl Session {
         config: &RegistryConfig,
         auth: Option<&Auth>,
     ) -> Result<(Self, Fetched)> {
+        let session = Self::connect(reference, config, auth, Purpose::Pull).await?;
+        let fetched = session.document(reference.digest()).await?;
+        Ok((session, fetched))
+    }
+
+    /// Reaches the registry and tells it who asks.
+    pub(crate) async fn connect(
+        reference: &Reference,
+        config: &RegistryConfig,
+        auth: Option<&Auth>,
+        purpose: Purpose,
+    ) -> Result<Self> {
         // Whoever installed another provider first keeps it; both speak TLS.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let insecure = config.is_insecure(reference.domain()).await?;
@@ -116,6 +137,8 @@ impl Session {
                 protocol: protocol.clone(),
                 accept_invalid_certificates: insecure,
                 extra_root_certificates: authorities.clone(),
+                // A blob in one request: the size is known, and nothing needs to be kept for it.
+                use_monolithic_push: true,
                 platform_resolver: None,
                 connect_timeout: Some(CONNECT_TIMEOUT),
                 read_timeout: Some(READ_TIMEOUT),
@@ -123,29 +146,40 @@ impl Session {
                 ..ClientConfig::default()
             })
             .map_err(|error| Error::Registry(chain(&error)))?;
-            let session = Self { client, reference: reference.clone(), auth: auth.clone() };
-            match session.first().await {
-                Err(Failure::Unreached(error)) => drop(unreached.get_or_insert(error)),
-                Err(Failure::Answered(error)) => return Err(error),
-                Ok(fetched) => return Ok((session, fetched)),
+            let session =
+                Self { client, reference: reference.clone(), auth: auth.clone(), purpose };
+            match session.greet().await {
+                Err(error @ Error::Unreachable { .. }) => drop(unreached.get_or_insert(error)),
+                Err(error) => return Err(error),
+                Ok(()) => return Ok(session),
             }
         }
         Err(unreached.expect("there is one protocol at least"))
     }
 
-    async fn first(&self) -> Result<Fetched, Failure> {
+    async fn greet(&self) -> Result<()> {
         let name = self.remote(None);
-        let greeting = self.client.auth(&name, &self.auth, RegistryOperation::Pull);
-        let greeting = tokio::time::timeout(MANIFEST_TIMEOUT, greeting).await;
-        match greeting {
-            Ok(Ok(_)) => {}
-            Ok(Err(error)) if is_transport(&error) => {
-                return Err(Failure::Unreached(self.refused(&error)));
+        let greeting = async {
+            let operation = match self.purpose {
+                Purpose::Pull => RegistryOperation::Pull,
+                Purpose::Push => RegistryOperation::Push,
+            };
+            self.client.auth(&name, &self.auth, operation).await?;
+            if matches!(self.auth, RegistryAuth::Bearer(_)) {
+                // A token is taken as it is, so nothing was asked yet. Whether the registry has
+                // this does not matter, only whether it answers.
+                let nothing = Digest::of(b"").to_string();
+                match self.client.blob_exists(&name, &nothing).await {
+                    Err(error) if is_transport(&error) => return Err(error),
+                    _ => {}
+                }
             }
-            Ok(Err(error)) => return Err(Failure::Answered(self.refused(&error))),
-            Err(_) => return Err(Failure::Answered(self.slow())),
-        }
-        self.document(self.reference.digest()).await.map_err(Failure::Answered)
+            Ok(())
+        };
+        tokio::time::timeout(MANIFEST_TIMEOUT, greeting)
+            .await
+            .map_err(|_| self.slow())?
+            .map_err(|error| self.refused(&error))
     }
 
     /// Fetches a manifest or an index: by its digest, or what the tag stands for now.
@@ -202,6 +236,41 @@ impl Session {
         Ok(stream.map_err(move |error| broken(error, digest)).boxed())
     }
 
+    /// Whether the repository has a blob.
+    pub(crate) async fn has_blob(&self, digest: Digest) -> Result<bool> {
+        let asking = self.client.blob_exists(&self.remote(None), &digest.to_string()).await;
+        asking.map_err(|error| self.refused(&error))
+    }
+
+    /// Gives the repository a blob.
+    pub(crate) async fn put_blob(
+        &self,
+        digest: Digest,
+        bytes: u64,
+        content: impl Stream<Item = Result<Bytes>> + Send + 'static,
+    ) -> Result<()> {
+        let content =
+            content.map_err(|error| OciDistributionError::GenericError(Some(chain(&error))));
+        self.client
+            .push_blob_stream(&self.remote(None), content, &digest.to_string(), Some(bytes))
+            .await
+            .map(drop)
+            .map_err(|error| self.refused(&error))
+    }
+
+    /// Gives the reference its manifest.
+    pub(crate) async fn put_manifest(&self, media_type: &str, bytes: Vec<u8>) -> Result<()> {
+        let media_type = HeaderValue::from_str(media_type).map_err(|_| Error::Invalid {
+            what: format!("media type {media_type:?}"),
+            reason: "it cannot stand in a header".to_owned(),
+        })?;
+        self.client
+            .push_manifest_raw(&self.remote(None), bytes, media_type)
+            .await
+            .map(drop)
+            .map_err(|error| self.refused(&error))
+    }
+
     fn remote(&self, digest: Option<Digest>) -> oci_client::Reference {
         let (domain, path) = (self.reference.domain().to_owned(), self.reference.path().to_owned());
         match (digest, self.reference.tag()) {
@@ -224,6 +293,9 @@ impl Session {
     fn refused(&self, error: &OciDistributionError) -> Error {
         let (name, whole) = (self.reference.familiar_name(), self.reference.familiar());
         let denied = |cause: &str| {
+            if self.purpose == Purpose::Push {
+                return Error::Registry(cause.to_owned());
+            }
             Error::Registry(format!(
                 "pull access denied for {name}, repository does not exist or may require 'docker login': {cause}"
             ))
@@ -265,11 +337,19 @@ impl Session {
             OciDistributionError::ServerError { code: 404, .. } => {
                 Error::Registry(format!("manifest for {whole} not found"))
             }
+            OciDistributionError::RequestError(error)
+                if error.status().is_some_and(|status| matches!(status.as_u16(), 401 | 403)) =>
+            {
+                denied("unauthorized: authentication required")
+            }
             error if is_transport(error) => {
                 let domain = self.reference.domain();
                 Error::Unreachable { domain: domain.to_owned(), reason: chain(error) }
             }
-            error => Error::Registry(format!("failed to pull {whole}: {}", chain(error))),
+            error => Error::Registry(match self.purpose {
+                Purpose::Pull => format!("failed to pull {whole}: {}", chain(error)),
+                Purpose::Push => format!("failed to push {whole}: {}", chain(error)),
+            }),
         }
     }
 }
@@ -284,12 +364,6 @@ fn broken(error: io::Error, expected: Digest) -> Error {
         },
         _ => Error::Interrupted { source: error },
     }
-}
-
-enum Failure {
-    /// Nobody spoke there, or nobody who is trusted.
-    Unreached(Error),
-    Answered(Error),
 }
 
 fn is_transport(error: &OciDistributionError) -> bool {
