@@ -32,6 +32,7 @@ mod save;
 mod scratch;
 mod store;
 mod tar_reader;
+mod trust;
 mod unpack;
 
 pub use changes::apply_changes;
@@ -48,7 +49,7 @@ pub use progress::{Progress, Reporter, Step};
 pub use pull::{PullOptions, Pulled, Resolved, resolve};
 pub use push::{PushOptions, Pushed};
 pub use reference::{ParseReferenceError, Reference};
-pub use registry::{Auth, RegistryConfig};
 pub use remove::{Force, ImageUse, Removed};
 pub use rootfs::{OverlaySpec, Rootfs};
 pub use store::{Store, StoreOptions};
+pub use trust::{Auth, RegistryConfig};

@@ -9,8 +9,9 @@ use crate::index::Index;
 use crate::limits::UPLOADS_MAX;
 use crate::progress::{Reporter, Step};
 use crate::reference::Reference;
-use crate::registry::{Auth, Purpose, RegistryConfig, Session};
+use crate::registry::{Purpose, Session};
 use crate::store::Store;
+use crate::trust::{Auth, RegistryConfig};
 
 /// How to push.
 #[derive(Debug, Clone, Default)]

@@ -296,7 +296,7 @@ async fn passwords_are_asked_for_and_checked() {
 
 #[tokio::test]
 async fn only_a_registry_that_is_trusted_is_believed() {
-    let Some((root, store, plain)) = setting(Door::Http).await else { return };
+    let Some((_root, store, plain)) = setting(Door::Http).await else { return };
     plain.put_image("app", "latest", &image("amd64", &["x"]));
     let Some(tls) = plain.other_door(Door::Tls) else { return };
     let by_tls = distrusted(&tls, "app");
@@ -304,20 +304,28 @@ async fn only_a_registry_that_is_trusted_is_believed() {
     assert!(matches!(unknown, Error::Unreachable { .. }), "{unknown:?}");
     assert!(unknown.to_string().contains("certificate"), "{unknown}");
 
-    let dir = root.path().parent().unwrap().join(format!("ca-{}", tls.port));
-    let own = dir.join(by_tls.domain());
+    let dir = tempfile::tempdir().unwrap();
+    let own = dir.path().join(by_tls.domain());
     std::fs::create_dir_all(&own).unwrap();
     std::fs::copy(&tls.authority, own.join("ca.crt")).unwrap();
     let trusting = PullOptions {
-        registries: RegistryConfig { insecure: Vec::new(), ca_dir: Some(dir.clone()) },
+        registries: RegistryConfig { insecure: Vec::new(), ca_dir: Some(dir.path().to_owned()) },
         ..PullOptions::default()
     };
     let pulled = store.pull(&by_tls, &trusting).await;
     std::fs::write(own.join("client.cert"), "").unwrap();
     let client = store.pull(&by_tls, &trusting).await.unwrap_err().to_string();
-    std::fs::remove_dir_all(&dir).unwrap();
     assert!(pulled.unwrap().newer);
     assert!(client.contains("client certificates for registries are not supported"), "{client}");
+
+    // An authority's own certificate says what is wrong with it.
+    let Some(own) = plain.other_door(Door::OwnAuthority) else { return };
+    let by_own = distrusted(&own, "app");
+    let place = dir.path().join(by_own.domain());
+    std::fs::create_dir_all(&place).unwrap();
+    std::fs::copy(&own.authority, place.join("ca.crt")).unwrap();
+    let told = store.pull(&by_own, &trusting).await.unwrap_err().to_string();
+    assert!(told.contains("its certificate is an authority's"), "{told}");
 
     let by_http = distrusted(&plain, "app");
     let refused = store.pull(&by_http, &PullOptions::default()).await.unwrap_err();
