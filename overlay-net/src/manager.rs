@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::stream::{self, StreamExt};
 use skep_overlay_kernel::{Executor, HostNs, KernelError, Namespace};
 use skep_overlay_plan::desired::Knowledge;
 use skep_overlay_plan::operation::Subject;
@@ -29,6 +30,9 @@ use crate::dns::server::{Directory, Resolver, Scope};
 const TOLD_WITHIN: Duration = Duration::from_secs(15);
 /// Where the host's resolvers are named.
 const RESOLV_CONF: &str = "/etc/resolv.conf";
+
+/// Tasks whose steps go on at the same time: each is a thread or an `nft` process most of the time.
+const LANES_MAX: usize = 8;
 
 #[derive(Debug, Clone)]
 pub struct ManagerConfig {
@@ -254,6 +258,16 @@ impl NetworkManager {
         Ok(())
     }
 
+    /// One lane's steps, in order.
+    async fn execute(&self, lane: Vec<Operation>) -> Vec<(Operation, Result<(), KernelError>)> {
+        let mut results = Vec::with_capacity(lane.len());
+        for operation in lane {
+            let result = self.executor.execute(&operation).await;
+            results.push((operation, result));
+        }
+        results
+    }
+
     /// Makes the kernel as desired. A step that fails does not keep the others back.
     async fn reconcile(&self, inner: &mut Inner) -> Result<Vec<Failure>, KernelError> {
         let mut observed = match inner.observed.take() {
@@ -261,12 +275,18 @@ impl NetworkManager {
             None => self.executor.observe().await?,
         };
         let mut failures = Vec::new();
-        for operation in plan(&inner.desired, &observed) {
-            match self.executor.execute(&operation).await {
-                Ok(()) => observed.apply(&operation),
-                Err(error) => {
-                    tracing::warn!(?operation, %error, "operation failed");
-                    failures.push(Failure { subject: operation.subject(), error });
+        for batch in batches(plan(&inner.desired, &observed)) {
+            let lanes = batch.into_iter().map(|lane| self.execute(lane));
+            let mut done = stream::iter(lanes).buffer_unordered(LANES_MAX);
+            while let Some(results) = done.next().await {
+                for (operation, result) in results {
+                    match result {
+                        Ok(()) => observed.apply(&operation),
+                        Err(error) => {
+                            tracing::warn!(?operation, %error, "operation failed");
+                            failures.push(Failure { subject: operation.subject(), error });
+                        }
+                    }
                 }
             }
         }
@@ -274,6 +294,26 @@ impl NetworkManager {
         inner.observed = failures.is_empty().then_some(observed);
         Ok(failures)
     }
+}
+
+/// Splits a plan into batches that follow one another, and each batch into lanes that may go on at
+/// the same time: the steps of different tasks, which have nothing in common.
+fn batches(plan: Vec<Operation>) -> Vec<Vec<Vec<Operation>>> {
+    let mut batches: Vec<Vec<Vec<Operation>>> = Vec::new();
+    for operation in plan {
+        let subject = operation.subject();
+        let of_task = |lane: &Vec<Operation>| matches!(lane[0].subject(), Subject::Task(_));
+        match batches.last_mut() {
+            Some(batch) if matches!(subject, Subject::Task(_)) && batch.iter().all(of_task) => {
+                match batch.iter_mut().find(|lane| lane[0].subject() == subject) {
+                    Some(lane) => lane.push(operation),
+                    None => batch.push(vec![operation]),
+                }
+            }
+            _ => batches.push(vec![vec![operation]]),
+        }
+    }
+    batches
 }
 
 /// What the resolver of a task depends on: its networks, and whether it has an outside.

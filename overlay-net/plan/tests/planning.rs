@@ -5,8 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use expect_test::{Expect, expect};
 use skep_overlay_plan::desired::Knowledge;
 use skep_overlay_plan::network::{NetworkDelta, PublishedPort};
-use skep_overlay_plan::observed::{Interface, Tunnel};
-use skep_overlay_plan::operation::Place;
+use skep_overlay_plan::observed::Tunnel;
 use skep_overlay_plan::rules::{host_rules, task_rules};
 use skep_overlay_plan::*;
 use skep_types::service::{PortConfig, Protocol, PublishMode};
@@ -422,7 +421,7 @@ fn rules_of_the_host() {
         table inet skep { }
         delete table inet skep
         table inet skep {
-        	chain v_47e292f6c592125b { }
+        	chain v_6b35528fe9ea2326 { }
         	chain port_tcp_8080 {
         		meta l4proto tcp dnat ip to numgen random mod 2 map { 0 : 10.0.0.3 . 80, 1 : 10.0.0.4 . 80 }
         	}
@@ -460,6 +459,7 @@ fn rules_of_the_host() {
         	chain entering {
         		type filter hook input priority 0; policy accept;
         		ct direction original iifname "ski-*" drop
+        		udp dport 4789 @th,96,24 { 0x001000 } ip saddr != { 192.168.0.1, 192.168.0.2 } drop
         	}
         }
     "#]].assert_eq(host_rules(&with_ingress()).text());
