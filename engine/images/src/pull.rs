@@ -16,8 +16,9 @@ use crate::manifest::{Descriptor, Document, Manifest};
 use crate::platform::Platform;
 use crate::progress::{Reporter, Step};
 use crate::reference::Reference;
-use crate::registry::{Auth, Fetched, RegistryConfig, Session};
+use crate::registry::{Fetched, Session};
 use crate::store::{Pins, Store};
+use crate::trust::{Auth, RegistryConfig};
 
 /// Attempts at one layer: Docker's default.
 const DOWNLOAD_ATTEMPTS: u32 = 5;

@@ -149,6 +149,8 @@ impl Unpacker {
                 }
                 let directory = tree::open_dir(&parent, name)?;
                 dress_open(&directory, entry)?;
+                // DEVIATION: for Docker the whiteout is forgotten here, and what lower layers have
+                // in the directory shows through. The OCI's specification has it deleted.
                 if replaced == Replaced::Whiteout {
                     xattr::set(&directory, xattr::OPAQUE, b"y")?;
                 }

@@ -24,6 +24,8 @@ pub enum Door {
     /// Only with [`USER`] and [`PASSWORD`].
     Password,
     Tls,
+    /// By TLS with a certificate that is its own authority.
+    OwnAuthority,
 }
 
 /// A registry that ends with the test.
@@ -60,8 +62,8 @@ impl Registry {
                 std::fs::write(path("passwords"), format!("{USER}:{PASSWORD_HASH}\n")).unwrap();
                 config["auth"] = json!({"htpasswd": {"realm": "test", "path": path("passwords")}});
             }
-            Door::Tls => {
-                write_certificates(&path("ca"), &path("crt"), &path("key"));
+            Door::Tls | Door::OwnAuthority => {
+                write_certificates(door, &path("ca"), &path("crt"), &path("key"));
                 http["tls"] = json!({"certificate": path("crt"), "key": path("key")});
             }
         }
@@ -197,14 +199,19 @@ impl Image<'_> {
 }
 
 /// An authority, and a certificate of it for this host.
-fn write_certificates(authority: &Path, certificate: &Path, key: &Path) {
+fn write_certificates(door: Door, authority: &Path, certificate: &Path, key: &Path) {
     use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    let names = ["127.0.0.1", "0.0.0.0"].map(str::to_owned);
+    let mut params = CertificateParams::new(names.to_vec()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let ca_key = KeyPair::generate().unwrap();
     std::fs::write(authority, params.self_signed(&ca_key).unwrap().pem()).unwrap();
+    if door == Door::OwnAuthority {
+        std::fs::copy(authority, certificate).unwrap();
+        std::fs::write(key, ca_key.serialize_pem()).unwrap();
+        return;
+    }
     let issuer = Issuer::new(params, ca_key);
-    let names = ["127.0.0.1", "0.0.0.0"].map(str::to_owned);
     let leaf_key = KeyPair::generate().unwrap();
     let leaf =
         CertificateParams::new(names.to_vec()).unwrap().signed_by(&leaf_key, &issuer).unwrap();
