@@ -93,7 +93,9 @@ impl Host {
             aliases: Vec::new(),
         };
         let networks = addresses.iter().map(attachment).collect();
-        self.desired.add_task(TaskNet { task, networks, ports }, None).unwrap();
+        self.desired
+            .add_task(TaskNet { task, networks, ports, nameservers: Vec::new() }, None)
+            .unwrap();
     }
 
     async fn reconcile(&self) {
@@ -284,7 +286,9 @@ async fn a_network_of_both_families_carries_both() {
             format!("fd00:1::{last}/64").parse().unwrap(),
         ];
         let networks = vec![NetworkAttachment { network: FRONT, addresses, aliases: Vec::new() }];
-        host.desired.add_task(TaskNet { task, networks, ports: Vec::new() }, None).unwrap();
+        host.desired
+            .add_task(TaskNet { task, networks, ports: Vec::new(), nameservers: Vec::new() }, None)
+            .unwrap();
         host.reconcile().await;
     }
     let (a, b) = (one.task(A), two.task(B));
