@@ -16,6 +16,10 @@ use std::process::ExitCode;
 use failure::{Failure, Outcome};
 
 fn main() -> ExitCode {
+    let args: Vec<std::ffi::OsString> = std::env::args_os().collect();
+    if args.first().is_some_and(|name| name == skep_engine::defaults::SHIM_NAME) {
+        return skep_engine::shim::main(&args);
+    }
     let done = match usage::parse(std::env::args_os()) {
         Ok(usage::Asked::Run(cli)) => run(*cli),
         Ok(usage::Asked::Show(text)) => output::print(&text),

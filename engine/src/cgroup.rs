@@ -74,6 +74,17 @@ impl Hierarchies {
         Ok(())
     }
 
+    /// Moves the calling process into a container's cgroup, in each hierarchy that has it.
+    pub fn join(&self, cgroup: &Path) -> io::Result<()> {
+        for root in &self.roots {
+            let procs = below(root, cgroup).join("cgroup.procs");
+            if procs.exists() {
+                fs::write(procs, "0")?;
+            }
+        }
+        Ok(())
+    }
+
     /// Takes an access right to devices back that libcontainer always gives; version 1 only.
     pub fn deny_device(&self, cgroup: &Path, rule: &str) -> io::Result<()> {
         match self.roots.iter().find(|root| root.ends_with("devices")) {

@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use tokio::time::timeout;
 use crate::config::ContainerConfig;
 use crate::defaults::{KILL_TIMEOUT, MESSAGE_BYTES_MAX, REQUEST_TIMEOUT};
 use crate::error::{Error, Result};
+use crate::exec::{self, Exec, ExecOutput};
 use crate::layout::{Places, SOCKET};
 use crate::logs::{self, LogQuery, LogStream};
 use crate::protocol::{Reply, Request};
@@ -132,10 +134,22 @@ impl Container {
         self.wait_killed().await?;
         let container = self.clone();
         blocking(move || {
-            let cgroup = container.shared.cgroup(container.id());
+            let cgroup = container.cgroup();
             recover::remove(&container.places, &container.shared.hierarchies, &cgroup)
         })
         .await
+    }
+
+    /// Runs a command in it, to its end. Dropping the future kills the command.
+    pub async fn exec(&self, exec: Exec) -> Result<ExecOutput> {
+        if exec.args.first().is_none_or(|command| command.is_empty()) {
+            return Err(Error::Invalid("no exec command specified".into()));
+        }
+        let state = self.state().await?;
+        match (state.status, state.pid) {
+            (Status::Running, Some(pid)) => exec::run(self, exec, pid).await,
+            _ => Err(Error::NotRunning(self.id().to_owned())),
+        }
     }
 
     /// Its output.
@@ -145,6 +159,18 @@ impl Container {
         // The status is written after the last of the output.
         let ended = move || exit.exists();
         logs::open(path.clone(), query, ended).map_err(Error::io("read the log", path))
+    }
+
+    pub(crate) fn places(&self) -> &Places {
+        &self.places
+    }
+
+    pub(crate) fn cgroup(&self) -> PathBuf {
+        self.shared.cgroup(self.id())
+    }
+
+    pub(crate) fn program(&self) -> PathBuf {
+        self.shared.program.path()
     }
 
     async fn wait_killed(&self) -> Result<ExitStatus> {
@@ -181,8 +207,8 @@ impl Container {
                 return Err(Error::NoSuchContainer(self.id().to_owned()));
             }
             None => {
-                let cgroup = self.shared.cgroup(self.id());
-                Some(recover::bury(&self.places, &self.shared.hierarchies, &cgroup)?)
+                let hierarchies = &self.shared.hierarchies;
+                Some(recover::bury(&self.places, hierarchies, &self.cgroup())?)
             }
         };
         Ok(state)

@@ -57,7 +57,7 @@ pub struct Runtime {
 pub(crate) struct Shared {
     pub config: RuntimeConfig,
     pub hierarchies: Hierarchies,
-    program: Program,
+    pub program: Program,
     /// Ids of containers in the making, which nobody else sees.
     creating: Mutex<HashSet<String>>,
     /// Keeps a second daemon out.
@@ -123,9 +123,6 @@ impl Runtime {
     /// of it. Goes on to its end even if the caller does not wait for it.
     pub async fn create(&self, config: ContainerConfig) -> Result<Container> {
         config.check()?;
-        if config.init {
-            return Err(Error::Unsupported("an init process (init) is not supported yet"));
-        }
         let shared = Arc::clone(&self.shared);
         if !shared.creating().insert(config.id.clone()) {
             return Err(Error::Exists(config.id));

@@ -9,7 +9,7 @@ use skep_images::{
 };
 
 use crate::archives::{archive, gzip, zstd};
-use crate::registry::{Door, Image, PASSWORD, Registry, USER};
+use crate::registry::{CutOnce, Door, Image, PASSWORD, Registry, USER};
 use crate::{eventually, privileged, tree};
 
 fn layer(name: &str) -> (Vec<u8>, Vec<u8>) {
@@ -332,4 +332,35 @@ async fn only_a_registry_that_is_trusted_is_believed() {
         };
         store.pull(&reference, &insecure).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_in_the_middle_is_tried_again() {
+    let Some((_root, store, registry)) = setting(Door::Http).await else { return };
+    // Content that does not compress, so that it does not come in one piece.
+    let noise: String = (0..20_000u32)
+        .map(|number| char::from(b'!' + (number.wrapping_mul(2_654_435_761) >> 25) as u8 % 90))
+        .collect();
+    let plain = archive(&[("noise", &noise)]);
+    let packed = plain.clone();
+    let blob = Digest::of(&packed);
+    registry.put_image(
+        "app",
+        "latest",
+        &Image { architecture: "amd64", layers: vec![(plain, packed)] },
+    );
+    let cut = CutOnce::before(&registry, blob, 4_000);
+    let reference: Reference = format!("127.0.0.1:{}/app", cut.port).parse().unwrap();
+    let retried = Arc::new(Mutex::new(0));
+    let count = retried.clone();
+    let options = PullOptions {
+        progress: Reporter::new(move |progress| {
+            if matches!(progress.step, Step::Retrying { .. }) {
+                *count.lock().unwrap() += 1;
+            }
+        }),
+        ..PullOptions::default()
+    };
+    store.pull(&reference, &options).await.unwrap();
+    assert_eq!(*retried.lock().unwrap(), 1);
 }
