@@ -5,6 +5,7 @@
 //! it was asked to be; when it failed, what is left to do is done with the next call or `repair`.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,7 +70,7 @@ impl NetworkManager {
         Self {
             executor: Executor::new(config.host.clone(), &config.run),
             directory: Arc::default(),
-            forwarder: Forwarder::new(config.host, resolv_conf),
+            forwarder: Forwarder::of_host(config.host, resolv_conf),
             inner: Mutex::new(Inner {
                 desired: Desired::new(config.node),
                 observed: None,
@@ -235,19 +236,19 @@ impl NetworkManager {
         if let Some(resolver) = inner.resolvers.remove(&task) {
             resolver.stop().await;
         }
-        let (networks, has_outside) = scope_of(wanted);
-        let scope = Scope {
-            task,
-            networks,
-            directory: self.directory.clone(),
-            forwarder: has_outside.then(|| self.forwarder.clone()),
-        };
+        let (networks, has_outside, nameservers) = scope_of(wanted);
         let create = Operation::CreateTask { task };
         self.executor.execute(&create).await?;
         if let Some(observed) = &mut inner.observed {
             observed.apply(&create);
         }
         let place = Namespace::open(&self.executor.task_path(task))?;
+        let forwarder = if !nameservers.is_empty() {
+            Some(Forwarder::of_task(place.clone(), nameservers))
+        } else {
+            has_outside.then(|| self.forwarder.clone())
+        };
+        let scope = Scope { task, networks, directory: self.directory.clone(), forwarder };
         let resolver = Resolver::start(&place, scope)
             .await
             .map_err(|source| NetworkError::Resolver { task, source })?;
@@ -316,10 +317,11 @@ fn batches(plan: Vec<Operation>) -> Vec<Vec<Vec<Operation>>> {
     batches
 }
 
-/// What the resolver of a task depends on: its networks, and whether it has an outside.
-fn scope_of(task: &DesiredTask) -> (Vec<NetworkId>, bool) {
+/// What the resolver of a task depends on: its networks, whether it has an outside, and its own
+/// name servers.
+fn scope_of(task: &DesiredTask) -> (Vec<NetworkId>, bool, Vec<IpAddr>) {
     let networks = task.networks.iter().map(|attachment| attachment.network).collect();
-    (networks, task.outside.is_some())
+    (networks, task.outside.is_some(), task.nameservers.clone())
 }
 
 struct Failure {

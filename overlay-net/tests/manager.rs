@@ -81,7 +81,7 @@ fn net(task: TaskId, network: NetworkId, address: &str) -> TaskNet {
         addresses: vec![address.parse().unwrap()],
         aliases: Vec::new(),
     };
-    TaskNet { task, networks: vec![attachment], ports: Vec::new() }
+    TaskNet { task, networks: vec![attachment], ports: Vec::new(), nameservers: Vec::new() }
 }
 
 /// A host's manager, whose own resolver is at host 3's address.
@@ -274,6 +274,13 @@ async fn an_internal_task_reaches_nobody_outside_by_name() {
     one.update_network(NetworkUpdate::Full(inner())).await.unwrap();
     let a = attach(&one, net(A_TASK, INNER, "10.0.2.3/24")).await;
     assert_eq!(resolve(&a, "example.org.").await.unwrap_err(), ResponseCode::ServFail);
+    // A name server of its choice is asked from where the task is.
+    let mut chosen = net(B_TASK, INNER, "10.0.2.4/24");
+    chosen.nameservers = vec!["10.0.2.3".parse().unwrap()];
+    serve_names(&a).await;
+    let b = attach(&one, chosen).await;
+    assert_eq!(resolve(&b, "example.org.").await.unwrap(), ["192.0.2.1"]);
+    one.detach_task(B_TASK).await.unwrap();
     one.detach_task(A_TASK).await.unwrap();
     one.update_network(NetworkUpdate::Gone(INNER)).await.unwrap();
     assert_eq!(lab.remains(1), "");

@@ -93,7 +93,9 @@ impl Host {
             aliases: Vec::new(),
         };
         let networks = addresses.iter().map(attachment).collect();
-        self.desired.add_task(TaskNet { task, networks, ports }, None).unwrap();
+        self.desired
+            .add_task(TaskNet { task, networks, ports, nameservers: Vec::new() }, None)
+            .unwrap();
     }
 
     async fn reconcile(&self) {
@@ -211,6 +213,23 @@ async fn a_published_port_answers_on_every_host_and_keeps_the_client() {
     let a = hosts[0].task(A);
     ask_until_all(&a, "192.168.77.1:8080", &["a", "b"]).await;
     ask_until_all(&a, "192.168.77.3:8080", &["a", "b"]).await;
+    // A task that drains keeps its connections through every node, and loses its UDP flows.
+    let (mut stream, socket) = loop {
+        let (stream, said) = connect(&client, "192.168.77.3:8080").await.unwrap();
+        let socket = udp_client(&client, "192.168.77.3:8053").await;
+        if said.starts_with('b') && ask_udp(&socket).unwrap().starts_with('b') {
+            break (stream, socket);
+        }
+    };
+    for host in &mut hosts {
+        host.set_state(INGRESS, B, EndpointState::Draining);
+        host.reconcile().await;
+    }
+    assert!(still_echoes(&mut stream));
+    assert_eq!(ask_udp(&socket).unwrap(), "a 192.168.77.4");
+    for _ in 0..8 {
+        assert_eq!(ask(&client, "192.168.77.2:8080").await.unwrap(), "a 192.168.77.4");
+    }
     // Nobody else comes in by the mesh's own way.
     lab.on_host(4, "ip route add 10.0.0.0/24 via 192.168.77.1");
     assert_eq!(ask(&client, "10.0.0.3:80").await.unwrap_err(), ErrorKind::TimedOut);
@@ -284,7 +303,9 @@ async fn a_network_of_both_families_carries_both() {
             format!("fd00:1::{last}/64").parse().unwrap(),
         ];
         let networks = vec![NetworkAttachment { network: FRONT, addresses, aliases: Vec::new() }];
-        host.desired.add_task(TaskNet { task, networks, ports: Vec::new() }, None).unwrap();
+        host.desired
+            .add_task(TaskNet { task, networks, ports: Vec::new(), nameservers: Vec::new() }, None)
+            .unwrap();
         host.reconcile().await;
     }
     let (a, b) = (one.task(A), two.task(B));
