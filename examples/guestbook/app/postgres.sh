@@ -11,18 +11,19 @@ if [ "$(id -u)" = 0 ]; then
     mkdir -p "$data" /run/postgresql
     chown postgres:postgres "$data" /run/postgresql
     chmod 700 "$data"
-    # setpriv and not su: no process in between, so that the server gets the signals.
+    # setpriv and not su: no process in between, so that the server gets the signals. By its path:
+    # BusyBox's shell would take its own, which knows no users.
     if [ ! -s "$data/PG_VERSION" ]; then
         password=$(mktemp)
         cat "${DB_PASSWORD_FILE:?names the file with the password}" >"$password"
         chown postgres "$password"
-        setpriv --reuid=postgres --regid=postgres --init-groups \
+        /usr/bin/setpriv --reuid=postgres --regid=postgres --init-groups \
             "$bin/initdb" --pgdata="$data" --username="$user" --pwfile="$password" \
             --auth=scram-sha-256 --encoding=UTF8 --locale=C >/dev/null
         rm -f "$password"
         echo "host all all all scram-sha-256" >>"$data/pg_hba.conf"
     fi
-    exec setpriv --reuid=postgres --regid=postgres --init-groups "$0" "$@"
+    exec /usr/bin/setpriv --reuid=postgres --regid=postgres --init-groups "$0" "$@"
 fi
 
 if [ ! -e "$data/.database-made" ]; then
