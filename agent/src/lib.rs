@@ -46,6 +46,8 @@ pub struct News {
     /// None before the first session.
     pub role: Option<NodeRole>,
     pub managers: Vec<String>,
+    /// The node's place in the managers' group; none while it is not in it.
+    pub raft_id: Option<u64>,
     /// Whether a session stands now.
     pub in_session: bool,
     /// Why there is none; empty if nothing is wrong.
@@ -68,6 +70,7 @@ impl Agent {
         let (sender, news) = watch::channel(News {
             role: None,
             managers: config.managers.clone(),
+            raft_id: None,
             in_session: false,
             error: String::new(),
             removed: false,

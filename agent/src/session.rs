@@ -179,8 +179,11 @@ fn take_news(news: &watch::Sender<News>, message: &pb::SessionMessage) {
             pb::NodeRole::Worker => NodeRole::Worker,
         }
     });
+    let raft_id = message.node.as_ref().and_then(|node| node.manager_status.as_ref());
+    let raft_id = raft_id.map(|status| status.raft_id);
     news.send_if_modified(|news| {
         let before = news.clone();
+        news.raft_id = raft_id;
         if !managers.is_empty() {
             news.managers = managers;
         }

@@ -4,7 +4,7 @@
 //! outside the daemon's cgroup, the end of whatever is left in a container's cgroup, and its
 //! removal.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -55,12 +55,10 @@ impl Hierarchies {
         self.unified
     }
 
-    /// Names of the version 1 hierarchies below the mount (`memory`, `cpu,cpuacct` …).
+    /// Names of the hierarchies below the mount (`memory`, `cpu,cpuacct` …).
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        let name = |root: &PathBuf| root.strip_prefix(MOUNTS).ok().map(Path::to_owned);
-        let named =
-            self.roots.iter().filter(move |root| name(root).is_some_and(|n| n != Path::new("")));
-        named.filter_map(|root| root.file_name().and_then(|name| name.to_str()))
+        let below = self.roots.iter().filter_map(|root| root.strip_prefix(MOUNTS).ok()?.to_str());
+        below.filter(|name| !name.is_empty())
     }
 
     /// Moves the calling process to the shims' leaf. `cpuset` is left alone: an inherited set of
@@ -72,6 +70,14 @@ impl Hierarchies {
             fs::write(leaf.join("cgroup.procs"), "0")?;
         }
         Ok(())
+    }
+
+    /// Opens a container's cgroup in each hierarchy that has it: a process that writes `0` to each
+    /// is then in it, also from a namespace where there is no such path.
+    pub fn doors(&self, cgroup: &Path) -> io::Result<Vec<File>> {
+        let doors = self.roots.iter().map(|root| below(root, cgroup).join("cgroup.procs"));
+        let present = doors.filter(|door| door.exists());
+        present.map(|door| File::options().write(true).open(door)).collect()
     }
 
     /// Takes an access right to devices back that libcontainer always gives; version 1 only.

@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use tokio::time::timeout;
 use crate::config::ContainerConfig;
 use crate::defaults::{KILL_TIMEOUT, MESSAGE_BYTES_MAX, REQUEST_TIMEOUT};
 use crate::error::{Error, Result};
+use crate::exec::{self, Exec, ExecOutput};
 use crate::layout::{Places, SOCKET};
 use crate::logs::{self, LogQuery, LogStream};
 use crate::protocol::{Reply, Request};
@@ -132,19 +134,43 @@ impl Container {
         self.wait_killed().await?;
         let container = self.clone();
         blocking(move || {
-            let cgroup = container.shared.cgroup(container.id());
+            let cgroup = container.cgroup();
             recover::remove(&container.places, &container.shared.hierarchies, &cgroup)
         })
         .await
     }
 
+    /// Runs a command in it, to its end. Dropping the future kills the command.
+    pub async fn exec(&self, exec: Exec) -> Result<ExecOutput> {
+        if exec.args.first().is_none_or(|command| command.is_empty()) {
+            return Err(Error::Invalid("no exec command specified".into()));
+        }
+        let state = self.state().await?;
+        match (state.status, state.pid) {
+            (Status::Running, Some(pid)) => exec::run(self, exec, pid).await,
+            _ => Err(Error::NotRunning(self.id().to_owned())),
+        }
+    }
+
     /// Its output.
     pub async fn logs(&self, query: LogQuery) -> Result<LogStream> {
         let path = self.places.log();
-        let exit = self.places.exit();
-        // The status is written after the last of the output.
-        let ended = move || exit.exists();
+        let (exit, config) = (self.places.exit(), self.places.config());
+        // The status is written after the last of the output. A deleted container has none.
+        let ended = move || exit.exists() || !config.exists();
         logs::open(path.clone(), query, ended).map_err(Error::io("read the log", path))
+    }
+
+    pub(crate) fn places(&self) -> &Places {
+        &self.places
+    }
+
+    pub(crate) fn cgroup(&self) -> PathBuf {
+        self.shared.cgroup(self.id())
+    }
+
+    pub(crate) fn program(&self) -> PathBuf {
+        self.shared.program.path()
     }
 
     async fn wait_killed(&self) -> Result<ExitStatus> {
@@ -153,39 +179,36 @@ impl Container {
     }
 
     fn observe(&self) -> Result<ContainerState> {
-        let mut state = ContainerState {
-            status: Status::Exited,
-            pid: None,
-            created_at: self.created_at(),
-            started_at: None,
-            exit: record::read(&self.places.exit())?,
-        };
-        let live = record::read::<Live>(&self.places.live())?;
-        state.started_at = live.as_ref().and_then(|live| live.started_at);
-        if state.exit.is_some() {
-            return Ok(state);
-        }
         let path = self.places.lock();
-        if lock::holder(&path).map_err(Error::io("look at the lock", &path))?.is_some() {
-            state.status = match state.started_at {
-                Some(_) => Status::Running,
-                None => Status::Created,
+        loop {
+            let live = record::read::<Live>(&self.places.live())?;
+            let started_at = live.as_ref().and_then(|live| live.started_at);
+            let state = |status, pid, exit| ContainerState {
+                status,
+                pid,
+                created_at: self.created_at(),
+                started_at,
+                exit,
             };
-            state.pid = live.map(|live| live.pid);
-            return Ok(state);
-        }
-        // It may have ended in good order between the two looks.
-        state.exit = match record::read(&self.places.exit())? {
-            Some(exit) => Some(exit),
-            None if !self.places.config().exists() => {
+            if let Some(exit) = record::read(&self.places.exit())? {
+                return Ok(state(Status::Exited, None, Some(exit)));
+            }
+            if lock::holder(&path).map_err(Error::io("look at the lock", &path))?.is_some() {
+                let status = if started_at.is_some() { Status::Running } else { Status::Created };
+                return Ok(state(status, live.map(|live| live.pid), None));
+            }
+            // It may have ended in good order between the two looks.
+            if let Some(exit) = record::read(&self.places.exit())? {
+                return Ok(state(Status::Exited, None, Some(exit)));
+            }
+            if !self.places.config().exists() {
                 return Err(Error::NoSuchContainer(self.id().to_owned()));
             }
-            None => {
-                let cgroup = self.shared.cgroup(self.id());
-                Some(recover::bury(&self.places, &self.shared.hierarchies, &cgroup)?)
+            let hierarchies = &self.shared.hierarchies;
+            if let Some(exit) = recover::bury(&self.places, hierarchies, &self.cgroup())? {
+                return Ok(state(Status::Exited, None, Some(exit)));
             }
-        };
-        Ok(state)
+        }
     }
 
     /// The shim's process, if it lives.

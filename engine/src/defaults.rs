@@ -5,15 +5,23 @@ use std::time::Duration;
 /// The name by which the multi-call binary is told to be a shim.
 pub const SHIM_NAME: &str = "skep-shim";
 
+/// The shim's argument that makes it run a command in a container.
+pub const EXEC_NAME: &str = "exec";
+
+/// How long the output of a command that has ended may be silent before it counts as ended too.
+pub const EXEC_DRAIN_TIMEOUT: Duration = Duration::from_millis(50);
+
 /// A shim says within this time whether its container was created. Docker waits without bound; a
 /// create takes some 20 ms, and a minute is what a host under heavy load was seen to need at most.
 pub const CREATE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A shim answers a request within this time. It does nothing slower than an `execve`.
-pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+/// A shim answers a request within this time. It does nothing slower than an `execve`, for which it
+/// waits [`EXEC_TIMEOUT`].
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(45);
 
-/// How long the shim waits for a container's `execve` after it was told to start.
-pub const EXEC_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the shim waits for a container's `execve` after it was told to start. It takes some
+/// milliseconds; a machine that starts dozens at once and has a slow disk can take seconds.
+pub const EXEC_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long after SIGKILL a container may take to be gone. A process in an uninterruptible wait
 /// on a dead disk can take for ever; the caller is then told.
@@ -29,6 +37,9 @@ pub const CLIENT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long an emptied cgroup may stay busy: the kernel frees one a moment after its last process.
 pub const CGROUP_REMOVE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long a new daemon waits for the state directory of the last one.
+pub const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A pause between two looks at something that the kernel does not announce.
 pub const POLL_INTERVAL: Duration = Duration::from_millis(5);

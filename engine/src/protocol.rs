@@ -44,3 +44,32 @@ pub enum Reply {
         exit_code: Option<i32>,
     },
 }
+
+/// A command to be run in a container.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ExecRequest {
+    /// The container's first process, a child of the lock's holder.
+    pub pid: i32,
+    pub lock: PathBuf,
+    pub cgroup: PathBuf,
+    pub config: ContainerConfig,
+    pub args: Vec<String>,
+    pub env: Vec<String>,
+    pub cwd: Option<String>,
+    pub user: Option<String>,
+}
+
+/// What became of it.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum ExecReport {
+    Failed(Failure),
+    Ended { ended: i32 },
+}
+
+/// Why a container or a command cannot be, in words for the user.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Failure {
+    pub message: String,
+    pub exit_code: Option<i32>,
+}

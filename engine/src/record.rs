@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -40,7 +41,10 @@ pub enum Durability {
 pub fn write<T: Serialize>(path: &Path, value: &T, durability: Durability) -> Result<()> {
     let bytes = serde_json::to_vec(value)
         .map_err(|source| Error::Record { path: path.to_owned(), source })?;
-    let aside = path.with_extension("new");
+    // A name of its own: two may write the same record at once, and the last one wins.
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let aside = path.with_extension(format!("{}-{number}.new", std::process::id()));
     let mut file = File::create(&aside).map_err(Error::io("create", &aside))?;
     file.write_all(&bytes).map_err(Error::io("write", &aside))?;
     if durability == Durability::Synced {

@@ -15,8 +15,22 @@ use crate::status::ExitStatus;
 use crate::{lock, process};
 
 /// Writes the end of a container that has neither a shim nor an exit status: the shim was killed, or
-/// the machine was. Processes that are left of it are ended, for nobody keeps their output.
-pub fn bury(places: &Places, hierarchies: &Hierarchies, cgroup: &Path) -> Result<ExitStatus> {
+/// the machine was. Processes that are left of it are ended, for nobody keeps their output. None if
+/// there is a shim after all.
+pub fn bury(
+    places: &Places,
+    hierarchies: &Hierarchies,
+    cgroup: &Path,
+) -> Result<Option<ExitStatus>> {
+    let path = places.lock();
+    // A shim that a daemon started just before it was killed finds the lock taken, or the status.
+    let _keeps_shims_out = match lock::take(&path) {
+        Ok(Some(held)) => Some(held),
+        Ok(None) => return Ok(None),
+        // The machine was started anew and has no run directory yet: there can be no shim.
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        Err(error) => return Err(Error::io("lock", &path)(error)),
+    };
     let oom_killed = hierarchies.oom_kills(cgroup) > 0;
     hierarchies.destroy(cgroup).map_err(Error::io("remove cgroup", cgroup))?;
     let exit = ExitStatus {
@@ -28,7 +42,7 @@ pub fn bury(places: &Places, hierarchies: &Hierarchies, cgroup: &Path) -> Result
         log_entries_dropped: 0,
     };
     record::write(&places.exit(), &exit, Durability::Synced)?;
-    Ok(exit)
+    Ok(Some(exit))
 }
 
 /// Removes what belongs to no container: directories of creations and deletions that were cut

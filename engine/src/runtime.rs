@@ -5,12 +5,14 @@ use std::fs::{self, DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use time::OffsetDateTime;
 
 use crate::cgroup::Hierarchies;
 use crate::config::{ContainerConfig, check_id};
 use crate::container::Container;
+use crate::defaults::{LOCK_TIMEOUT, POLL_INTERVAL};
 use crate::error::{Error, Result};
 use crate::layout::{self, Places};
 use crate::protocol::Launch;
@@ -57,7 +59,7 @@ pub struct Runtime {
 pub(crate) struct Shared {
     pub config: RuntimeConfig,
     pub hierarchies: Hierarchies,
-    program: Program,
+    pub program: Program,
     /// Ids of containers in the making, which nobody else sees.
     creating: Mutex<HashSet<String>>,
     /// Keeps a second daemon out.
@@ -101,13 +103,7 @@ impl Runtime {
             builder.recursive(true).mode(0o700);
             builder.create(&dir).map_err(Error::io("create", &dir))?;
         }
-        let path = config.state_dir.join("engine.lock");
-        let lock = File::create(&path).map_err(Error::io("create", &path))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(fs::TryLockError::WouldBlock) => return Err(Error::InUse(config.state_dir)),
-            Err(fs::TryLockError::Error(error)) => return Err(Error::io("lock", &path)(error)),
-        }
+        let lock = keep_others_out(&config.state_dir)?;
         let hierarchies =
             Hierarchies::find().map_err(Error::io("find cgroups in", "/proc/self/mounts"))?;
         let program =
@@ -123,9 +119,6 @@ impl Runtime {
     /// of it. Goes on to its end even if the caller does not wait for it.
     pub async fn create(&self, config: ContainerConfig) -> Result<Container> {
         config.check()?;
-        if config.init {
-            return Err(Error::Unsupported("an init process (init) is not supported yet"));
-        }
         let shared = Arc::clone(&self.shared);
         if !shared.creating().insert(config.id.clone()) {
             return Err(Error::Exists(config.id));
@@ -173,6 +166,24 @@ impl Runtime {
         }
         let stored = record::read::<Stored>(&self.shared.places(id).config())?;
         Ok(stored.map(|stored| Container::new(Arc::clone(&self.shared), stored)))
+    }
+}
+
+/// Takes the lock of a state directory. A process that the last daemon forked a moment ago holds it
+/// too, until its execve, and so may a task of the last runtime: hence the patience.
+fn keep_others_out(state_dir: &Path) -> Result<File> {
+    let path = state_dir.join("engine.lock");
+    let lock = File::create(&path).map_err(Error::io("create", &path))?;
+    let deadline = Instant::now() + LOCK_TIMEOUT;
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(lock),
+            Err(fs::TryLockError::WouldBlock) if Instant::now() < deadline => {
+                std::thread::sleep(POLL_INTERVAL);
+            }
+            Err(fs::TryLockError::WouldBlock) => return Err(Error::InUse(state_dir.to_owned())),
+            Err(fs::TryLockError::Error(error)) => return Err(Error::io("lock", &path)(error)),
+        }
     }
 }
 

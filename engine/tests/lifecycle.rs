@@ -34,7 +34,7 @@ async fn a_container_runs_and_leaves_nothing() {
     assert!(matches!(found.kill(Signal::KILL).await, Err(Error::NotRunning(_))));
     found.delete().await.unwrap();
     assert!(matches!(fixture.runtime().get("one").await, Err(Error::NoSuchContainer(_))));
-    assert_eq!(fixture.leftovers(), Vec::<String>::new());
+    fixture.assert_clean().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -121,7 +121,7 @@ async fn what_cannot_be_run_is_said_in_dockers_words() {
     config.user = "nobody".into();
     let error = fixture.runtime().create(config).await.unwrap_err();
     assert_eq!(error.to_string(), "unable to find user nobody: no matching entries in passwd file");
-    assert_eq!(fixture.leftovers(), Vec::<String>::new());
+    fixture.assert_clean().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -135,7 +135,7 @@ async fn a_container_that_was_never_started_is_deleted() {
     let second = fixture.runtime().create(fixture.config("one", &["true"])).await;
     assert!(matches!(second, Err(Error::Exists(_))));
     container.delete().await.unwrap();
-    assert_eq!(fixture.leftovers(), Vec::<String>::new());
+    fixture.assert_clean().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -153,5 +153,37 @@ async fn many_are_made_at_once() {
         assert_eq!(exit.code, number);
         assert_eq!(output, format!("{number}\n"));
     }
-    assert_eq!(fixture.leftovers(), Vec::<String>::new());
+    fixture.assert_clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_init_reaps_and_hands_signals_on() {
+    if !root_or_skip("an_init_reaps_and_hands_signals_on") {
+        return;
+    }
+    let fixture = Fixture::new().await;
+    // An orphan ends; its parent is then process 1, which must not leave it a zombie.
+    let script = "(sleep 0.05 & echo $! > /tmp/orphan); trap 'echo bye; exit 9' TERM; \
+                  while [ -e /proc/$(cat /tmp/orphan) ]; do sleep 0.01; done; \
+                  echo pid $$; while :; do sleep 0.02; done";
+    let mut config = fixture.shell("one", script);
+    config.init = true;
+    let container = fixture.start(config).await;
+    until("it is ready", async || common::output(&container).await.contains("pid")).await;
+    assert_eq!(common::output(&container).await, "pid 2\n");
+    let exit = patiently(container.stop(None, Duration::from_secs(30))).await.unwrap();
+    assert_eq!((exit.code, exit.signal), (9, None));
+    assert_eq!(common::output(&container).await, "pid 2\nbye\n");
+
+    let mut config = fixture.config("two", &["sleep", "1000"]);
+    config.init = true;
+    let container = fixture.start(config).await;
+    // Not process 1 any more, so that it ends by a signal that it does not handle.
+    let exit = patiently(container.stop(None, Duration::from_secs(30))).await.unwrap();
+    assert_eq!(exit.code, 143);
+
+    let mut config = fixture.config("three", &["nope"]);
+    config.init = true;
+    let error = fixture.runtime().create(config).await.unwrap_err();
+    assert_eq!(error.to_string(), "exec: \"nope\": executable file not found in $PATH");
 }

@@ -25,7 +25,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::control::{ControlError, Request};
+use crate::control::{Code, ControlError, Request};
 use crate::core::{Core, CoreParts};
 use crate::defaults::{
     CALL_TIMEOUT, ELECTION_PATIENCE, RETRY_INTERVAL, SHUTDOWN_GRACE, STREAMS_PER_CONNECTION,
@@ -227,14 +227,22 @@ impl Manager {
     /// It is the last manager, or the group could not be changed within the patience.
     pub async fn leave_group(&self) -> Result<(), ControlError> {
         let core = &self.core;
-        let view = core.fresh_view().await?;
-        let node = view.nodes().get(core.node_id);
-        let node = node.ok_or_else(|| ControlError::from(ProposalError::NotLeader))?;
-        let mut spec = node.spec.clone();
-        spec.role = skep_types::NodeRole::Worker;
-        let revision = node.meta.revision;
-        core.execute(Request::UpdateNode { id: core.node_id, revision, spec }).await?;
         let deadline = tokio::time::Instant::now() + ELECTION_PATIENCE;
+        loop {
+            let view = core.fresh_view().await?;
+            let Some(node) = view.nodes().get(core.node_id) else { break };
+            let mut spec = node.spec.clone();
+            spec.role = skep_types::NodeRole::Worker;
+            let (id, revision) = (core.node_id, node.meta.revision);
+            match core.execute(Request::UpdateNode { id, revision, spec }).await {
+                Ok(_) => break,
+                // Its status changed meanwhile: once more, from what stands now.
+                Err(error)
+                    if error.code == Code::OutOfSequence
+                        && tokio::time::Instant::now() < deadline => {}
+                Err(error) => return Err(error),
+            }
+        }
         // What the leader says counts: one that was taken out is not told of it by the log.
         while self.members().await.iter().any(|member| member.raft_id == core.raft_id) {
             if tokio::time::Instant::now() >= deadline {

@@ -11,6 +11,7 @@ pub mod swarm;
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use skep_agent::containers::{Containers, Parts, Registries, Volumes};
@@ -21,7 +22,7 @@ use skep_images::Store;
 async fn open_engine(config: &config::Config) -> anyhow::Result<Arc<Containers>> {
     let root = &config.data_root;
     let images =
-        Store::open(root.join("images")).await.context("failed to open the image store")?;
+        open_images(&root.join("images")).await.context("failed to open the image store")?;
     let runtime = RuntimeConfig::new(
         root.join("containers"),
         config.exec_root.join("containers"),
@@ -40,4 +41,18 @@ async fn open_engine(config: &config::Config) -> anyhow::Result<Arc<Containers>>
         etc_dir: root.join("etc"),
     };
     Ok(Containers::open(parts).await?)
+}
+
+/// A daemon that was killed a moment ago may not be wholly gone: its lock is waited for.
+async fn open_images(path: &std::path::Path) -> Result<Store, skep_images::Error> {
+    const PATIENCE: Duration = Duration::from_secs(5);
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        match Store::open(path).await {
+            Err(skep_images::Error::Locked(_)) if tokio::time::Instant::now() < deadline => {
+                tokio::time::sleep(PATIENCE / 100).await;
+            }
+            opened => return opened,
+        }
+    }
 }

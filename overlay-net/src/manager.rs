@@ -5,10 +5,12 @@
 //! it was asked to be; when it failed, what is left to do is done with the next call or `repair`.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::stream::{self, StreamExt};
 use skep_overlay_kernel::{Executor, HostNs, KernelError, Namespace};
 use skep_overlay_plan::desired::Knowledge;
 use skep_overlay_plan::operation::Subject;
@@ -29,6 +31,9 @@ use crate::dns::server::{Directory, Resolver, Scope};
 const TOLD_WITHIN: Duration = Duration::from_secs(15);
 /// Where the host's resolvers are named.
 const RESOLV_CONF: &str = "/etc/resolv.conf";
+
+/// Tasks whose steps go on at the same time: each is a thread or an `nft` process most of the time.
+const LANES_MAX: usize = 8;
 
 #[derive(Debug, Clone)]
 pub struct ManagerConfig {
@@ -65,7 +70,7 @@ impl NetworkManager {
         Self {
             executor: Executor::new(config.host.clone(), &config.run),
             directory: Arc::default(),
-            forwarder: Forwarder::new(config.host, resolv_conf),
+            forwarder: Forwarder::of_host(config.host, resolv_conf),
             inner: Mutex::new(Inner {
                 desired: Desired::new(config.node),
                 observed: None,
@@ -231,19 +236,19 @@ impl NetworkManager {
         if let Some(resolver) = inner.resolvers.remove(&task) {
             resolver.stop().await;
         }
-        let (networks, has_outside) = scope_of(wanted);
-        let scope = Scope {
-            task,
-            networks,
-            directory: self.directory.clone(),
-            forwarder: has_outside.then(|| self.forwarder.clone()),
-        };
+        let (networks, has_outside, nameservers) = scope_of(wanted);
         let create = Operation::CreateTask { task };
         self.executor.execute(&create).await?;
         if let Some(observed) = &mut inner.observed {
             observed.apply(&create);
         }
         let place = Namespace::open(&self.executor.task_path(task))?;
+        let forwarder = if !nameservers.is_empty() {
+            Some(Forwarder::of_task(place.clone(), nameservers))
+        } else {
+            has_outside.then(|| self.forwarder.clone())
+        };
+        let scope = Scope { task, networks, directory: self.directory.clone(), forwarder };
         let resolver = Resolver::start(&place, scope)
             .await
             .map_err(|source| NetworkError::Resolver { task, source })?;
@@ -254,6 +259,16 @@ impl NetworkManager {
         Ok(())
     }
 
+    /// One lane's steps, in order.
+    async fn execute(&self, lane: Vec<Operation>) -> Vec<(Operation, Result<(), KernelError>)> {
+        let mut results = Vec::with_capacity(lane.len());
+        for operation in lane {
+            let result = self.executor.execute(&operation).await;
+            results.push((operation, result));
+        }
+        results
+    }
+
     /// Makes the kernel as desired. A step that fails does not keep the others back.
     async fn reconcile(&self, inner: &mut Inner) -> Result<Vec<Failure>, KernelError> {
         let mut observed = match inner.observed.take() {
@@ -261,12 +276,18 @@ impl NetworkManager {
             None => self.executor.observe().await?,
         };
         let mut failures = Vec::new();
-        for operation in plan(&inner.desired, &observed) {
-            match self.executor.execute(&operation).await {
-                Ok(()) => observed.apply(&operation),
-                Err(error) => {
-                    tracing::warn!(?operation, %error, "operation failed");
-                    failures.push(Failure { subject: operation.subject(), error });
+        for batch in batches(plan(&inner.desired, &observed)) {
+            let lanes = batch.into_iter().map(|lane| self.execute(lane));
+            let mut done = stream::iter(lanes).buffer_unordered(LANES_MAX);
+            while let Some(results) = done.next().await {
+                for (operation, result) in results {
+                    match result {
+                        Ok(()) => observed.apply(&operation),
+                        Err(error) => {
+                            tracing::warn!(?operation, %error, "operation failed");
+                            failures.push(Failure { subject: operation.subject(), error });
+                        }
+                    }
                 }
             }
         }
@@ -276,10 +297,31 @@ impl NetworkManager {
     }
 }
 
-/// What the resolver of a task depends on: its networks, and whether it has an outside.
-fn scope_of(task: &DesiredTask) -> (Vec<NetworkId>, bool) {
+/// Splits a plan into batches that follow one another, and each batch into lanes that may go on at
+/// the same time: the steps of different tasks, which have nothing in common.
+fn batches(plan: Vec<Operation>) -> Vec<Vec<Vec<Operation>>> {
+    let mut batches: Vec<Vec<Vec<Operation>>> = Vec::new();
+    for operation in plan {
+        let subject = operation.subject();
+        let of_task = |lane: &Vec<Operation>| matches!(lane[0].subject(), Subject::Task(_));
+        match batches.last_mut() {
+            Some(batch) if matches!(subject, Subject::Task(_)) && batch.iter().all(of_task) => {
+                match batch.iter_mut().find(|lane| lane[0].subject() == subject) {
+                    Some(lane) => lane.push(operation),
+                    None => batch.push(vec![operation]),
+                }
+            }
+            _ => batches.push(vec![vec![operation]]),
+        }
+    }
+    batches
+}
+
+/// What the resolver of a task depends on: its networks, whether it has an outside, and its own
+/// name servers.
+fn scope_of(task: &DesiredTask) -> (Vec<NetworkId>, bool, Vec<IpAddr>) {
     let networks = task.networks.iter().map(|attachment| attachment.network).collect();
-    (networks, task.outside.is_some())
+    (networks, task.outside.is_some(), task.nameservers.clone())
 }
 
 struct Failure {

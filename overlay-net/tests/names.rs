@@ -258,3 +258,24 @@ fn what_is_no_question_is_refused() {
     response[2] |= 0x80;
     assert_eq!(ask(&response), Outcome::Drop, "an answer is no question");
 }
+
+proptest::proptest! {
+    #[test]
+    fn no_question_is_too_strange(
+        mut bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..600),
+        well_formed: bool,
+    ) {
+        if well_formed {
+            let mut question = question("tasks.db.", RecordType::A);
+            let tail = bytes.len().min(8);
+            question.extend_from_slice(&bytes[..tail]);
+            bytes = question;
+        }
+        let view = front();
+        let known = Known { view: &view, complete: true, turn: usize::MAX };
+        if let Outcome::Answer(answer) = answer(known, &bytes, Transport::Udp) {
+            proptest::prop_assert!(answer.len() <= 1232);
+            proptest::prop_assert_eq!(&answer[..2], &bytes[..2], "it carries the question's id");
+        }
+    }
+}

@@ -9,7 +9,7 @@ use crate::compression::{self, Compression};
 use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
 use crate::store::{Inner, Pins, Store};
-use crate::unpack::{Unpacked, unpack};
+use crate::unpack::{Unpacked, diff_id, unpack};
 
 /// Characters of a short link's name: 130 bits of the diff id, so that none collide, not even on
 /// purpose; and 125 of them fit a page of mount options.
@@ -65,6 +65,19 @@ impl Inner {
         }
     }
 
+    /// Removes links whose layers are gone: a kill may come between the two.
+    pub(crate) fn remove_dead_links(&self) -> Result<()> {
+        let dir = self.root.join("l");
+        let context = || format!("clear {}", dir.display());
+        for entry in fs::read_dir(&dir).context(context)? {
+            let link = entry.context(context)?.path();
+            if !link.exists() {
+                fs::remove_file(&link).context(context)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Unpacks an archive into a new layer, which is pinned before it has its place. `expected` is
     /// what its diff id must be, where known.
     fn unpack_layer(
@@ -109,7 +122,51 @@ impl Inner {
     }
 }
 
+impl Inner {
+    /// Whether an image says already that this archive is this layer.
+    fn is_known_pair(&self, blob: Digest, diff_id: Digest) -> bool {
+        let state = self.state();
+        let mut layers = state.index.images.values().flat_map(|record| &record.layers);
+        layers.any(|layer| layer.blob == blob && layer.diff_id == diff_id)
+    }
+
+    /// Reads an archive through and compares.
+    fn check_diff_id(&self, blob: Digest, expected: Digest) -> Result<()> {
+        let path = self.blob_path(blob);
+        let file = File::open(&path).context(|| format!("open {}", path.display()))?;
+        let refused = |error: std::io::Error| Error::Archive(error.to_string());
+        let (_, stream) = compression::open(file).map_err(refused)?;
+        let got = diff_id(stream, &self.limits).map_err(refused)?;
+        if got == expected { Ok(()) } else { Err(Error::Mismatch { expected, got }) }
+    }
+}
+
 impl Store {
+    /// Makes sure that a layer is unpacked and that a blob is its archive. The blob must be there,
+    /// both must be pinned, and the layer's [`Inner::unpacking`] held.
+    pub(crate) async fn settle_layer(
+        &self,
+        blob: Digest,
+        diff_id: Digest,
+        pins: &Arc<Pins>,
+    ) -> Result<()> {
+        if !self.inner.has_layer(diff_id) {
+            let path = self.inner.blob_path(blob);
+            return self.unpack_archive(path, Some(diff_id), pins).await.map(drop);
+        }
+        // The layer came with another archive: that this one is the same is only claimed.
+        let pins = pins.clone();
+        self.blocking(move |inner| {
+            let checked = match inner.is_known_pair(blob, diff_id) {
+                true => Ok(()),
+                false => inner.check_diff_id(blob, diff_id),
+            };
+            drop(pins);
+            checked
+        })
+        .await
+    }
+
     /// Unpacks a layer and says what it is. The work goes on if the future is dropped, and so it
     /// holds the pins itself.
     pub(crate) async fn unpack_archive(

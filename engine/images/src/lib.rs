@@ -5,6 +5,7 @@
 //! **Invariant:** nothing has a name before it is whole, checked against its digest, and on disk;
 //! a process killed at any point leaves a store that opens.
 
+mod archive;
 mod blobs;
 mod changes;
 mod compression;
@@ -16,17 +17,22 @@ mod import;
 mod index;
 mod layers;
 mod limits;
+mod load;
 mod manifest;
 mod mount;
 mod platform;
 mod progress;
 mod pull;
+mod push;
 mod reference;
 mod registry;
+mod remove;
 mod rootfs;
+mod save;
 mod scratch;
 mod store;
 mod tar_reader;
+mod trust;
 mod unpack;
 
 pub use changes::apply_changes;
@@ -36,11 +42,14 @@ pub use error::{Error, Result};
 pub use image::Image;
 pub use import::ImportOptions;
 pub use limits::{LAYERS_MAX, Limits};
+pub use load::Loaded;
 pub use mount::{is_mounted, mount_overlay, unmount};
 pub use platform::Platform;
 pub use progress::{Progress, Reporter, Step};
 pub use pull::{PullOptions, Pulled, Resolved, resolve};
+pub use push::{PushOptions, Pushed};
 pub use reference::{ParseReferenceError, Reference};
-pub use registry::{Auth, RegistryConfig};
+pub use remove::{Force, ImageUse, Removed};
 pub use rootfs::{OverlaySpec, Rootfs};
 pub use store::{Store, StoreOptions};
+pub use trust::{Auth, RegistryConfig};

@@ -19,8 +19,14 @@ pub(crate) const PATH_DEPTH_MAX: usize = 255;
 /// Links followed on the way to one entry: the kernel's own bound.
 pub(crate) const LINK_HOPS_MAX: usize = 40;
 
+/// Files in an archive that is loaded: some for each layer of some hundred images.
+pub(crate) const ARCHIVE_FILES_MAX: u64 = 100_000;
+
 /// Layers downloaded at a time for one pull: Docker's default.
 pub(crate) const DOWNLOADS_MAX: usize = 3;
+
+/// Layers uploaded at a time for one push: Docker's default.
+pub(crate) const UPLOADS_MAX: usize = 5;
 
 /// Layers unpacked at a time in one store: it is bound by disk and one core each.
 pub(crate) const UNPACKS_MAX: usize = 2;

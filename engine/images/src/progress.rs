@@ -1,4 +1,4 @@
-//! What happens to a layer while an image is pulled, in Docker's words.
+//! What happens to a layer while an image is pulled or pushed, in Docker's words.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use crate::digest::Digest;
 /// One step of one layer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Progress {
-    /// The layer as it comes; `docker pull` shows its first 12 digits.
+    /// The layer as it comes; `docker` shows its first 12 digits.
     pub layer: Digest,
     pub step: Step,
 }
@@ -29,6 +29,14 @@ pub enum Step {
     DownloadComplete,
     Extracting,
     Complete,
+    Preparing,
+    Pushing {
+        bytes: u64,
+        total: u64,
+    },
+    Pushed,
+    /// The registry has it.
+    LayerExists,
 }
 
 impl fmt::Display for Step {
@@ -42,6 +50,10 @@ impl fmt::Display for Step {
             Self::DownloadComplete => f.write_str("Download complete"),
             Self::Extracting => f.write_str("Extracting"),
             Self::Complete => f.write_str("Pull complete"),
+            Self::Preparing => f.write_str("Preparing"),
+            Self::Pushing { .. } => f.write_str("Pushing"),
+            Self::Pushed => f.write_str("Pushed"),
+            Self::LayerExists => f.write_str("Layer already exists"),
         }
     }
 }

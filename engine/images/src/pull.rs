@@ -16,8 +16,9 @@ use crate::manifest::{Descriptor, Document, Manifest};
 use crate::platform::Platform;
 use crate::progress::{Reporter, Step};
 use crate::reference::Reference;
-use crate::registry::{Auth, Fetched, RegistryConfig, Session};
+use crate::registry::{Fetched, Session};
 use crate::store::{Pins, Store};
+use crate::trust::{Auth, RegistryConfig};
 
 /// Attempts at one layer: Docker's default.
 const DOWNLOAD_ATTEMPTS: u32 = 5;
@@ -173,6 +174,7 @@ impl Store {
         let place = self.inner.blob_path(layer.digest);
         let have_blob = tokio::fs::try_exists(&place).await.unwrap_or(false);
         if have_blob && self.inner.has_layer(diff_id) {
+            self.settle_layer(layer.digest, diff_id, pins).await?;
             progress.tell(layer.digest, Step::AlreadyExists);
             return Ok(());
         }
@@ -180,10 +182,8 @@ impl Store {
             self.download(session, layer, pins, progress).await?;
             progress.tell(layer.digest, Step::DownloadComplete);
         }
-        if !self.inner.has_layer(diff_id) {
-            progress.tell(layer.digest, Step::Extracting);
-            self.unpack_archive(place, Some(diff_id), pins).await?;
-        }
+        progress.tell(layer.digest, Step::Extracting);
+        self.settle_layer(layer.digest, diff_id, pins).await?;
         progress.tell(layer.digest, Step::Complete);
         Ok(())
     }

@@ -1,29 +1,28 @@
-//! Speaks to one registry about one repository: where it is, how it is trusted, what its answers
-//! mean in Docker's words.
+//! Speaks to one registry about one repository, and says what its answers mean in Docker's words.
 //!
 //! **Invariant:** what a registry sends is checked against a digest before it is used; only the
 //! digest that a tag stands for is the registry's own word.
 
 use std::io;
-use std::net::IpAddr;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
-use futures::{StreamExt, TryStreamExt};
-use oci_client::client::{Certificate, CertificateEncoding, ClientConfig, ClientProtocol};
+use futures::{Stream, StreamExt, TryStreamExt};
+use http::HeaderValue;
+use oci_client::client::{ClientConfig, ClientProtocol};
 use oci_client::errors::{DigestError, OciDistributionError, OciErrorCode};
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, RegistryOperation};
 
 use crate::digest::Digest;
-use crate::error::{Context, Error, Result};
+use crate::error::{Error, Result};
 use crate::limits::{CONFIG_BYTES_MAX, MANIFEST_BYTES_MAX};
 use crate::manifest::{
     DOCKER_INDEX, DOCKER_MANIFEST, Descriptor, Document, OCI_INDEX, OCI_MANIFEST,
 };
 use crate::reference::Reference;
+use crate::trust::{Auth, RegistryConfig};
 
 /// As Docker's dialer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -38,46 +37,19 @@ const USER_AGENT: &str = concat!("skep/", env!("CARGO_PKG_VERSION"));
 
 const MANIFEST_TYPES: &[&str] = &[OCI_INDEX, DOCKER_INDEX, OCI_MANIFEST, DOCKER_MANIFEST];
 
-/// Docker trusts a registry on the same host without being told.
-const ALWAYS_INSECURE: [&str; 2] = ["127.0.0.0/8", "::1/128"];
-
-/// How registries are reached and trusted.
-#[derive(Debug, Clone, Default)]
-pub struct RegistryConfig {
-    /// `host:port` or a network in CIDR form. For these, certificates are not checked, and plain
-    /// HTTP is tried where there is no TLS.
-    pub insecure: Vec<String>,
-    /// `HOST:PORT/*.crt` below it are trusted for that registry, as in `/etc/docker/certs.d`.
-    pub ca_dir: Option<PathBuf>,
-}
-
-/// Who asks.
-#[derive(Clone, PartialEq, Eq)]
-pub enum Auth {
-    Basic {
-        username: String,
-        password: String,
-    },
-    /// A token that the registry takes as it is.
-    Token(String),
-}
-
-impl std::fmt::Debug for Auth {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Basic { username, .. } => {
-                f.debug_struct("Basic").field("username", username).finish_non_exhaustive()
-            }
-            Self::Token(_) => f.debug_tuple("Token").finish_non_exhaustive(),
-        }
-    }
-}
-
 /// A registry that answered.
 pub(crate) struct Session {
     client: Client,
     reference: Reference,
     auth: RegistryAuth,
+    purpose: Purpose,
+}
+
+/// What a session is for: registries grant the two apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    Pull,
+    Push,
 }
 
 /// A manifest or index, checked.
@@ -94,6 +66,18 @@ impl Session {
         config: &RegistryConfig,
         auth: Option<&Auth>,
     ) -> Result<(Self, Fetched)> {
+        let session = Self::connect(reference, config, auth, Purpose::Pull).await?;
+        let fetched = session.document(reference.digest()).await?;
+        Ok((session, fetched))
+    }
+
+    /// Reaches the registry and tells it who asks.
+    pub(crate) async fn connect(
+        reference: &Reference,
+        config: &RegistryConfig,
+        auth: Option<&Auth>,
+        purpose: Purpose,
+    ) -> Result<Self> {
         // Whoever installed another provider first keeps it; both speak TLS.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let insecure = config.is_insecure(reference.domain()).await?;
@@ -116,6 +100,8 @@ impl Session {
                 protocol: protocol.clone(),
                 accept_invalid_certificates: insecure,
                 extra_root_certificates: authorities.clone(),
+                // A blob in one request: the size is known, and nothing needs to be kept for it.
+                use_monolithic_push: true,
                 platform_resolver: None,
                 connect_timeout: Some(CONNECT_TIMEOUT),
                 read_timeout: Some(READ_TIMEOUT),
@@ -123,29 +109,40 @@ impl Session {
                 ..ClientConfig::default()
             })
             .map_err(|error| Error::Registry(chain(&error)))?;
-            let session = Self { client, reference: reference.clone(), auth: auth.clone() };
-            match session.first().await {
-                Err(Failure::Unreached(error)) => drop(unreached.get_or_insert(error)),
-                Err(Failure::Answered(error)) => return Err(error),
-                Ok(fetched) => return Ok((session, fetched)),
+            let session =
+                Self { client, reference: reference.clone(), auth: auth.clone(), purpose };
+            match session.greet().await {
+                Err(error @ Error::Unreachable { .. }) => drop(unreached.get_or_insert(error)),
+                Err(error) => return Err(error),
+                Ok(()) => return Ok(session),
             }
         }
         Err(unreached.expect("there is one protocol at least"))
     }
 
-    async fn first(&self) -> Result<Fetched, Failure> {
+    async fn greet(&self) -> Result<()> {
         let name = self.remote(None);
-        let greeting = self.client.auth(&name, &self.auth, RegistryOperation::Pull);
-        let greeting = tokio::time::timeout(MANIFEST_TIMEOUT, greeting).await;
-        match greeting {
-            Ok(Ok(_)) => {}
-            Ok(Err(error)) if is_transport(&error) => {
-                return Err(Failure::Unreached(self.refused(&error)));
+        let greeting = async {
+            let operation = match self.purpose {
+                Purpose::Pull => RegistryOperation::Pull,
+                Purpose::Push => RegistryOperation::Push,
+            };
+            self.client.auth(&name, &self.auth, operation).await?;
+            if matches!(self.auth, RegistryAuth::Bearer(_)) {
+                // A token is taken as it is, so nothing was asked yet. Whether the registry has
+                // this does not matter, only whether it answers.
+                let nothing = Digest::of(b"").to_string();
+                match self.client.blob_exists(&name, &nothing).await {
+                    Err(error) if is_transport(&error) => return Err(error),
+                    _ => {}
+                }
             }
-            Ok(Err(error)) => return Err(Failure::Answered(self.refused(&error))),
-            Err(_) => return Err(Failure::Answered(self.slow())),
-        }
-        self.document(self.reference.digest()).await.map_err(Failure::Answered)
+            Ok(())
+        };
+        tokio::time::timeout(MANIFEST_TIMEOUT, greeting)
+            .await
+            .map_err(|_| self.slow())?
+            .map_err(|error| self.refused(&error))
     }
 
     /// Fetches a manifest or an index: by its digest, or what the tag stands for now.
@@ -202,6 +199,41 @@ impl Session {
         Ok(stream.map_err(move |error| broken(error, digest)).boxed())
     }
 
+    /// Whether the repository has a blob.
+    pub(crate) async fn has_blob(&self, digest: Digest) -> Result<bool> {
+        let asking = self.client.blob_exists(&self.remote(None), &digest.to_string()).await;
+        asking.map_err(|error| self.refused(&error))
+    }
+
+    /// Gives the repository a blob.
+    pub(crate) async fn put_blob(
+        &self,
+        digest: Digest,
+        bytes: u64,
+        content: impl Stream<Item = Result<Bytes>> + Send + 'static,
+    ) -> Result<()> {
+        let content =
+            content.map_err(|error| OciDistributionError::GenericError(Some(chain(&error))));
+        self.client
+            .push_blob_stream(&self.remote(None), content, &digest.to_string(), Some(bytes))
+            .await
+            .map(drop)
+            .map_err(|error| self.refused(&error))
+    }
+
+    /// Gives the reference its manifest.
+    pub(crate) async fn put_manifest(&self, media_type: &str, bytes: Vec<u8>) -> Result<()> {
+        let media_type = HeaderValue::from_str(media_type).map_err(|_| Error::Invalid {
+            what: format!("media type {media_type:?}"),
+            reason: "it cannot stand in a header".to_owned(),
+        })?;
+        self.client
+            .push_manifest_raw(&self.remote(None), bytes, media_type)
+            .await
+            .map(drop)
+            .map_err(|error| self.refused(&error))
+    }
+
     fn remote(&self, digest: Option<Digest>) -> oci_client::Reference {
         let (domain, path) = (self.reference.domain().to_owned(), self.reference.path().to_owned());
         match (digest, self.reference.tag()) {
@@ -224,6 +256,9 @@ impl Session {
     fn refused(&self, error: &OciDistributionError) -> Error {
         let (name, whole) = (self.reference.familiar_name(), self.reference.familiar());
         let denied = |cause: &str| {
+            if self.purpose == Purpose::Push {
+                return Error::Registry(cause.to_owned());
+            }
             Error::Registry(format!(
                 "pull access denied for {name}, repository does not exist or may require 'docker login': {cause}"
             ))
@@ -265,11 +300,29 @@ impl Session {
             OciDistributionError::ServerError { code: 404, .. } => {
                 Error::Registry(format!("manifest for {whole} not found"))
             }
+            OciDistributionError::RequestError(error)
+                if error.status().is_some_and(|status| matches!(status.as_u16(), 401 | 403)) =>
+            {
+                denied("unauthorized: authentication required")
+            }
+            // DEVIATION: Docker takes a certificate that is its own authority; the TLS library here
+            // does not, and its bare word would help nobody.
+            error if is_transport(error) && chain(error).contains("CaUsedAsEndEntity") => {
+                Error::Unreachable {
+                    domain: self.reference.domain().to_owned(),
+                    reason: "its certificate is an authority's: give the registry one that an \
+                             authority has signed, and trust that authority"
+                        .to_owned(),
+                }
+            }
             error if is_transport(error) => {
                 let domain = self.reference.domain();
                 Error::Unreachable { domain: domain.to_owned(), reason: chain(error) }
             }
-            error => Error::Registry(format!("failed to pull {whole}: {}", chain(error))),
+            error => Error::Registry(match self.purpose {
+                Purpose::Pull => format!("failed to pull {whole}: {}", chain(error)),
+                Purpose::Push => format!("failed to push {whole}: {}", chain(error)),
+            }),
         }
     }
 }
@@ -284,12 +337,6 @@ fn broken(error: io::Error, expected: Digest) -> Error {
         },
         _ => Error::Interrupted { source: error },
     }
-}
-
-enum Failure {
-    /// Nobody spoke there, or nobody who is trusted.
-    Unreached(Error),
-    Answered(Error),
 }
 
 fn is_transport(error: &OciDistributionError) -> bool {
@@ -309,115 +356,4 @@ fn chain(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
-}
-
-impl RegistryConfig {
-    async fn is_insecure(&self, domain: &str) -> Result<bool> {
-        if self.insecure.iter().any(|entry| entry == domain) {
-            return Ok(true);
-        }
-        let mut networks = Vec::new();
-        let configured = self.insecure.iter().map(String::as_str).filter(|e| e.contains('/'));
-        for network in ALWAYS_INSECURE.into_iter().chain(configured) {
-            networks.push(network.parse::<ipnet::IpNet>().map_err(|error| Error::Invalid {
-                what: format!("insecure registry {network:?}"),
-                reason: error.to_string(),
-            })?);
-        }
-        let addresses = addresses(domain).await;
-        Ok(addresses.iter().any(|address| networks.iter().any(|net| net.contains(address))))
-    }
-
-    fn authorities(&self, domain: &str) -> Result<Vec<Certificate>> {
-        let Some(dir) = self.ca_dir.as_ref().map(|dir| dir.join(domain)) else {
-            return Ok(Vec::new());
-        };
-        let context = || format!("read certificates in {}", dir.display());
-        let entries = match std::fs::read_dir(&dir) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-            result => result.context(context)?,
-        };
-        let mut certificates = Vec::new();
-        for entry in entries {
-            let path = entry.context(context)?.path();
-            let extension = path.extension().and_then(|extension| extension.to_str());
-            match extension {
-                Some("crt") => certificates.extend(read_certificates(&path)?),
-                Some("cert" | "key") => {
-                    return Err(Error::Invalid {
-                        what: format!("certificate {}", path.display()),
-                        reason: "client certificates for registries are not supported".to_owned(),
-                    });
-                }
-                _ => {}
-            }
-        }
-        Ok(certificates)
-    }
-}
-
-/// All certificates of a PEM file.
-fn read_certificates(path: &Path) -> Result<Vec<Certificate>> {
-    use rustls::pki_types::CertificateDer;
-    use rustls::pki_types::pem::PemObject;
-    let bytes = std::fs::read(path).context(|| format!("read {}", path.display()))?;
-    let invalid =
-        |reason: String| Error::Invalid { what: format!("certificate {}", path.display()), reason };
-    let certificates = CertificateDer::pem_slice_iter(&bytes)
-        .map(|certificate| {
-            let data = certificate.map_err(|error| invalid(error.to_string()))?.to_vec();
-            Ok(Certificate { encoding: CertificateEncoding::Der, data })
-        })
-        .collect::<Result<Vec<_>>>()?;
-    if certificates.is_empty() {
-        return Err(invalid("it holds no certificate in PEM form".to_owned()));
-    }
-    Ok(certificates)
-}
-
-/// Addresses of a registry's host; none, if it has none that is known.
-async fn addresses(domain: &str) -> Vec<IpAddr> {
-    let host = match domain.rsplit_once(':') {
-        Some((host, port)) if !port.contains(']') => host,
-        _ => domain,
-    };
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    if let Ok(address) = host.parse() {
-        return vec![address];
-    }
-    match tokio::time::timeout(CONNECT_TIMEOUT, tokio::net::lookup_host((host, 0))).await {
-        Ok(Ok(found)) => found.map(|address| address.ip()).collect(),
-        _ => Vec::new(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn registries_are_secure_unless_they_are_said_not_to_be() {
-        let config = RegistryConfig {
-            insecure: vec!["10.0.0.0/8".to_owned(), "192.0.2.1:5000".to_owned()],
-            ca_dir: None,
-        };
-        for (domain, expected) in [
-            ("127.0.0.1:5000", true),
-            ("[::1]:5000", true),
-            ("10.1.2.3", true),
-            ("192.0.2.1:5000", true),
-            ("192.0.2.1:5001", false),
-            ("192.0.2.1", false),
-        ] {
-            assert_eq!(config.is_insecure(domain).await.unwrap(), expected, "{domain}");
-        }
-        let bad = RegistryConfig { insecure: vec!["10/x".to_owned()], ca_dir: None };
-        assert!(bad.is_insecure("192.0.2.1").await.is_err());
-    }
-
-    #[test]
-    fn secrets_are_not_shown() {
-        let auth = Auth::Basic { username: "u".to_owned(), password: "secret".to_owned() };
-        assert!(!format!("{auth:?}{:?}", Auth::Token("secret".to_owned())).contains("secret"));
-    }
 }

@@ -215,12 +215,12 @@ impl Inner {
 
     fn rootfs(&self, container: &str) -> Result<Rootfs> {
         let recipe = self.read_recipe(container)?;
-        let mut lower = recipe
-            .layers
-            .iter()
-            .rev()
-            .map(|layer| self.short_link(*layer))
-            .collect::<Result<Vec<_>>>()?;
+        // The kernel refuses the same directory twice, and images do have a layer twice: an empty
+        // one, mostly. The topmost brings and hides all that those below it would.
+        let mut seen = BTreeSet::new();
+        let topmost = recipe.layers.iter().rev().filter(|layer| seen.insert(**layer));
+        let mut lower =
+            topmost.map(|layer| self.short_link(*layer)).collect::<Result<Vec<PathBuf>>>()?;
         if lower.is_empty() {
             // Overlayfs wants one layer at least.
             let empty = self.root.join("empty");

@@ -228,7 +228,8 @@ impl Inner {
             }
         }
         let state = self.state();
-        self.sweep(&state, all).map(drop)
+        drop(self.sweep(&state, all)?);
+        self.remove_dead_links()
     }
 }
 
@@ -243,7 +244,12 @@ pub(crate) struct Pins {
 impl Pins {
     /// To be called before looking whether the content is there.
     pub(crate) fn hold(&self, digest: Digest) {
-        *self.inner.state().pins.entry(digest).or_default() += 1;
+        self.hold_in(&mut self.inner.state(), digest);
+    }
+
+    /// The same while the state is held.
+    pub(crate) fn hold_in(&self, state: &mut State, digest: Digest) {
+        *state.pins.entry(digest).or_default() += 1;
         self.held.lock().unwrap_or_else(PoisonError::into_inner).push(digest);
     }
 }

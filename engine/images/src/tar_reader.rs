@@ -136,6 +136,8 @@ impl<R: Read> TarReader<R> {
             EntryType::Char => Kind::Character,
             EntryType::Block => Kind::Block,
             EntryType::Fifo => Kind::Fifo,
+            // DEVIATION: Docker reads GNU's sparse files. No builder of images writes them, and
+            // their size says nothing about the archive's.
             EntryType::GNUSparse => return Err(bad("sparse files are not supported")),
             other => {
                 return Err(bad(format!("unhandled tar entry type {:#04x}", other.as_byte())));

@@ -153,9 +153,10 @@ impl Reader {
     fn batch(&mut self) -> io::Result<Batch> {
         loop {
             let Some(file) = self.files.front() else {
-                match files::open(&self.path, 0)? {
-                    Some(file) => self.files.push_back(file),
-                    None => return Ok(Batch::NothingYet),
+                // The log has begun since the last look, and may have rotated already.
+                self.files = files::open_all(&self.path)?.into();
+                if self.files.is_empty() {
+                    return Ok(Batch::NothingYet);
                 }
                 continue;
             };

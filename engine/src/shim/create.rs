@@ -10,7 +10,6 @@ use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::syscall::syscall::SyscallType;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::{Gid, Uid, fchown, pipe2, read};
-use serde::{Deserialize, Serialize};
 
 use super::executor::Command;
 use super::rooted::Root;
@@ -21,14 +20,7 @@ use crate::cgroup::Hierarchies;
 use crate::config::NetworkNamespace;
 use crate::defaults::SHIM_OOM_SCORE_ADJ;
 use crate::layout::Places;
-use crate::protocol::Launch;
-
-/// Why a container cannot be, in words for the user.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Failure {
-    pub message: String,
-    pub exit_code: Option<i32>,
-}
+use crate::protocol::{Failure, Launch};
 
 impl Failure {
     fn to(what: &str) -> impl FnOnce(io::Error) -> Failure {
@@ -49,9 +41,12 @@ pub struct Created {
     pub cgroup: PathBuf,
 }
 
+/// The contents of the files, one after the other.
+pub type Contents = zeroize::Zeroizing<Vec<u8>>;
+
 /// Does it all. On failure nothing is left: mounts end with the shim's namespace, processes and
 /// cgroups are removed here.
-pub fn create(launch: &Launch, contents: &[u8], places: &Places) -> Result<Created, Failure> {
+pub fn create(launch: &Launch, contents: Contents, places: &Places) -> Result<Created, Failure> {
     let hierarchies = Hierarchies::find().map_err(Failure::to("find cgroups"))?;
     let cgroup = launch.cgroup_parent.join(&launch.config.id);
     hierarchies
@@ -71,7 +66,7 @@ type Built = (i32, OwnedFd, OwnedFd, OwnedFd, libcontainer::container::Container
 
 fn build(
     launch: &Launch,
-    contents: &[u8],
+    contents: Contents,
     places: &Places,
     hierarchies: &Hierarchies,
     cgroup: &Path,
@@ -82,8 +77,10 @@ fn build(
     rootfs::mount_bundle(&bundle).map_err(Failure::to("mount memory for the bundle"))?;
     let root = rootfs::prepare(&config.rootfs, &bundle.join("rootfs"))
         .map_err(Failure::to("mount the root filesystem"))?;
-    let files = files::write(launch, contents, &bundle.join("files"))
+    let files = files::write(launch, &contents, &bundle.join("files"))
         .map_err(Failure::to("write secrets and configs to memory"))?;
+    // Before the fork: the container gets no second copy of them.
+    drop(contents);
     let network = match &config.network {
         NetworkNamespace::Host => None,
         NetworkNamespace::Join(path) => Some(path.clone()),
@@ -136,7 +133,7 @@ fn build(
     let null = File::open("/dev/null").map_err(Failure::to("open /dev/null"))?;
     let env = spec["process"]["env"].as_array().into_iter().flatten();
     let env = env.filter_map(|variable| variable.as_str().map(str::to_owned)).collect();
-    let command = Command::new(config.args.clone(), env, failures_writer.as_raw_fd());
+    let command = Command::new(config.args.clone(), env, config.init, failures_writer.as_raw_fd());
 
     let built = ContainerBuilder::new(config.id.clone(), SyscallType::default())
         .with_executor(command)

@@ -17,27 +17,31 @@ use libcontainer::workload::{
     Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError,
 };
 use nix::errno::Errno;
-use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+use nix::sys::signal::SigSet;
 use nix::unistd::{AccessFlags, access, execve};
 
-use super::create::Failure;
+use super::init;
 use crate::defaults::{EXIT_CODE_CANNOT_RUN, EXIT_CODE_NOT_FOUND};
+use crate::protocol::Failure;
 
 #[derive(Clone)]
 pub struct Command {
     args: Vec<String>,
     env: Vec<String>,
+    /// Stay as the command's parent.
+    init: bool,
     /// The pipe's writing end. A number, since libcontainer clones and drops this on both sides of
     /// its forks; the shim owns the descriptor.
     failures: RawFd,
 }
 
 impl Command {
-    pub fn new(args: Vec<String>, env: Vec<String>, failures: RawFd) -> Command {
-        Command { args, env, failures }
+    pub fn new(args: Vec<String>, env: Vec<String>, init: bool, failures: RawFd) -> Command {
+        Command { args, env, init, failures }
     }
 
-    fn fail(&self, failure: &Failure) -> String {
+    /// Tells the other end of the pipe.
+    pub fn fail(&self, failure: &Failure) -> String {
         // SAFETY: the descriptor was inherited from the shim, which keeps it open until this
         // process runs its command or has failed.
         let pipe = unsafe { BorrowedFd::borrow_raw(self.failures) };
@@ -48,11 +52,32 @@ impl Command {
         failure.message.clone()
     }
 
+    /// Comes back only if it fails.
+    pub fn run_or_explain(&self) -> Failure {
+        if let Err(failure) = find(&self.args[0], path_variable(&self.env)) {
+            return failure;
+        }
+        let error = match self.run() {
+            Ok(never) => match never {},
+            Err(error) => error,
+        };
+        let reason = match error.raw_os_error() {
+            Some(code) => Errno::from_raw(code).desc().to_lowercase(),
+            None => error.to_string(),
+        };
+        let exit_code = match error.kind() {
+            io::ErrorKind::NotFound => EXIT_CODE_NOT_FOUND,
+            _ => EXIT_CODE_CANNOT_RUN,
+        };
+        let message = format!("exec {}: {reason}", self.args[0]);
+        Failure { message, exit_code: Some(exit_code) }
+    }
+
     fn run(&self) -> io::Result<Infallible> {
-        // Rust programs ignore this one, and an ignored signal stays so over an execve.
-        let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
-        // SAFETY: the default action is no handler of ours.
-        unsafe { sigaction(Signal::SIGPIPE, &default) }?;
+        default_signals();
+        if self.init {
+            init::split()?;
+        }
         SigSet::empty().thread_set_mask()?;
         let path = find(&self.args[0], path_variable(&self.env))
             .map_err(|f| io::Error::other(f.message))?;
@@ -78,23 +103,23 @@ impl Executor for Command {
     }
 
     fn exec(&self, _spec: &Spec) -> Result<(), ExecutorError> {
-        let error = match self.run() {
-            Ok(never) => match never {},
-            Err(error) => error,
-        };
-        let reason = match error.raw_os_error() {
-            Some(code) => Errno::from_raw(code).desc().to_lowercase(),
-            None => error.to_string(),
-        };
-        let message = format!("exec {}: {reason}", self.args[0]);
-        let exit_code = match error.kind() {
-            io::ErrorKind::NotFound => EXIT_CODE_NOT_FOUND,
-            _ => EXIT_CODE_CANNOT_RUN,
-        };
-        self.fail(&Failure { message, exit_code: Some(exit_code) });
+        let failure = self.run_or_explain();
+        self.fail(&failure);
         // Nothing of the shim's may run on in the container.
         // SAFETY: ends this process; there is nothing to clean up in it.
-        unsafe { libc::_exit(exit_code) }
+        unsafe { libc::_exit(failure.exit_code.unwrap_or(EXIT_CODE_CANNOT_RUN)) }
+    }
+}
+
+/// Undoes what this process or whoever started the daemon ignores: it would stay so over the execve.
+fn default_signals() {
+    // The kernel's own structure, larger than on any architecture; all zeros is the default.
+    let default = [0u64; 4];
+    let none = std::ptr::null::<u64>();
+    for signal in 1..=64 {
+        // SAFETY: the pointer is valid for the kernel's structure and for the call. Not by way of
+        // the C library, which keeps two signals to itself. Two others cannot be ignored anyway.
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), none, 8) };
     }
 }
 

@@ -8,8 +8,10 @@
 //! and the process's own attributes.
 
 mod create;
+mod exec;
 mod executor;
 mod files;
+mod init;
 mod netns;
 mod rooted;
 mod rootfs;
@@ -18,26 +20,32 @@ mod serve;
 mod spec;
 mod user;
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 
 use nix::unistd::{chdir, dup2_stdin, dup2_stdout, setsid};
 
-use crate::defaults::CONFIG_BYTES_MAX;
+use crate::defaults::{CONFIG_BYTES_MAX, EXEC_NAME};
 use crate::layout::Places;
 use crate::lock;
-use crate::protocol::{Launch, Reply};
-use create::Failure;
+use crate::protocol::{Failure, Launch, Reply};
+use create::Contents;
 
-/// The shim's whole life. `args` are those of the process, its name among them; they only have to
-/// say that a shim is meant.
-pub fn main(_args: &[std::ffi::OsString]) -> ExitCode {
-    // SAFETY: descriptors 0 and 1 were opened for this process by the daemon, and nothing else in
-    // it has taken them: this is the first thing that it does.
-    let (input, report) = unsafe { (OwnedFd::from_raw_fd(0), OwnedFd::from_raw_fd(1)) };
-    match run(input, report) {
+/// The shim's whole life. `args` are those of the process, its name among them: the last says
+/// whether a container is to be kept, or a command to be run in one.
+pub fn main(args: &[OsString]) -> ExitCode {
+    // Duplicates that no program of the container inherits; 0 and 1 become /dev/null.
+    let ended = stdio().and_then(|[input, output, report]| {
+        if args.last().is_some_and(|argument| argument == EXEC_NAME) {
+            exec::main(input, output, report)
+        } else {
+            keep(input.into(), output.into())
+        }
+    });
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("Error: {error}");
@@ -46,28 +54,32 @@ pub fn main(_args: &[std::ffi::OsString]) -> ExitCode {
     }
 }
 
-fn run(input: OwnedFd, report: OwnedFd) -> io::Result<()> {
-    // Duplicates that no program of the container inherits; 0 and 1 become /dev/null.
-    let mut input = File::from(input.as_fd().try_clone_to_owned()?);
-    let mut report = File::from(report.as_fd().try_clone_to_owned()?);
+fn stdio() -> io::Result<[OwnedFd; 3]> {
+    let duplicates = [
+        io::stdin().as_fd().try_clone_to_owned()?,
+        io::stdout().as_fd().try_clone_to_owned()?,
+        io::stderr().as_fd().try_clone_to_owned()?,
+    ];
     let null = File::options().read(true).write(true).open("/dev/null")?;
     dup2_stdin(&null)?;
     dup2_stdout(&null)?;
+    Ok(duplicates)
+}
 
+fn keep(mut input: File, mut report: File) -> io::Result<()> {
     let (launch, contents) = read_launch(&mut input)?;
     drop(input);
     let places = Places::of(launch.state.clone(), launch.run.clone());
     // A daemon that cleans up takes this lock first: whoever comes second gives way.
     let held = lock::take(&places.lock())?.filter(|held| lock::still_at(held, &places.lock()));
-    if held.is_none() {
+    if held.is_none() || places.exit().exists() {
         return Err(io::Error::other("the container's directory is taken or gone"));
     }
     // Fails where the process leads a group already, which is as good.
     let _ = setsid();
     chdir("/")?;
 
-    let made = create::create(&launch, &contents, &places);
-    drop(contents);
+    let made = create::create(&launch, contents, &places);
     let taken = made.and_then(|created| {
         let (hierarchies, cgroup) = (created.hierarchies.clone(), created.cgroup.clone());
         serve::take(created, &launch, &places).map_err(|error| {
@@ -97,7 +109,7 @@ fn answer(report: &mut File, reply: &Reply) {
     }
 }
 
-fn read_launch(input: &mut File) -> io::Result<(Launch, zeroize::Zeroizing<Vec<u8>>)> {
+fn read_launch(input: &mut File) -> io::Result<(Launch, Contents)> {
     let mut length = [0; 8];
     input.read_exact(&mut length)?;
     let length = usize::try_from(u64::from_le_bytes(length)).unwrap_or(usize::MAX);
@@ -107,7 +119,7 @@ fn read_launch(input: &mut File) -> io::Result<(Launch, zeroize::Zeroizing<Vec<u
     let mut head = vec![0; length];
     input.read_exact(&mut head)?;
     let launch: Launch = serde_json::from_slice(&head)?;
-    let mut contents = zeroize::Zeroizing::new(vec![0; launch.file_bytes.iter().sum()]);
+    let mut contents = Contents::new(vec![0; launch.file_bytes.iter().sum()]);
     input.read_exact(&mut contents)?;
     Ok((launch, contents))
 }

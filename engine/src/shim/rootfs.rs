@@ -3,10 +3,9 @@
 //! **Invariant:** nothing is mounted where the host could see it, so nothing has to be unmounted:
 //! all of it ends with the shim and the container.
 
-use std::ffi::CString;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -46,16 +45,30 @@ pub fn prepare(rootfs: &Rootfs, target: &Path) -> io::Result<PathBuf> {
         Rootfs::Directory(path) => fs::canonicalize(path),
         Rootfs::Overlay { lower, upper, work } => {
             fs::create_dir_all(target)?;
-            let options = overlay_options(lower, upper, work);
-            if options.len() <= MOUNT_DATA_BYTES_MAX {
-                let none = MsFlags::empty();
-                mount(Some("overlay"), target, Some("overlay"), none, Some(options.as_slice()))?;
-            } else {
-                mount_many_layers(lower, upper, work, target)?;
-            }
+            mount_overlay(lower, upper, work, target)?;
             Ok(target.to_owned())
         }
     }
+}
+
+fn mount_overlay(lower: &[PathBuf], upper: &Path, work: &Path, target: &Path) -> io::Result<()> {
+    let mount = |options: &[u8]| -> io::Result<()> {
+        mount(Some("overlay"), target, Some("overlay"), MsFlags::empty(), Some(options))?;
+        Ok(())
+    };
+    let options = overlay_options(lower, upper, work);
+    if options.len() <= MOUNT_DATA_BYTES_MAX {
+        return mount(&options);
+    }
+    // Too many layers for their paths: a descriptor's path is short.
+    let opened: Vec<File> = lower.iter().map(File::open).collect::<io::Result<_>>()?;
+    let short: Vec<PathBuf> =
+        opened.iter().map(|file| format!("/proc/self/fd/{}", file.as_raw_fd()).into()).collect();
+    let options = overlay_options(&short, upper, work);
+    if options.len() > MOUNT_DATA_BYTES_MAX {
+        return Err(io::Error::other(format!("{} layers are too many", lower.len())));
+    }
+    mount(&options)
 }
 
 fn overlay_options(lower: &[PathBuf], upper: &Path, work: &Path) -> Vec<u8> {
@@ -81,66 +94,4 @@ fn escape(path: &Path, into: &mut Vec<u8>) {
         }
         into.push(*byte);
     }
-}
-
-/// More layers than fit a page: each by itself, through the newer mount calls (Linux 6.5).
-fn mount_many_layers(
-    lower: &[PathBuf],
-    upper: &Path,
-    work: &Path,
-    target: &Path,
-) -> io::Result<()> {
-    const FSCONFIG_SET_STRING: libc::c_uint = 1;
-    const FSCONFIG_CMD_CREATE: libc::c_uint = 6;
-
-    // SAFETY: the name is NUL-terminated; a non-negative result is a new descriptor.
-    let fd = unsafe { libc::syscall(libc::SYS_fsopen, c"overlay".as_ptr(), 1) };
-    // SAFETY: the kernel has just given us this descriptor and nobody else has it.
-    let context = unsafe { OwnedFd::from_raw_fd(Errno::result(fd)? as i32) };
-    let set = |key: &std::ffi::CStr, path: &Path| -> io::Result<()> {
-        let value = CString::new(path.as_os_str().as_bytes())?;
-        // SAFETY: the descriptor is open, both strings are NUL-terminated.
-        let done = unsafe {
-            libc::syscall(
-                libc::SYS_fsconfig,
-                context.as_raw_fd(),
-                FSCONFIG_SET_STRING,
-                key.as_ptr(),
-                value.as_ptr(),
-                0,
-            )
-        };
-        Errno::result(done)?;
-        Ok(())
-    };
-    for layer in lower {
-        set(c"lowerdir+", layer)?;
-    }
-    set(c"upperdir", upper)?;
-    set(c"workdir", work)?;
-    let none = std::ptr::null::<libc::c_char>();
-    // SAFETY: the descriptor is open; this command takes no key and no value.
-    let made = unsafe {
-        libc::syscall(libc::SYS_fsconfig, context.as_raw_fd(), FSCONFIG_CMD_CREATE, none, none, 0)
-    };
-    Errno::result(made)?;
-    // SAFETY: the descriptor is a complete configuration; a non-negative result is a descriptor.
-    let mounted = unsafe { libc::syscall(libc::SYS_fsmount, context.as_raw_fd(), 1, 0) };
-    // SAFETY: the kernel has just given us this descriptor and nobody else has it.
-    let mounted = unsafe { OwnedFd::from_raw_fd(Errno::result(mounted)? as i32) };
-    let target = CString::new(target.as_os_str().as_bytes())?;
-    const MOVE_MOUNT_F_EMPTY_PATH: libc::c_uint = 4;
-    // SAFETY: the descriptor is open, both strings are NUL-terminated.
-    let moved = unsafe {
-        libc::syscall(
-            libc::SYS_move_mount,
-            mounted.as_raw_fd(),
-            c"".as_ptr(),
-            libc::AT_FDCWD,
-            target.as_ptr(),
-            MOVE_MOUNT_F_EMPTY_PATH,
-        )
-    };
-    Errno::result(moved)?;
-    Ok(())
 }

@@ -14,13 +14,13 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use time::OffsetDateTime;
 
-use super::create::{Created, Failure, told};
+use super::create::{Created, told};
 use crate::defaults::{
     CLIENT_TIMEOUT, DRAIN_TIMEOUT, EXEC_TIMEOUT, EXIT_CODE_CANNOT_RUN, MESSAGE_BYTES_MAX,
 };
 use crate::layout::{Places, SOCKET};
 use crate::logs::{Lines, Stdio, Writer};
-use crate::protocol::{Launch, Reply, Request};
+use crate::protocol::{Failure, Launch, Reply, Request};
 use crate::record::{self, Durability, Live};
 use crate::status::ExitStatus;
 

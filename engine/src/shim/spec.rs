@@ -60,25 +60,33 @@ const DEVICES: [(&str, u32, u32); 6] = [
 
 /// The specification, as libcontainer reads it from a bundle.
 pub fn build(config: &ContainerConfig, prepared: &Prepared) -> Value {
-    let hostname = match config.hostname.as_str() {
-        // Docker's: the first twelve characters of the id.
-        "" => config.id.chars().take(12).collect(),
-        name => name.to_owned(),
-    };
+    let hostname = hostname(config);
     json!({
         "ociVersion": "1.0.2",
         "root": { "path": prepared.rootfs, "readonly": config.read_only },
         "hostname": hostname,
-        "process": process(config, prepared, &hostname),
+        "process": process(config, prepared.identity, prepared.capabilities),
         "mounts": mounts(config, prepared),
         "linux": linux(config, prepared),
     })
 }
 
-fn process(config: &ContainerConfig, prepared: &Prepared, hostname: &str) -> Value {
-    let identity = prepared.identity;
+fn hostname(config: &ContainerConfig) -> String {
+    match config.hostname.as_str() {
+        // Docker's: the first twelve characters of the id.
+        "" => config.id.chars().take(12).collect(),
+        name => name.to_owned(),
+    }
+}
+
+/// What one process of the container is: its first, or one that joins it.
+pub fn process(
+    config: &ContainerConfig,
+    identity: &Identity,
+    capabilities: &[&'static str],
+) -> Value {
     // Other users get what execve would leave them: nothing but a bound.
-    let held: &[&str] = if identity.uid == 0 { prepared.capabilities } else { &[] };
+    let held: &[&str] = if identity.uid == 0 { capabilities } else { &[] };
     json!({
         "terminal": false,
         "user": {
@@ -87,10 +95,10 @@ fn process(config: &ContainerConfig, prepared: &Prepared, hostname: &str) -> Val
             "additionalGids": identity.groups,
         },
         "args": config.args,
-        "env": environment(config, &identity.home, hostname),
+        "env": environment(config, &identity.home, &hostname(config)),
         "cwd": if config.cwd.is_empty() { "/" } else { &config.cwd },
         "capabilities": {
-            "bounding": prepared.capabilities,
+            "bounding": capabilities,
             "effective": held,
             "permitted": held,
             "inheritable": [],

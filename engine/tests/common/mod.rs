@@ -11,12 +11,12 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use skep_engine::cgroup::Hierarchies;
-use skep_engine::config::{ContainerConfig, Rootfs};
+use skep_engine::config::{ContainerConfig, Mount, MountSource, Rootfs};
 use skep_engine::{Container, ExitStatus, LogQuery, Runtime, RuntimeConfig};
 use tempfile::TempDir;
 
-/// A loaded machine needs long; nothing waits this long when all is well.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+/// An emulated machine needs long; nothing waits this long when all is well.
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 const APPLETS: &[&str] = &[
     "sh", "cat", "echo", "sleep", "id", "env", "pwd", "ls", "stat", "mount", "grep", "hostname",
@@ -92,8 +92,13 @@ impl Fixture {
         (exit, output)
     }
 
-    /// What the host still has of this runtime's containers.
-    pub fn leftovers(&self) -> Vec<String> {
+    /// Demands that the host has nothing more of this runtime's containers. A shim that has closed
+    /// its files is still a process for some microseconds.
+    pub async fn assert_clean(&self) {
+        until("nothing is left", async || self.leftovers().is_empty()).await;
+    }
+
+    fn leftovers(&self) -> Vec<String> {
         let mut found = Vec::new();
         let own = self.dir.path().to_str().unwrap();
         for line in fs::read_to_string("/proc/self/mounts").unwrap().lines() {
@@ -129,17 +134,30 @@ impl Drop for Fixture {
         let cleaned = std::thread::spawn(move || {
             let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             tokio.block_on(async {
-                let Ok(runtime) = Runtime::open(config.clone()).await else { return };
+                let runtime = Runtime::open(config.clone()).await.unwrap();
                 for container in runtime.list().await.unwrap() {
-                    let _ = container.kill(skep_engine::signal::Signal::KILL).await;
-                    let _ = tokio::time::timeout(Duration::from_secs(5), container.delete()).await;
-                    let _ = tokio::time::timeout(PATIENCE, container.delete()).await;
+                    let kill = Some(skep_engine::signal::Signal::KILL);
+                    // One that was never started cannot be stopped, and need not be.
+                    let _ = container.stop(kill, Duration::from_secs(10)).await;
+                    container.delete().await.unwrap();
                 }
-                Hierarchies::find().unwrap().remove_parent(&config.cgroup_parent);
+                let hierarchies = Hierarchies::find().unwrap();
+                let parent = config.cgroup_parent.strip_prefix("/").unwrap();
+                until("the parent cgroup is gone", async || {
+                    hierarchies.remove_parent(&config.cgroup_parent);
+                    let mut roots = fs::read_dir("/sys/fs/cgroup").unwrap().flatten();
+                    !roots.any(|root| root.path().join(parent).exists())
+                })
+                .await;
             });
         });
         cleaned.join().unwrap();
     }
+}
+
+/// A bind of a host's path.
+pub fn bind(source: &Path, target: &str) -> Mount {
+    Mount { target: target.into(), source: MountSource::Bind(source.to_owned()), read_only: false }
 }
 
 pub async fn output(container: &Container) -> String {

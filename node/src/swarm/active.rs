@@ -24,6 +24,8 @@ use crate::host;
 
 /// Between two attempts at what the managers would not do yet.
 const RETRY: Duration = Duration::from_millis(500);
+/// SwarmKit: what a node gives one call.
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// A renewal that is far off is looked at again after this, in case the clock jumps.
 const RENEWAL_LOOK: Duration = Duration::from_secs(3600);
 
@@ -160,7 +162,7 @@ impl Active {
     pub async fn leave(&self) {
         if let Some(manager) = self.manager() {
             // DEVIATION: Docker's manager only vanishes, and its vote is missing from then on.
-            if manager.members().await.len() > 1
+            if manager.members().await.len() != 1
                 && let Err(error) = manager.leave_group().await
             {
                 tracing::warn!(%error, "left the swarm without leaving the managers' group");
@@ -239,11 +241,17 @@ impl Active {
         }
         match (self.role(), self.manager()) {
             (Some(Role::Manager), None) => self.become_manager(now).await,
+            // Taken out of the group and promoted again before it was seen here, or in the group
+            // for so short a time that word of it is still on the way: joining again tells.
+            (Some(Role::Manager), Some(manager)) if now.raft_id != Some(manager.raft_id()) => {
+                if self.join_group(now).await? == manager.raft_id() {
+                    return Ok(());
+                }
+                self.end_manager(&manager).await?;
+                self.become_manager(now).await
+            }
             (Some(Role::Worker), Some(manager)) => {
-                manager.shutdown().await;
-                *self.manager.lock().expect("no holder panics") = None;
-                self.update_record(|record| record.raft_id = None)?;
-                self.dir.clear_raft()?;
+                self.end_manager(&manager).await?;
                 tracing::info!("this node is a worker now");
                 Ok(())
             }
@@ -292,17 +300,32 @@ impl Active {
         Ok(())
     }
 
+    async fn end_manager(&self, manager: &Manager) -> Result<(), SwarmError> {
+        manager.shutdown().await;
+        *self.manager.lock().expect("no holder panics") = None;
+        self.update_record(|record| record.raft_id = None)?;
+        Ok(self.dir.clear_raft()?)
+    }
+
+    /// Asks for a place in the managers' group; gives the Raft id. Asking again changes nothing.
+    async fn join_group(&self, now: &News) -> Result<u64, SwarmError> {
+        let (_, channel) = self.any_manager(now).await?;
+        let request = pb::JoinRequest {
+            addr: self.record().advertise_addr.to_string(),
+            feature_level: skep_manager::FEATURE_LEVEL,
+        };
+        let mut client = MembershipClient::new(channel);
+        let joined = tokio::time::timeout(CALL_TIMEOUT, client.join(request)).await;
+        let late = || SwarmError::Refused("the managers did not answer in time".to_owned());
+        let joined = joined.map_err(|_| late())?;
+        let joined = joined.map_err(|status| SwarmError::Refused(status.message().to_owned()))?;
+        Ok(joined.into_inner().raft_id)
+    }
+
     async fn become_manager(&self, now: &News) -> Result<(), SwarmError> {
         let record = self.record();
         let listener = listen(record.listen_addr).await?;
-        let (_, channel) = self.any_manager(now).await?;
-        let request = pb::JoinRequest {
-            addr: record.advertise_addr.to_string(),
-            feature_level: skep_manager::FEATURE_LEVEL,
-        };
-        let joined = MembershipClient::new(channel).join(request).await;
-        let joined = joined.map_err(|status| SwarmError::Refused(status.message().to_owned()))?;
-        let raft_id = joined.into_inner().raft_id;
+        let raft_id = self.join_group(now).await?;
         if record.raft_id != Some(raft_id) {
             self.dir.clear_raft()?;
             Keyring::generate().save(&self.dir.keyring())?;

@@ -1,26 +1,31 @@
 //! One node's executor: each operation to the functions that carry it out.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use skep_overlay_plan::operation::Place;
 use skep_overlay_plan::{Observed, Operation};
-use skep_types::TaskId;
+use skep_types::{NetworkId, TaskId};
+use tokio::sync::Mutex;
 
-use crate::sandbox::{self, HostJoin};
+use crate::sandbox::{self, Entries, HostJoin};
 use crate::task::{self, Outside};
 use crate::{HostNs, KernelError, Namespace, Paths, conntrack, host, nft, observe};
 
-/// Executes operations on one host. Only one may work on a host at a time.
-#[derive(Debug, Clone)]
+/// Executes operations on one host. Operations of different tasks may go on at the same time, all
+/// others one after the other.
+#[derive(Debug)]
 pub struct Executor {
     host: HostNs,
     paths: Paths,
+    /// Entries come by the thousand for one network: its socket is kept until another's is needed.
+    entries: Mutex<Option<(NetworkId, Arc<Entries>)>>,
 }
 
 impl Executor {
     /// Namespaces get their names below `run`.
     pub fn new(host: HostNs, run: &Path) -> Self {
-        Self { host, paths: Paths::new(run) }
+        Self { host, paths: Paths::new(run), entries: Mutex::new(None) }
     }
 
     /// Where a task's namespace has its name.
@@ -40,6 +45,10 @@ impl Executor {
     /// Carries one operation out. When it fails, the same one can be tried again.
     pub async fn execute(&self, operation: &Operation) -> Result<(), KernelError> {
         let (host, paths) = (&self.host, &self.paths);
+        if let Operation::CreateSandbox { .. } | Operation::RemoveSandbox { .. } = operation {
+            // The device may be another one after that.
+            *self.entries.lock().await = None;
+        }
         match operation {
             Operation::EnableForwarding => host::enable_forwarding(host).await,
             Operation::CreateSandbox { network, tunnel, gateways, mac } => {
@@ -56,12 +65,10 @@ impl Executor {
                 sandbox::join_to_host(host, paths, &join).await
             }
             Operation::SetForwarding { network, mac, node } => {
-                let place = Namespace::open(&paths.network(*network))?;
-                sandbox::set_forwarding(&place, *mac, *node).await
+                self.entries(*network).await?.set_forwarding(*mac, *node).await
             }
             Operation::SetNeighbour { network, address, mac } => {
-                let place = Namespace::open(&paths.network(*network))?;
-                sandbox::set_neighbour(&place, *address, *mac).await
+                self.entries(*network).await?.set_neighbour(*address, *mac).await
             }
             Operation::CreateTask { task } => task::create(paths, *task).await,
             Operation::Connect { task, network, name, interface } => {
@@ -86,18 +93,29 @@ impl Executor {
                 crate::netlink::Netlink::open(&place).await?.delete(name).await
             }
             Operation::RemoveForwarding { network, mac } => {
-                let place = Namespace::open(&paths.network(*network))?;
-                sandbox::remove_forwarding(&place, *mac).await
+                self.entries(*network).await?.remove_forwarding(*mac).await
             }
             Operation::RemoveNeighbour { network, address } => {
-                let place = Namespace::open(&paths.network(*network))?;
-                sandbox::remove_neighbour(&place, *address).await
+                self.entries(*network).await?.remove_neighbour(*address).await
             }
             Operation::RemoveTask { task } => task::remove(host, paths, *task).await,
             Operation::PartFromHost { network } => sandbox::part_from_host(host, *network).await,
             Operation::RemoveSandbox { network } => sandbox::remove(host, paths, *network).await,
             Operation::RemoveHostRules => nft::remove(host).await,
         }
+    }
+
+    async fn entries(&self, network: NetworkId) -> Result<Arc<Entries>, KernelError> {
+        let mut kept = self.entries.lock().await;
+        if let Some((of, entries)) = &*kept
+            && *of == network
+        {
+            return Ok(entries.clone());
+        }
+        let place = Namespace::open(&self.paths.network(network))?;
+        let entries = Arc::new(Entries::open(&place).await?);
+        *kept = Some((network, entries.clone()));
+        Ok(entries)
     }
 
     fn place(&self, place: Place) -> Result<Namespace, KernelError> {

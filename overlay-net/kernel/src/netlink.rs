@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use futures::TryStreamExt;
 use ipnet::IpNet;
-use netlink_packet_route::address::AddressAttribute;
+use netlink_packet_route::address::{AddressAttribute, AddressFlags};
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 use rtnetlink::{Handle, LinkUnspec};
 use tokio::task::JoinHandle;
@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 use crate::{KernelError, Namespace};
 
 /// A connection to the kernel, closed when dropped.
+#[derive(Debug)]
 pub struct Netlink {
     pub handle: Handle,
     pub place: Namespace,
@@ -94,7 +95,11 @@ impl Netlink {
 
     pub async fn add_address(&self, name: &str, address: IpNet) -> Result<(), KernelError> {
         let index = self.index(name).await?;
-        let request = self.handle.address().add(index, address.addr(), address.prefix_len());
+        let mut request = self.handle.address().add(index, address.addr(), address.prefix_len());
+        // The managers see to it that nobody else has it; detection would keep an IPv6 address
+        // from use for a second or two.
+        let flags = AddressAttribute::Flags(AddressFlags::Nodad);
+        request.message_mut().attributes.push(flags);
         let step = || format!("add address {address} to link {name} in {}", self.place);
         request.replace().execute().await.map_err(|error| KernelError::netlink(step())(error))
     }

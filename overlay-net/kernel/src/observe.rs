@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::str::FromStr;
 
-use futures::TryStreamExt;
+use futures::stream::{self, StreamExt, TryStreamExt};
 use ipnet::IpNet;
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::link::{InfoData, InfoVxlan, LinkAttribute, LinkInfo, LinkMessage};
@@ -21,6 +21,9 @@ use skep_types::{NetworkId, TaskId, Vni};
 use crate::link::{self, BRIDGE, LOOPBACK, TO_HOST, VXLAN};
 use crate::netlink::{self, Netlink};
 use crate::{HostNs, KernelError, Namespace, Paths, host, nft, task};
+
+/// Tasks that are read at the same time: each waits for a process of `nft` most of the time.
+const TASKS_AT_ONCE: usize = 8;
 
 pub async fn observe(host: &HostNs, paths: &Paths) -> Result<Observed, KernelError> {
     let host_side = Netlink::open(host).await?;
@@ -40,10 +43,12 @@ pub async fn observe(host: &HostNs, paths: &Paths) -> Result<Observed, KernelErr
         let sandbox = sandbox(&paths.network(id), joined).await?;
         observed.sandboxes.insert(id, sandbox);
     }
-    for id in named::<TaskId>(paths.tasks())? {
+    let ends = &ends;
+    let tasks = named::<TaskId>(paths.tasks())?.into_iter().map(|id| async move {
         let end = ends.get(&link::outside_end(id)).filter(|link| netlink::is_up(link));
-        observed.tasks.insert(id, observed_task(&paths.task(id), end).await?);
-    }
+        Ok::<_, KernelError>((id, observed_task(&paths.task(id), end).await?))
+    });
+    observed.tasks = stream::iter(tasks).buffer_unordered(TASKS_AT_ONCE).try_collect().await?;
     Ok(observed)
 }
 

@@ -146,53 +146,63 @@ pub async fn part_from_host(host: &HostNs, network: NetworkId) -> Result<(), Ker
     Netlink::open(host).await?.delete(&link::ingress_end(network)).await
 }
 
-/// Frames for `mac` are tunnelled to `node`. Without the flag that names the device itself the
-/// kernel would ask the bridge, and forget the node.
-pub async fn set_forwarding(place: &Namespace, mac: Mac, node: IpAddr) -> Result<(), KernelError> {
-    let netlink = Netlink::open(place).await?;
-    let index = netlink.index(VXLAN).await?;
-    let request = netlink.handle.neighbours().add_bridge(index, &mac.0).destination(node);
-    let request = request.state(NeighbourState::Permanent).flags(NeighbourFlags::Own).replace();
-    let step = format!("forward {mac} to {node} in {place}");
-    request.execute().await.map_err(KernelError::netlink(step))
+/// A sandbox's forwarding and neighbour entries, with a socket that is kept for many of them.
+#[derive(Debug)]
+pub struct Entries {
+    netlink: Netlink,
+    vxlan: u32,
 }
 
-pub async fn remove_forwarding(place: &Namespace, mac: Mac) -> Result<(), KernelError> {
-    let netlink = Netlink::open(place).await?;
-    let mut message = NeighbourMessage::default();
-    message.header.family = AddressFamily::Bridge;
-    message.header.ifindex = netlink.index(VXLAN).await?;
-    message.header.state = NeighbourState::Permanent;
-    message.header.flags = NeighbourFlags::Own;
-    message.attributes.push(NeighbourAttribute::LinkLayerAddress(mac.0.to_vec()));
-    let step = format!("forget where {mac} is in {place}");
-    gone_is_fine(netlink.handle.neighbours().del(message).execute().await)
-        .map_err(KernelError::netlink(step))
-}
+impl Entries {
+    pub async fn open(place: &Namespace) -> Result<Self, KernelError> {
+        let netlink = Netlink::open(place).await?;
+        let vxlan = netlink.index(VXLAN).await?;
+        Ok(Self { netlink, vxlan })
+    }
 
-/// Who asks for `address` on the bridge is told `mac` by the VXLAN device.
-pub async fn set_neighbour(
-    place: &Namespace,
-    address: IpAddr,
-    mac: Mac,
-) -> Result<(), KernelError> {
-    let netlink = Netlink::open(place).await?;
-    let index = netlink.index(VXLAN).await?;
-    let request = netlink.handle.neighbours().add(index, address).link_layer_address(&mac.0);
-    let step = format!("make {mac} the neighbour {address} in {place}");
-    request.replace().execute().await.map_err(KernelError::netlink(step))
-}
+    /// Frames for `mac` are tunnelled to `node`. Without the flag that names the device itself the
+    /// kernel would ask the bridge, and forget the node.
+    pub async fn set_forwarding(&self, mac: Mac, node: IpAddr) -> Result<(), KernelError> {
+        let neighbours = self.netlink.handle.neighbours();
+        let request = neighbours.add_bridge(self.vxlan, &mac.0).destination(node);
+        let request = request.state(NeighbourState::Permanent).flags(NeighbourFlags::Own).replace();
+        let step = || format!("forward {mac} to {node} in {}", self.netlink.place);
+        request.execute().await.map_err(|error| KernelError::netlink(step())(error))
+    }
 
-pub async fn remove_neighbour(place: &Namespace, address: IpAddr) -> Result<(), KernelError> {
-    let netlink = Netlink::open(place).await?;
-    let mut message = NeighbourMessage::default();
-    message.header.family =
-        if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
-    message.header.ifindex = netlink.index(VXLAN).await?;
-    message.attributes.push(NeighbourAttribute::Destination(NeighbourAddress::from(address)));
-    let step = format!("forget the neighbour {address} in {place}");
-    gone_is_fine(netlink.handle.neighbours().del(message).execute().await)
-        .map_err(KernelError::netlink(step))
+    pub async fn remove_forwarding(&self, mac: Mac) -> Result<(), KernelError> {
+        let mut message = self.message(AddressFamily::Bridge);
+        message.header.state = NeighbourState::Permanent;
+        message.header.flags = NeighbourFlags::Own;
+        message.attributes.push(NeighbourAttribute::LinkLayerAddress(mac.0.to_vec()));
+        let step = || format!("forget where {mac} is in {}", self.netlink.place);
+        gone_is_fine(self.netlink.handle.neighbours().del(message).execute().await)
+            .map_err(|error| KernelError::netlink(step())(error))
+    }
+
+    /// Who asks for `address` on the bridge is told `mac` by the VXLAN device.
+    pub async fn set_neighbour(&self, address: IpAddr, mac: Mac) -> Result<(), KernelError> {
+        let neighbours = self.netlink.handle.neighbours();
+        let request = neighbours.add(self.vxlan, address).link_layer_address(&mac.0).replace();
+        let step = || format!("make {mac} the neighbour {address} in {}", self.netlink.place);
+        request.execute().await.map_err(|error| KernelError::netlink(step())(error))
+    }
+
+    pub async fn remove_neighbour(&self, address: IpAddr) -> Result<(), KernelError> {
+        let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+        let mut message = self.message(family);
+        message.attributes.push(NeighbourAttribute::Destination(NeighbourAddress::from(address)));
+        let step = || format!("forget the neighbour {address} in {}", self.netlink.place);
+        gone_is_fine(self.netlink.handle.neighbours().del(message).execute().await)
+            .map_err(|error| KernelError::netlink(step())(error))
+    }
+
+    fn message(&self, family: AddressFamily) -> NeighbourMessage {
+        let mut message = NeighbourMessage::default();
+        message.header.family = family;
+        message.header.ifindex = self.vxlan;
+        message
+    }
 }
 
 /// Takes everything down. The device goes first and by itself: its VXLAN id is free for another

@@ -93,7 +93,9 @@ impl Host {
             aliases: Vec::new(),
         };
         let networks = addresses.iter().map(attachment).collect();
-        self.desired.add_task(TaskNet { task, networks, ports }, None).unwrap();
+        self.desired
+            .add_task(TaskNet { task, networks, ports, nameservers: Vec::new() }, None)
+            .unwrap();
     }
 
     async fn reconcile(&self) {
@@ -211,6 +213,23 @@ async fn a_published_port_answers_on_every_host_and_keeps_the_client() {
     let a = hosts[0].task(A);
     ask_until_all(&a, "192.168.77.1:8080", &["a", "b"]).await;
     ask_until_all(&a, "192.168.77.3:8080", &["a", "b"]).await;
+    // A task that drains keeps its connections through every node, and loses its UDP flows.
+    let (mut stream, socket) = loop {
+        let (stream, said) = connect(&client, "192.168.77.3:8080").await.unwrap();
+        let socket = udp_client(&client, "192.168.77.3:8053").await;
+        if said.starts_with('b') && ask_udp(&socket).unwrap().starts_with('b') {
+            break (stream, socket);
+        }
+    };
+    for host in &mut hosts {
+        host.set_state(INGRESS, B, EndpointState::Draining);
+        host.reconcile().await;
+    }
+    assert!(still_echoes(&mut stream));
+    assert_eq!(ask_udp(&socket).unwrap(), "a 192.168.77.4");
+    for _ in 0..8 {
+        assert_eq!(ask(&client, "192.168.77.2:8080").await.unwrap(), "a 192.168.77.4");
+    }
     // Nobody else comes in by the mesh's own way.
     lab.on_host(4, "ip route add 10.0.0.0/24 via 192.168.77.1");
     assert_eq!(ask(&client, "10.0.0.3:80").await.unwrap_err(), ErrorKind::TimedOut);
@@ -218,6 +237,87 @@ async fn a_published_port_answers_on_every_host_and_keeps_the_client() {
     for (index, host) in hosts.iter_mut().enumerate() {
         host.tear_down().await;
         assert_eq!(lab.remains(index as u8 + 1), "");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn frames_of_hosts_that_are_no_members_are_dropped() {
+    if !can_run("frames_of_hosts_that_are_no_members_are_dropped") {
+        return;
+    }
+    // Host 2 is a member without our daemon, host 3 is none; both speak VXLAN to host 1.
+    let lab = Lab::new(3).await;
+    let mut network = ingress(2);
+    network.endpoints.remove(&B);
+    let mut one = Host::new(&lab, 1, &[network]);
+    one.add(A, &[(INGRESS, "10.0.0.3/24")], Vec::new());
+    one.reconcile().await;
+    let a = one.task(A);
+    let heard = a.run(|| std::net::UdpSocket::bind("0.0.0.0:53").unwrap()).await.unwrap();
+    heard.set_read_timeout(Some(DEADLINE)).unwrap();
+    for number in [3, 2] {
+        for command in [
+            format!("ip link add vx type vxlan id 4096 dstport 4789 local 192.168.77.{number}"),
+            format!("ip addr add 10.0.0.20{number}/24 dev vx"),
+            "ip link set vx up".to_owned(),
+            "ip neigh add 10.0.0.3 lladdr 02:42:0a:00:00:03 dev vx".to_owned(),
+            "bridge fdb add 02:42:0a:00:00:03 dev vx dst 192.168.77.1".to_owned(),
+        ] {
+            lab.on_host(number, &command);
+        }
+        let socket = udp_client(&lab.host(number), "10.0.0.3:53").await;
+        socket.send(format!("from {number}").as_bytes()).unwrap();
+    }
+    let mut said = [0; 16];
+    let length = heard.recv(&mut said).unwrap();
+    assert_eq!(&said[..length], b"from 2", "what host 3 sent before did not come");
+    one.tear_down().await;
+    assert_eq!(lab.remains(1), "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_network_of_both_families_carries_both() {
+    if !can_run("a_network_of_both_families_carries_both") {
+        return;
+    }
+    let lab = Lab::new(2).await;
+    let mut network = front();
+    network.gateways.push("fd00:1::1/64".parse().unwrap());
+    // Each task has an endpoint for each address.
+    for (task, other, address) in [(A, 21, "fd00:1::3"), (B, 22, "fd00:1::4")] {
+        let of_v4 = network.endpoints[&task].clone();
+        let of_v6 = TaskEndpoint { address: address.parse().unwrap(), ..of_v4 };
+        network.endpoints.insert(TaskId::new(other), of_v6);
+    }
+    let v6 =
+        ServiceEntry { vip: Some("fd00:1::2".parse().unwrap()), ..network.services[&WEB].clone() };
+    network.services.insert(ServiceId::new(8), v6);
+    for task in [21, 22] {
+        network.endpoints.get_mut(&TaskId::new(task)).unwrap().service = Some(ServiceId::new(8));
+    }
+    let networks = [network];
+    let (mut one, mut two) = (Host::new(&lab, 1, &networks), Host::new(&lab, 2, &networks));
+    for (host, task, last) in [(&mut one, A, 3), (&mut two, B, 4)] {
+        let addresses = vec![
+            format!("10.0.1.{last}/24").parse().unwrap(),
+            format!("fd00:1::{last}/64").parse().unwrap(),
+        ];
+        let networks = vec![NetworkAttachment { network: FRONT, addresses, aliases: Vec::new() }];
+        host.desired
+            .add_task(TaskNet { task, networks, ports: Vec::new(), nameservers: Vec::new() }, None)
+            .unwrap();
+        host.reconcile().await;
+    }
+    let (a, b) = (one.task(A), two.task(B));
+    for (place, name) in [(&a, "a"), (&b, "b")] {
+        serve_at(place, "[::]:80", name).await;
+    }
+    assert_eq!(ask(&a, "[fd00:1::4]:80").await.unwrap(), "b fd00:1::3");
+    assert_eq!(ask(&a, "10.0.1.4:80").await.unwrap(), "b ::ffff:10.0.1.3");
+    ask_until_all(&a, "[fd00:1::2]:80", &["a fd00:1::3", "b fd00:1::3"]).await;
+    for (host, number) in [(&mut one, 1), (&mut two, 2)] {
+        host.tear_down().await;
+        assert_eq!(lab.remains(number), "");
     }
 }
 

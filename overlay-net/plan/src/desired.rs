@@ -63,6 +63,8 @@ pub struct TaskNet {
     pub networks: Vec<NetworkAttachment>,
     /// Those published in host mode are answered by this node for this task.
     pub ports: Vec<PortConfig>,
+    /// Name servers that the user chose for it instead of the host's (`--dns`).
+    pub nameservers: Vec<IpAddr>,
 }
 
 /// A task with what the node allotted it.
@@ -72,6 +74,7 @@ pub struct DesiredTask {
     pub host_ports: Vec<PortConfig>,
     /// None: it has no way to the outside.
     pub outside: Option<Ipv4Addr>,
+    pub nameservers: Vec<IpAddr>,
     /// The port of its resolver, once that listens.
     pub resolver: Option<u16>,
 }
@@ -150,7 +153,13 @@ impl Desired {
         };
         self.tasks.insert(
             net.task,
-            DesiredTask { networks: net.networks, host_ports, outside, resolver },
+            DesiredTask {
+                networks: net.networks,
+                host_ports,
+                outside,
+                nameservers: net.nameservers,
+                resolver,
+            },
         );
         Ok(())
     }

@@ -4,9 +4,9 @@
 //! **Invariant:** a delta for another generation changes nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use skep_types::service::Protocol;
 use skep_types::{NetworkId, ServiceId, TaskId, Vni};
 
@@ -105,6 +105,24 @@ pub struct StaleDelta {
     pub network: NetworkId,
     pub expected: u64,
     pub got: u64,
+}
+
+/// The gateway of a subnet as the leader writes it: the address itself where it names a host
+/// (`10.0.1.254/24`), else the subnet's first, as Docker chooses it.
+pub fn gateway_of(subnet: IpNet) -> IpNet {
+    if subnet.addr() != subnet.network() {
+        return subnet;
+    }
+    match subnet {
+        IpNet::V4(v4) => {
+            let first = Ipv4Addr::from(u32::from(v4.network()).saturating_add(1));
+            Ipv4Net::new(first, v4.prefix_len()).map_or(subnet, IpNet::V4)
+        }
+        IpNet::V6(v6) => {
+            let first = Ipv6Addr::from(u128::from(v6.network()).saturating_add(1));
+            Ipv6Net::new(first, v6.prefix_len()).map_or(subnet, IpNet::V6)
+        }
+    }
 }
 
 impl NetworkState {

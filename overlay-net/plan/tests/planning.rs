@@ -4,9 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use expect_test::{Expect, expect};
 use skep_overlay_plan::desired::Knowledge;
-use skep_overlay_plan::network::{NetworkDelta, PublishedPort};
-use skep_overlay_plan::observed::{Interface, Tunnel};
-use skep_overlay_plan::operation::Place;
+use skep_overlay_plan::network::{NetworkDelta, PublishedPort, gateway_of};
+use skep_overlay_plan::observed::Tunnel;
 use skep_overlay_plan::rules::{host_rules, task_rules};
 use skep_overlay_plan::*;
 use skep_types::service::{PortConfig, Protocol, PublishMode};
@@ -80,7 +79,12 @@ fn with_front() -> Desired {
     let mut desired = Desired::new(node());
     desired.networks.insert(FRONT, network(FRONT, 4098, 1));
     let networks = vec![attachment(FRONT, "10.0.1.3/24")];
-    desired.add_task(TaskNet { task: MINE, networks, ports: Vec::new() }, None).unwrap();
+    desired
+        .add_task(
+            TaskNet { task: MINE, networks, ports: Vec::new(), nameservers: Vec::new() },
+            None,
+        )
+        .unwrap();
     desired
 }
 
@@ -90,7 +94,12 @@ fn with_ingress() -> Desired {
     ingress.nodes = BTreeSet::from(["192.168.0.1", "192.168.0.2"].map(|it| it.parse().unwrap()));
     desired.networks.insert(INGRESS, ingress);
     let networks = vec![attachment(INGRESS, "10.0.0.3/24")];
-    desired.add_task(TaskNet { task: MINE, networks, ports: Vec::new() }, None).unwrap();
+    desired
+        .add_task(
+            TaskNet { task: MINE, networks, ports: Vec::new(), nameservers: Vec::new() },
+            None,
+        )
+        .unwrap();
     desired
 }
 
@@ -261,7 +270,7 @@ fn wishes_that_cannot_be_met_change_nothing() {
     let mut desired = with_front();
     let before = desired.clone();
     let mut refuse = |networks, expected: &str| {
-        let net = TaskNet { task: THEIRS, networks, ports: Vec::new() };
+        let net = TaskNet { task: THEIRS, networks, ports: Vec::new(), nameservers: Vec::new() };
         assert_eq!(desired.add_task(net, None).unwrap_err().to_string(), expected);
         assert_eq!(desired, before);
     };
@@ -287,6 +296,7 @@ fn outside_addresses_are_unique_kept_and_bounded() {
         task: TaskId::new(number),
         networks: vec![attachment(FRONT, "10.0.1.9/24")],
         ports: Vec::new(),
+        nameservers: Vec::new(),
     };
     for number in 20..24 {
         desired.add_task(task(number), None).unwrap();
@@ -307,8 +317,12 @@ fn an_internal_network_alone_gives_no_way_to_the_outside() {
     let mut desired = with_front();
     desired.networks.get_mut(&FRONT).unwrap().internal = true;
     desired.tasks.clear();
-    let mut net =
-        TaskNet { task: MINE, networks: vec![attachment(FRONT, "10.0.1.3/24")], ports: Vec::new() };
+    let mut net = TaskNet {
+        task: MINE,
+        networks: vec![attachment(FRONT, "10.0.1.3/24")],
+        ports: Vec::new(),
+        nameservers: Vec::new(),
+    };
     desired.add_task(net.clone(), None).unwrap();
     assert_eq!(desired.tasks[&MINE].outside, None);
     net.ports = vec![PortConfig {
@@ -422,7 +436,7 @@ fn rules_of_the_host() {
         table inet skep { }
         delete table inet skep
         table inet skep {
-        	chain v_47e292f6c592125b { }
+        	chain v_6b35528fe9ea2326 { }
         	chain port_tcp_8080 {
         		meta l4proto tcp dnat ip to numgen random mod 2 map { 0 : 10.0.0.3 . 80, 1 : 10.0.0.4 . 80 }
         	}
@@ -460,6 +474,7 @@ fn rules_of_the_host() {
         	chain entering {
         		type filter hook input priority 0; policy accept;
         		ct direction original iifname "ski-*" drop
+        		udp dport 4789 @th,96,24 { 0x001000 } ip saddr != { 192.168.0.1, 192.168.0.2 } drop
         	}
         }
     "#]].assert_eq(host_rules(&with_ingress()).text());
@@ -487,4 +502,12 @@ fn a_delta_applies_on_top_of_its_generation_alone() {
         "stale delta of network 0000000000000000000000002: expected one for generation 2, got 1"
     );
     assert_eq!(state, before);
+}
+
+#[test]
+fn a_gateway_is_the_first_address_unless_it_is_named() {
+    let gateway = |subnet: &str| gateway_of(subnet.parse().unwrap()).to_string();
+    assert_eq!(gateway("10.0.1.0/24"), "10.0.1.1/24");
+    assert_eq!(gateway("10.0.1.254/24"), "10.0.1.254/24");
+    assert_eq!(gateway("fd00:1::/64"), "fd00:1::1/64");
 }

@@ -1,11 +1,13 @@
-//! Asks the host's resolvers what is not the overlay's to know, from the host's own namespace.
+//! Asks other name servers what is not the overlay's to know: the host's from the host's own
+//! namespace, those that a user chose for a task from the task's, so that they can be tasks
+//! themselves and nobody reaches more by names than by addresses.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use skep_overlay_kernel::HostNs;
+use skep_overlay_kernel::{HostNs, Namespace};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream, UdpSocket};
 use tokio::time::timeout;
@@ -13,30 +15,56 @@ use tokio::time::timeout;
 use super::answer::Transport;
 
 /// glibc's number of name servers (`MAXNS`).
-const RESOLVERS_MAX: usize = 3;
+const SERVERS_MAX: usize = 3;
 /// One resolver's time. All three together stay below what glibc waits for two attempts.
 const RESOLVER_TIMEOUT: Duration = Duration::from_secs(3);
 const DNS_PORT: u16 = 53;
 /// The largest datagram.
 const DATAGRAM_BYTES: usize = 65_535;
 
-/// The host's way to ask.
+/// Which servers.
+#[derive(Debug, Clone)]
+enum Servers {
+    /// Read for every question: the file changes under a daemon that runs for months.
+    File(PathBuf),
+    Chosen(Vec<IpAddr>),
+}
+
+/// A way to ask.
 #[derive(Debug, Clone)]
 pub struct Forwarder {
-    host: HostNs,
-    /// Read for every question: the file changes under a daemon that runs for months.
-    resolv_conf: PathBuf,
+    place: Namespace,
+    servers: Servers,
 }
 
 impl Forwarder {
-    pub fn new(host: HostNs, resolv_conf: PathBuf) -> Self {
-        Self { host, resolv_conf }
+    /// Asks the host's servers.
+    pub fn of_host(host: HostNs, resolv_conf: PathBuf) -> Self {
+        Self { place: host, servers: Servers::File(resolv_conf) }
+    }
+
+    /// Asks what was chosen for a task.
+    pub fn of_task(task: Namespace, servers: Vec<IpAddr>) -> Self {
+        Self { place: task, servers: Servers::Chosen(servers) }
+    }
+
+    async fn servers(&self) -> Vec<SocketAddr> {
+        let addresses = match &self.servers {
+            Servers::Chosen(addresses) => addresses.clone(),
+            Servers::File(path) => match tokio::fs::read_to_string(path).await {
+                Ok(text) => nameservers(&text),
+                Err(error) => {
+                    tracing::debug!(path = %path.display(), %error, "no name servers of the host");
+                    Vec::new()
+                }
+            },
+        };
+        addresses.into_iter().take(SERVERS_MAX).map(|it| SocketAddr::new(it, DNS_PORT)).collect()
     }
 
     /// The first resolver's answer, as it came; None if none answered.
     pub async fn ask(&self, question: &[u8], transport: Transport) -> Option<Vec<u8>> {
-        let text = tokio::fs::read_to_string(&self.resolv_conf).await.ok()?;
-        for resolver in resolvers(&text) {
+        for resolver in self.servers().await {
             let asked = timeout(RESOLVER_TIMEOUT, self.ask_one(resolver, question, transport));
             match asked.await {
                 Ok(Ok(answer)) => return Some(answer),
@@ -67,7 +95,7 @@ impl Forwarder {
         };
         // A fresh socket for each question, so that its port cannot be guessed.
         let bind = move || std::net::UdpSocket::bind((any, 0));
-        let socket = self.host.run(bind).await.and_then(|it| it)?;
+        let socket = self.place.run(bind).await.and_then(|it| it)?;
         socket.set_nonblocking(true)?;
         let socket = UdpSocket::from_std(socket)?;
         socket.connect(resolver).await?;
@@ -89,7 +117,7 @@ impl Forwarder {
             let _guard = runtime.enter();
             if resolver.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }
         };
-        let socket = self.host.run(make).await.and_then(|it| it)?;
+        let socket = self.place.run(make).await.and_then(|it| it)?;
         let mut stream = socket.connect(resolver).await?;
         write_message(&mut stream, question).await?;
         read_message(&mut stream).await
@@ -113,15 +141,14 @@ pub async fn read_message(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
 }
 
 /// The name servers of a `resolv.conf`, in order.
-fn resolvers(text: &str) -> Vec<SocketAddr> {
+fn nameservers(text: &str) -> Vec<IpAddr> {
     let address = |line: &str| {
         let mut words = line.split_whitespace();
         let is_server = words.next() == Some("nameserver");
         // A scope (`fe80::1%eth0`) cannot be kept; such a server is left out.
         is_server.then(|| words.next()?.parse::<IpAddr>().ok()).flatten()
     };
-    let addresses = text.lines().filter_map(address);
-    addresses.take(RESOLVERS_MAX).map(|it| SocketAddr::new(it, DNS_PORT)).collect()
+    text.lines().filter_map(address).take(SERVERS_MAX).collect()
 }
 
 #[cfg(test)]
@@ -132,7 +159,7 @@ mod tests {
     fn name_servers_are_read_as_glibc_does() {
         let text = "# nameserver 9.9.9.9\nsearch lan\nnameserver 192.168.0.1\nnameserver  ::1\n\
                     options ndots:0\nnameserver fe80::1%eth0\nnameserver 1.1.1.1\nnameserver 8.8.8.8\n";
-        let found: Vec<String> = resolvers(text).iter().map(ToString::to_string).collect();
-        assert_eq!(found, ["192.168.0.1:53", "[::1]:53", "1.1.1.1:53"]);
+        let found: Vec<String> = nameservers(text).iter().map(ToString::to_string).collect();
+        assert_eq!(found, ["192.168.0.1", "::1", "1.1.1.1"]);
     }
 }

@@ -69,6 +69,14 @@ pub(crate) fn unpack(archive: impl Read, into: &Path, limits: &Limits) -> Result
     Ok(Unpacked { diff_id: hashing.digester.finish(), size: unpacker.size })
 }
 
+/// The digest of an archive that is no longer compressed, without unpacking it.
+pub(crate) fn diff_id(archive: impl Read, limits: &Limits) -> io::Result<Digest> {
+    let mut hashing =
+        Hashing { inner: archive, digester: Digester::default(), left: limits.layer_bytes };
+    io::copy(&mut hashing, &mut io::sink())?;
+    Ok(hashing.digester.finish())
+}
+
 fn refused(entry: &TarEntry, refusal: Refusal) -> Error {
     let name = String::from_utf8_lossy(&entry.path).into_owned();
     match refusal {
@@ -141,6 +149,8 @@ impl Unpacker {
                 }
                 let directory = tree::open_dir(&parent, name)?;
                 dress_open(&directory, entry)?;
+                // DEVIATION: for Docker the whiteout is forgotten here, and what lower layers have
+                // in the directory shows through. The OCI's specification has it deleted.
                 if replaced == Replaced::Whiteout {
                     xattr::set(&directory, xattr::OPAQUE, b"y")?;
                 }

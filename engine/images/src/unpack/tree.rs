@@ -165,6 +165,8 @@ impl Tree {
         let mut rest: VecDeque<OsString> = path.iter().cloned().collect();
         while let Some(name) = rest.pop_front() {
             if name == ".." {
+                // DEVIATION: Docker unpacks in a chroot, where the root is its own parent. An entry
+                // below a link that climbs higher than that was made to escape, and is refused.
                 let Some(up) = depth.checked_sub(1) else {
                     return hostile("a link on the way leads out of the archive's root");
                 };

@@ -2,8 +2,11 @@
 
 mod archives;
 mod import;
+mod kill;
+mod load;
 mod pull;
 mod registry;
+mod remove;
 mod rootfs;
 
 use std::time::{Duration, Instant};

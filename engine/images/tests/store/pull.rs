@@ -4,12 +4,12 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::json;
 use skep_images::{
-    Auth, Digest, Error, Platform, Progress, PullOptions, Reference, RegistryConfig, Reporter,
-    Step, Store, resolve,
+    Auth, Digest, Error, Platform, Progress, PullOptions, PushOptions, Reference, RegistryConfig,
+    Reporter, Step, Store, resolve,
 };
 
 use crate::archives::{archive, gzip, zstd};
-use crate::registry::{Door, Image, PASSWORD, Registry, USER};
+use crate::registry::{CutOnce, Door, Image, PASSWORD, Registry, USER};
 use crate::{eventually, privileged, tree};
 
 fn layer(name: &str) -> (Vec<u8>, Vec<u8>) {
@@ -296,7 +296,7 @@ async fn passwords_are_asked_for_and_checked() {
 
 #[tokio::test]
 async fn only_a_registry_that_is_trusted_is_believed() {
-    let Some((root, store, plain)) = setting(Door::Http).await else { return };
+    let Some((_root, store, plain)) = setting(Door::Http).await else { return };
     plain.put_image("app", "latest", &image("amd64", &["x"]));
     let Some(tls) = plain.other_door(Door::Tls) else { return };
     let by_tls = distrusted(&tls, "app");
@@ -304,20 +304,28 @@ async fn only_a_registry_that_is_trusted_is_believed() {
     assert!(matches!(unknown, Error::Unreachable { .. }), "{unknown:?}");
     assert!(unknown.to_string().contains("certificate"), "{unknown}");
 
-    let dir = root.path().parent().unwrap().join(format!("ca-{}", tls.port));
-    let own = dir.join(by_tls.domain());
+    let dir = tempfile::tempdir().unwrap();
+    let own = dir.path().join(by_tls.domain());
     std::fs::create_dir_all(&own).unwrap();
     std::fs::copy(&tls.authority, own.join("ca.crt")).unwrap();
     let trusting = PullOptions {
-        registries: RegistryConfig { insecure: Vec::new(), ca_dir: Some(dir.clone()) },
+        registries: RegistryConfig { insecure: Vec::new(), ca_dir: Some(dir.path().to_owned()) },
         ..PullOptions::default()
     };
     let pulled = store.pull(&by_tls, &trusting).await;
     std::fs::write(own.join("client.cert"), "").unwrap();
     let client = store.pull(&by_tls, &trusting).await.unwrap_err().to_string();
-    std::fs::remove_dir_all(&dir).unwrap();
     assert!(pulled.unwrap().newer);
     assert!(client.contains("client certificates for registries are not supported"), "{client}");
+
+    // An authority's own certificate says what is wrong with it.
+    let Some(own) = plain.other_door(Door::OwnAuthority) else { return };
+    let by_own = distrusted(&own, "app");
+    let place = dir.path().join(by_own.domain());
+    std::fs::create_dir_all(&place).unwrap();
+    std::fs::copy(&own.authority, place.join("ca.crt")).unwrap();
+    let told = store.pull(&by_own, &trusting).await.unwrap_err().to_string();
+    assert!(told.contains("its certificate is an authority's"), "{told}");
 
     let by_http = distrusted(&plain, "app");
     let refused = store.pull(&by_http, &PullOptions::default()).await.unwrap_err();
@@ -332,4 +340,77 @@ async fn only_a_registry_that_is_trusted_is_believed() {
         };
         store.pull(&reference, &insecure).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_in_the_middle_is_tried_again() {
+    let Some((_root, store, registry)) = setting(Door::Http).await else { return };
+    // Content that does not compress, so that it does not come in one piece.
+    let noise: String = (0..20_000u32)
+        .map(|number| char::from(b'!' + (number.wrapping_mul(2_654_435_761) >> 25) as u8 % 90))
+        .collect();
+    let plain = archive(&[("noise", &noise)]);
+    let packed = plain.clone();
+    let blob = Digest::of(&packed);
+    registry.put_image(
+        "app",
+        "latest",
+        &Image { architecture: "amd64", layers: vec![(plain, packed)] },
+    );
+    let cut = CutOnce::before(&registry, blob, 4_000);
+    let reference: Reference = format!("127.0.0.1:{}/app", cut.port).parse().unwrap();
+    let retried = Arc::new(Mutex::new(0));
+    let count = retried.clone();
+    let options = PullOptions {
+        progress: Reporter::new(move |progress| {
+            if matches!(progress.step, Step::Retrying { .. }) {
+                *count.lock().unwrap() += 1;
+            }
+        }),
+        ..PullOptions::default()
+    };
+    store.pull(&reference, &options).await.unwrap();
+    assert_eq!(*retried.lock().unwrap(), 1);
+}
+
+#[tokio::test]
+async fn what_is_pushed_is_pulled_as_it_was() {
+    let Some((_root, store, plain)) = setting(Door::Http).await else { return };
+    let Some(registry) = plain.other_door(Door::Password) else { return };
+    plain.put_image("app", "latest", &image("amd64", &["base", "own"]));
+    let source = at(&plain, "app");
+    let digest = store.pull(&source, &PullOptions::default()).await.unwrap().digest;
+    let target = at(&registry, "copies/app:v2");
+    store.tag(&source.familiar(), &target).await.unwrap();
+
+    let auth = Auth::Basic { username: USER.to_owned(), password: PASSWORD.to_owned() };
+    let steps = Arc::new(Mutex::new(Vec::new()));
+    let told = steps.clone();
+    let options = PushOptions {
+        auth: Some(auth.clone()),
+        progress: Reporter::new(move |progress| told.lock().unwrap().push(progress.step)),
+        ..PushOptions::default()
+    };
+    let refused = store.push(&target, &PushOptions::default()).await.unwrap_err().to_string();
+    assert!(refused.contains("unauthorized"), "{refused}");
+    let count = |step: Step| steps.lock().unwrap().iter().filter(|told| **told == step).count();
+    assert_eq!(store.push(&target, &options).await.unwrap().digest, digest);
+    assert_eq!((count(Step::Pushed), count(Step::LayerExists)), (2, 0));
+    assert_eq!(store.push(&target, &options).await.unwrap().digest, digest);
+    assert_eq!((count(Step::Pushed), count(Step::LayerExists)), (2, 2));
+
+    let other_root = tempfile::tempdir().unwrap();
+    let other = Store::open(other_root.path()).await.unwrap();
+    let options = PullOptions { auth: Some(auth), ..PullOptions::default() };
+    assert_eq!(other.pull(&target, &options).await.unwrap().digest, digest);
+    let error = async |rest: &str| {
+        let reference = at(&registry, rest);
+        store.push(&reference, &PushOptions::default()).await.unwrap_err().to_string()
+    };
+    let here = format!("127.0.0.1:{}", registry.port);
+    assert_eq!(error("copies/app:v3").await, format!("tag does not exist: {here}/copies/app:v3"));
+    assert_eq!(
+        error("none").await,
+        format!("An image does not exist locally with the tag: {here}/none")
+    );
 }

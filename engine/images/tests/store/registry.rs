@@ -24,6 +24,8 @@ pub enum Door {
     /// Only with [`USER`] and [`PASSWORD`].
     Password,
     Tls,
+    /// By TLS with a certificate that is its own authority.
+    OwnAuthority,
 }
 
 /// A registry that ends with the test.
@@ -60,8 +62,8 @@ impl Registry {
                 std::fs::write(path("passwords"), format!("{USER}:{PASSWORD_HASH}\n")).unwrap();
                 config["auth"] = json!({"htpasswd": {"realm": "test", "path": path("passwords")}});
             }
-            Door::Tls => {
-                write_certificates(&path("ca"), &path("crt"), &path("key"));
+            Door::Tls | Door::OwnAuthority => {
+                write_certificates(door, &path("ca"), &path("crt"), &path("key"));
                 http["tls"] = json!({"certificate": path("crt"), "key": path("key")});
             }
         }
@@ -197,17 +199,87 @@ impl Image<'_> {
 }
 
 /// An authority, and a certificate of it for this host.
-fn write_certificates(authority: &Path, certificate: &Path, key: &Path) {
+fn write_certificates(door: Door, authority: &Path, certificate: &Path, key: &Path) {
     use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    let names = ["127.0.0.1", "0.0.0.0"].map(str::to_owned);
+    let mut params = CertificateParams::new(names.to_vec()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let ca_key = KeyPair::generate().unwrap();
     std::fs::write(authority, params.self_signed(&ca_key).unwrap().pem()).unwrap();
+    if door == Door::OwnAuthority {
+        std::fs::copy(authority, certificate).unwrap();
+        std::fs::write(key, ca_key.serialize_pem()).unwrap();
+        return;
+    }
     let issuer = Issuer::new(params, ca_key);
-    let names = ["127.0.0.1", "0.0.0.0"].map(str::to_owned);
     let leaf_key = KeyPair::generate().unwrap();
     let leaf =
         CertificateParams::new(names.to_vec()).unwrap().signed_by(&leaf_key, &issuer).unwrap();
     std::fs::write(certificate, leaf.pem()).unwrap();
     std::fs::write(key, leaf_key.serialize_pem()).unwrap();
+}
+
+/// Stands between the store and a registry, and cuts the connection in the middle of a blob, once.
+pub struct CutOnce {
+    pub port: u16,
+}
+
+impl CutOnce {
+    /// Lets this much of the answer pass that begins after the blob is asked for.
+    pub fn before(registry: &Registry, blob: Digest, answer_bytes: usize) -> Self {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let target = registry.port;
+        let cut = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        // Its threads end with the connections, and the listener's with the program.
+        std::thread::spawn(move || {
+            for client in listener.incoming() {
+                let (Ok(client), Ok(server)) = (client, TcpStream::connect(("127.0.0.1", target)))
+                else {
+                    return;
+                };
+                let cut = cut.clone();
+                std::thread::spawn(move || relay(client, server, blob, answer_bytes, &cut));
+            }
+        });
+        Self { port }
+    }
+}
+
+fn relay(
+    mut client: TcpStream,
+    mut server: TcpStream,
+    blob: Digest,
+    answer_bytes: usize,
+    cut: &std::sync::atomic::AtomicBool,
+) {
+    use std::sync::atomic::Ordering::SeqCst;
+    let mut piece = [0; 16 << 10];
+    let wanted = blob.to_string();
+    // One request, one answer: what the answers of a registry look like does not matter.
+    loop {
+        let read = client.read(&mut piece).unwrap_or(0);
+        if read == 0 || server.write_all(&piece[..read]).is_err() {
+            return;
+        }
+        let asked = String::from_utf8_lossy(&piece[..read]).contains(&wanted);
+        let ends = asked && !cut.swap(true, SeqCst);
+        if ends {
+            let mut some = vec![0; answer_bytes];
+            if server.read_exact(&mut some).is_ok() {
+                let _ = client.write_all(&some);
+            }
+            return;
+        }
+        let (mut back, mut forth) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+        if asked {
+            // The second time all of it passes.
+            let _ = std::io::copy(&mut back, &mut forth);
+            return;
+        }
+        let read = server.read(&mut piece).unwrap_or(0);
+        if read == 0 || client.write_all(&piece[..read]).is_err() {
+            return;
+        }
+    }
 }

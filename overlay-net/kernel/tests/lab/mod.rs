@@ -165,7 +165,12 @@ pub async fn reconcile(executor: &Executor, desired: &Desired) {
 /// A TCP server in a namespace that tells each client its own name and the client's address, and
 /// then echoes. It ends with the test's process.
 pub async fn serve(place: &Namespace, port: u16, name: &'static str) {
-    let listener = place.run(move || TcpListener::bind(("0.0.0.0", port)).unwrap()).await.unwrap();
+    serve_at(place, &format!("0.0.0.0:{port}"), name).await;
+}
+
+pub async fn serve_at(place: &Namespace, at: &str, name: &'static str) {
+    let at: SocketAddr = at.parse().unwrap();
+    let listener = place.run(move || TcpListener::bind(at).unwrap()).await.unwrap();
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let Ok(mut stream) = stream else { return };

@@ -4,6 +4,7 @@
 //! the loopback's, tasks' outside addresses, local bridges'. Loopback clients need
 //! `route_localnet` on our interfaces, so nothing else may come in there for 127/8.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
@@ -100,9 +101,36 @@ pub fn host_rules(desired: &Desired) -> Ruleset {
          \tchain entering {{\n\
          \t\ttype filter hook input priority 0; policy accept;\n\
          \t\tct direction original iifname \"{INGRESS_PREFIX}*\" drop\n\
-         \t}}\n"
+         {}\
+         \t}}\n",
+        members_alone(desired)
     );
     Ruleset::new(&inet, "")
+}
+
+/// Our networks' frames come from the swarm's nodes alone: anybody else on the underlay could
+/// otherwise speak to tasks. Other networks on the same UDP port are none of our business. The
+/// nodes are known where there is an ingress network; without one nothing is said.
+fn members_alone(desired: &Desired) -> String {
+    let Some(ingress) = desired.ingress().filter(|it| !it.nodes.is_empty()) else {
+        return String::new();
+    };
+    let vnis: Vec<String> =
+        desired.sandboxes().map(|network| format!("0x{:06x}", network.vni.0)).collect();
+    let endpoints = desired.networks.values().flat_map(|network| network.endpoints.values());
+    let mut members: BTreeSet<IpAddr> = endpoints.map(|endpoint| endpoint.node).collect();
+    members.extend(&ingress.nodes);
+    members.insert(desired.node.underlay);
+    let family = super::family(desired.node.underlay);
+    let like = |member: &&IpAddr| member.is_ipv4() == desired.node.underlay.is_ipv4();
+    let members: Vec<String> = members.iter().filter(like).map(ToString::to_string).collect();
+    // The VXLAN id stands after the UDP header and four bytes of flags (RFC 7348).
+    format!(
+        "\t\tudp dport {} @th,96,24 {{ {} }} {family} saddr != {{ {} }} drop\n",
+        desired.node.vxlan_port,
+        vnis.join(", "),
+        members.join(", ")
+    )
 }
 
 fn protocol_name(protocol: Protocol) -> &'static str {

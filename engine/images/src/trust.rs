@@ -1,0 +1,160 @@
+//! Which registries are trusted, and how far: what an operator configures, and who asks.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use oci_client::client::{Certificate, CertificateEncoding};
+
+use crate::error::{Context, Error, Result};
+
+/// A name that is not found by then is not found.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Docker trusts a registry on the same host without being told.
+const ALWAYS_INSECURE: [&str; 2] = ["127.0.0.0/8", "::1/128"];
+
+/// How registries are reached and trusted.
+#[derive(Debug, Clone, Default)]
+pub struct RegistryConfig {
+    /// `host:port` or a network in CIDR form. For these, certificates are not checked, and plain
+    /// HTTP is tried where there is no TLS.
+    pub insecure: Vec<String>,
+    /// `HOST:PORT/*.crt` below it are trusted for that registry, as in `/etc/docker/certs.d`.
+    pub ca_dir: Option<PathBuf>,
+}
+
+/// Who asks.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Auth {
+    Basic {
+        username: String,
+        password: String,
+    },
+    /// A token that the registry takes as it is.
+    Token(String),
+}
+
+impl std::fmt::Debug for Auth {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Basic { username, .. } => {
+                f.debug_struct("Basic").field("username", username).finish_non_exhaustive()
+            }
+            Self::Token(_) => f.debug_tuple("Token").finish_non_exhaustive(),
+        }
+    }
+}
+
+impl RegistryConfig {
+    /// Whether certificates are not checked, and plain HTTP will do.
+    pub(crate) async fn is_insecure(&self, domain: &str) -> Result<bool> {
+        if self.insecure.iter().any(|entry| entry == domain) {
+            return Ok(true);
+        }
+        let mut networks = Vec::new();
+        let configured = self.insecure.iter().map(String::as_str).filter(|e| e.contains('/'));
+        for network in ALWAYS_INSECURE.into_iter().chain(configured) {
+            networks.push(network.parse::<ipnet::IpNet>().map_err(|error| Error::Invalid {
+                what: format!("insecure registry {network:?}"),
+                reason: error.to_string(),
+            })?);
+        }
+        let addresses = addresses(domain).await;
+        Ok(addresses.iter().any(|address| networks.iter().any(|net| net.contains(address))))
+    }
+
+    /// Certificates that are trusted for this registry beside the system's.
+    pub(crate) fn authorities(&self, domain: &str) -> Result<Vec<Certificate>> {
+        let Some(dir) = self.ca_dir.as_ref().map(|dir| dir.join(domain)) else {
+            return Ok(Vec::new());
+        };
+        let context = || format!("read certificates in {}", dir.display());
+        let entries = match std::fs::read_dir(&dir) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            result => result.context(context)?,
+        };
+        let mut certificates = Vec::new();
+        for entry in entries {
+            let path = entry.context(context)?.path();
+            let extension = path.extension().and_then(|extension| extension.to_str());
+            match extension {
+                Some("crt") => certificates.extend(read_certificates(&path)?),
+                Some("cert" | "key") => {
+                    return Err(Error::Invalid {
+                        what: format!("certificate {}", path.display()),
+                        reason: "client certificates for registries are not supported".to_owned(),
+                    });
+                }
+                _ => {}
+            }
+        }
+        Ok(certificates)
+    }
+}
+
+/// All certificates of a PEM file.
+fn read_certificates(path: &Path) -> Result<Vec<Certificate>> {
+    use rustls::pki_types::CertificateDer;
+    use rustls::pki_types::pem::PemObject;
+    let bytes = std::fs::read(path).context(|| format!("read {}", path.display()))?;
+    let invalid =
+        |reason: String| Error::Invalid { what: format!("certificate {}", path.display()), reason };
+    let certificates = CertificateDer::pem_slice_iter(&bytes)
+        .map(|certificate| {
+            let data = certificate.map_err(|error| invalid(error.to_string()))?.to_vec();
+            Ok(Certificate { encoding: CertificateEncoding::Der, data })
+        })
+        .collect::<Result<Vec<_>>>()?;
+    if certificates.is_empty() {
+        return Err(invalid("it holds no certificate in PEM form".to_owned()));
+    }
+    Ok(certificates)
+}
+
+/// Addresses of a registry's host; none, if it has none that is known.
+async fn addresses(domain: &str) -> Vec<IpAddr> {
+    let host = match domain.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => host,
+        _ => domain,
+    };
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    if let Ok(address) = host.parse() {
+        return vec![address];
+    }
+    match tokio::time::timeout(LOOKUP_TIMEOUT, tokio::net::lookup_host((host, 0))).await {
+        Ok(Ok(found)) => found.map(|address| address.ip()).collect(),
+        _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn registries_are_secure_unless_they_are_said_not_to_be() {
+        let config = RegistryConfig {
+            insecure: vec!["10.0.0.0/8".to_owned(), "192.0.2.1:5000".to_owned()],
+            ca_dir: None,
+        };
+        for (domain, expected) in [
+            ("127.0.0.1:5000", true),
+            ("[::1]:5000", true),
+            ("10.1.2.3", true),
+            ("192.0.2.1:5000", true),
+            ("192.0.2.1:5001", false),
+            ("192.0.2.1", false),
+        ] {
+            assert_eq!(config.is_insecure(domain).await.unwrap(), expected, "{domain}");
+        }
+        let bad = RegistryConfig { insecure: vec!["10/x".to_owned()], ca_dir: None };
+        assert!(bad.is_insecure("192.0.2.1").await.is_err());
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let auth = Auth::Basic { username: "u".to_owned(), password: "secret".to_owned() };
+        assert!(!format!("{auth:?}{:?}", Auth::Token("secret".to_owned())).contains("secret"));
+    }
+}

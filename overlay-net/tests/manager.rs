@@ -1,0 +1,287 @@
+//! Managers of several hosts, as agents would drive them.
+
+#[path = "../kernel/tests/lab/mod.rs"]
+mod lab;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Read, Write};
+use std::net::{IpAddr, TcpStream, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
+use hickory_proto::rr::rdata::A;
+use hickory_proto::rr::{Name, RData, Record, RecordType};
+use lab::{Lab, ask, ask_until_all, can_run, connect, serve, still_echoes};
+use skep_overlay_net::network::NetworkDelta;
+use skep_overlay_net::*;
+use skep_types::{NetworkAttachment, NetworkId, ServiceId, TaskId, Vni};
+
+const FRONT: NetworkId = NetworkId::new(2);
+const INNER: NetworkId = NetworkId::new(3);
+const WEB: ServiceId = ServiceId::new(7);
+const A_TASK: TaskId = TaskId::new(11);
+const B_TASK: TaskId = TaskId::new(12);
+const RESOLVER: &str = "127.0.0.11:53";
+
+fn endpoint(address: &str, host: u8, name: &str) -> TaskEndpoint {
+    let address = address.parse().unwrap();
+    TaskEndpoint {
+        service: Some(WEB),
+        names: vec![name.into()],
+        address,
+        mac: task_mac(address),
+        node: Lab::address(host),
+        state: EndpointState::Serving,
+    }
+}
+
+fn front() -> NetworkState {
+    NetworkState {
+        id: FRONT,
+        name: "front".into(),
+        vni: Vni(4098),
+        gateways: vec!["10.0.1.1/24".parse().unwrap()],
+        ingress: false,
+        internal: false,
+        generation: 1,
+        nodes: BTreeSet::new(),
+        endpoints: BTreeMap::from([
+            (A_TASK, endpoint("10.0.1.3", 1, "web.1.a")),
+            (B_TASK, endpoint("10.0.1.4", 2, "web.2.b")),
+        ]),
+        services: BTreeMap::from([(
+            WEB,
+            ServiceEntry {
+                name: "web".into(),
+                aliases: vec!["www".into()],
+                vip: Some(IpAddr::from([10, 0, 1, 2])),
+                ports: Vec::new(),
+            },
+        )]),
+    }
+}
+
+fn inner() -> NetworkState {
+    NetworkState {
+        id: INNER,
+        name: "inner".into(),
+        vni: Vni(4099),
+        gateways: vec!["10.0.2.1/24".parse().unwrap()],
+        internal: true,
+        endpoints: BTreeMap::new(),
+        services: BTreeMap::new(),
+        ..front()
+    }
+}
+
+fn net(task: TaskId, network: NetworkId, address: &str) -> TaskNet {
+    let attachment = NetworkAttachment {
+        network,
+        addresses: vec![address.parse().unwrap()],
+        aliases: Vec::new(),
+    };
+    TaskNet { task, networks: vec![attachment], ports: Vec::new(), nameservers: Vec::new() }
+}
+
+/// A host's manager, whose own resolver is at host 3's address.
+fn manager(lab: &Lab, number: u8) -> Arc<NetworkManager> {
+    let resolv_conf = lab.run_directory(number).join("resolv.conf");
+    std::fs::create_dir_all(lab.run_directory(number)).unwrap();
+    std::fs::write(&resolv_conf, format!("nameserver {}\n", Lab::address(3))).unwrap();
+    Arc::new(NetworkManager::new(ManagerConfig {
+        node: lab.node(number),
+        host: lab.host(number),
+        run: lab.run_directory(number),
+        resolv_conf: Some(resolv_conf),
+    }))
+}
+
+async fn attach(manager: &NetworkManager, net: TaskNet) -> Namespace {
+    Namespace::open(&manager.attach_task(net).await.unwrap()).unwrap()
+}
+
+fn question(name: &str) -> Vec<u8> {
+    let mut message = Message::new(7, MessageType::Query, OpCode::Query);
+    message.metadata.recursion_desired = true;
+    message.add_query(Query::query(Name::from_ascii(name).unwrap(), RecordType::A));
+    message.to_vec().unwrap()
+}
+
+fn told(bytes: &[u8]) -> Result<Vec<String>, ResponseCode> {
+    let message = Message::from_vec(bytes).unwrap();
+    match message.metadata.response_code {
+        ResponseCode::NoError => Ok(message.answers.iter().map(|it| it.data.to_string()).collect()),
+        code => Err(code),
+    }
+}
+
+/// Asks the task's resolver by UDP, as a container does.
+async fn resolve(place: &Namespace, name: &str) -> Result<Vec<String>, ResponseCode> {
+    let socket = lab::udp_client(place, RESOLVER).await;
+    socket.send(&question(name)).unwrap();
+    let mut bytes = [0; 2048];
+    let length = socket.recv(&mut bytes).unwrap();
+    told(&bytes[..length])
+}
+
+async fn resolve_tcp(place: &Namespace, name: &str) -> Result<Vec<String>, ResponseCode> {
+    let mut stream = place.run(|| TcpStream::connect(RESOLVER).unwrap()).await.unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    let question = question(name);
+    stream.write_all(&(question.len() as u16).to_be_bytes()).unwrap();
+    stream.write_all(&question).unwrap();
+    let mut length = [0; 2];
+    stream.read_exact(&mut length).unwrap();
+    let mut bytes = vec![0; usize::from(u16::from_be_bytes(length))];
+    stream.read_exact(&mut bytes).unwrap();
+    told(&bytes)
+}
+
+/// A name server outside the swarm that answers everything with 192.0.2.1.
+async fn serve_names(place: &Namespace) {
+    let socket = place.run(|| UdpSocket::bind("0.0.0.0:53").unwrap()).await.unwrap();
+    std::thread::spawn(move || {
+        let mut bytes = [0; 2048];
+        while let Ok((length, client)) = socket.recv_from(&mut bytes) {
+            let query = Message::from_vec(&bytes[..length]).unwrap();
+            let mut answer = Message::response(query.metadata.id, OpCode::Query);
+            answer.add_queries(query.queries.iter().cloned());
+            let data = RData::A(A("192.0.2.1".parse().unwrap()));
+            answer.add_answer(Record::from_rdata(query.queries[0].name().clone(), 60, data));
+            socket.send_to(&answer.to_vec().unwrap(), client).unwrap();
+        }
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tasks_find_one_another_by_name_and_a_restart_cuts_nothing() {
+    if !can_run("tasks_find_one_another_by_name_and_a_restart_cuts_nothing") {
+        return;
+    }
+    let lab = Lab::new(3).await;
+    serve_names(&lab.host(3)).await;
+    let (one, two) = (manager(&lab, 1), manager(&lab, 2));
+    // A task may come before the word of its network.
+    let early = tokio::spawn({
+        let one = one.clone();
+        async move { attach(&one, net(A_TASK, FRONT, "10.0.1.3/24")).await }
+    });
+    tokio::task::yield_now().await;
+    for manager in [&one, &two] {
+        manager.update_network(NetworkUpdate::Full(front())).await.unwrap();
+    }
+    let a = early.await.unwrap();
+    let b = attach(&two, net(B_TASK, FRONT, "10.0.1.4/24")).await;
+    serve(&a, 80, "a").await;
+    serve(&b, 80, "b").await;
+
+    assert_eq!(resolve(&a, "web.").await.unwrap(), ["10.0.1.2"]);
+    assert_eq!(resolve(&b, "www.front.").await.unwrap(), ["10.0.1.2"]);
+    let mut tasks = resolve(&a, "tasks.web.").await.unwrap();
+    tasks.sort();
+    assert_eq!(tasks, ["10.0.1.3", "10.0.1.4"]);
+    assert_eq!(resolve_tcp(&a, "web.2.b.").await.unwrap(), ["10.0.1.4"]);
+    assert_eq!(resolve(&a, "example.org.").await.unwrap(), ["192.0.2.1"], "the host's resolver");
+    ask_until_all(&a, "10.0.1.2:80", &["a", "b"]).await;
+
+    // The daemon ends and starts again while a connection stands.
+    let (mut stream, said) = connect(&a, "10.0.1.4:80").await.unwrap();
+    assert_eq!(said, "b 10.0.1.3");
+    one.stop().await;
+    drop(one);
+    assert!(still_echoes(&mut stream), "tasks go on without the daemon");
+    let rules_before = lab::inside(&path(&lab, A_TASK), "nft list ruleset");
+    let one = manager(&lab, 1);
+    one.restore(vec![net(A_TASK, FRONT, "10.0.1.3/24")]).await.unwrap();
+    assert!(still_echoes(&mut stream));
+    assert_eq!(resolve(&a, "web.").await.unwrap_err(), ResponseCode::ServFail, "not told yet");
+    assert_eq!(resolve(&a, "example.org.").await.unwrap(), ["192.0.2.1"]);
+    ask_until_all(&a, "10.0.1.2:80", &["a", "b"]).await;
+    one.update_network(NetworkUpdate::Full(front())).await.unwrap();
+    one.settle().await.unwrap();
+    assert!(still_echoes(&mut stream));
+    assert_eq!(resolve(&a, "web.").await.unwrap(), ["10.0.1.2"]);
+    assert_eq!(lab::inside(&path(&lab, A_TASK), "nft list ruleset"), rules_before, "untouched");
+    one.repair().await.unwrap();
+    assert!(still_echoes(&mut stream));
+
+    // One more generation: the other task goes.
+    let delta = NetworkDelta {
+        id: FRONT,
+        applies_to: 1,
+        generation: 2,
+        nodes_added: BTreeSet::new(),
+        nodes_removed: BTreeSet::new(),
+        endpoints: BTreeMap::new(),
+        services: BTreeMap::new(),
+        endpoints_removed: BTreeSet::from([B_TASK]),
+        services_removed: BTreeSet::new(),
+    };
+    one.update_network(NetworkUpdate::Delta(delta.clone())).await.unwrap();
+    let stale = one.update_network(NetworkUpdate::Delta(delta)).await.unwrap_err();
+    assert!(matches!(stale, NetworkError::Stale(_)), "{stale}");
+    assert_eq!(resolve(&a, "tasks.web.").await.unwrap(), ["10.0.1.3"]);
+    for _ in 0..4 {
+        assert_eq!(ask(&a, "10.0.1.2:80").await.unwrap(), "a 10.0.1.3");
+    }
+
+    let in_use = one.update_network(NetworkUpdate::Gone(FRONT)).await.unwrap_err();
+    assert!(matches!(in_use, NetworkError::InUse(FRONT, A_TASK)), "{in_use}");
+    for (manager, task, number) in [(&one, A_TASK, 1), (&two, B_TASK, 2)] {
+        manager.detach_task(task).await.unwrap();
+        manager.detach_task(task).await.unwrap();
+        manager.update_network(NetworkUpdate::Gone(FRONT)).await.unwrap();
+        assert_eq!(lab.remains(number), "");
+    }
+}
+
+fn path(lab: &Lab, task: TaskId) -> std::path::PathBuf {
+    lab.run_directory(1).join("tasks").join(task.to_string())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_cannot_be_attached_leaves_nothing() {
+    if !can_run("a_task_that_cannot_be_attached_leaves_nothing") {
+        return;
+    }
+    let lab = Lab::new(1).await;
+    // Somebody else holds the network's VXLAN id.
+    lab.on_host(1, "ip link add other type vxlan id 4098 dstport 4789 local 192.168.77.1");
+    let one = manager(&lab, 1);
+    one.update_network(NetworkUpdate::Full(front())).await.unwrap();
+    let error = one.attach_task(net(A_TASK, FRONT, "10.0.1.3/24")).await.unwrap_err();
+    assert!(error.to_string().starts_with("failed to add link vxlan0"), "{error}");
+    lab.on_host(1, "ip link del other");
+    assert_eq!(lab.remains(1), "");
+    // Nothing of the failure is remembered.
+    let a = attach(&one, net(A_TASK, FRONT, "10.0.1.3/24")).await;
+    let again = attach(&one, net(A_TASK, FRONT, "10.0.1.3/24")).await;
+    assert_eq!(resolve(&a, "web.").await, resolve(&again, "web.").await);
+    one.detach_task(A_TASK).await.unwrap();
+    one.update_network(NetworkUpdate::Gone(FRONT)).await.unwrap();
+    assert_eq!(lab.remains(1), "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_internal_task_reaches_nobody_outside_by_name() {
+    if !can_run("an_internal_task_reaches_nobody_outside_by_name") {
+        return;
+    }
+    let lab = Lab::new(3).await;
+    serve_names(&lab.host(3)).await;
+    let one = manager(&lab, 1);
+    one.update_network(NetworkUpdate::Full(inner())).await.unwrap();
+    let a = attach(&one, net(A_TASK, INNER, "10.0.2.3/24")).await;
+    assert_eq!(resolve(&a, "example.org.").await.unwrap_err(), ResponseCode::ServFail);
+    // A name server of its choice is asked from where the task is.
+    let mut chosen = net(B_TASK, INNER, "10.0.2.4/24");
+    chosen.nameservers = vec!["10.0.2.3".parse().unwrap()];
+    serve_names(&a).await;
+    let b = attach(&one, chosen).await;
+    assert_eq!(resolve(&b, "example.org.").await.unwrap(), ["192.0.2.1"]);
+    one.detach_task(B_TASK).await.unwrap();
+    one.detach_task(A_TASK).await.unwrap();
+    one.update_network(NetworkUpdate::Gone(INNER)).await.unwrap();
+    assert_eq!(lab.remains(1), "");
+}
