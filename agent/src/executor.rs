@@ -1,10 +1,13 @@
 //! The wall to containers and networks.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use skep_agent_plan::Observed;
+use skep_overlay_net::NetworkUpdate;
 use skep_proto::convert::NodeTask;
 use skep_types::task::ContainerStatus;
 use skep_types::{Config, ConfigId, Payload, Secret, SecretId, TaskId};
@@ -56,10 +59,22 @@ pub trait Executor: Send + Sync + 'static {
     async fn start(&self, task: &NodeTask) -> Result<(), ExecutorError>;
     /// Asks the container to end, and ends it after the grace.
     async fn stop(&self, task: &NodeTask, grace: Duration) -> Result<(), ExecutorError>;
+    /// The container has ended for good: what only a running one needs is given up.
+    async fn ended(&self, task: TaskId) -> Result<(), ExecutorError>;
     /// Removes everything that was made for the task.
     async fn remove(&self, task: TaskId) -> Result<(), ExecutorError>;
     /// Container id, pid and exit code, once there is a container.
     async fn status(&self, task: TaskId) -> Option<ContainerStatus>;
     /// Tasks that have something here, from before a restart too.
     async fn tasks(&self) -> Vec<TaskId>;
+
+    /// A session begins: networks are made for this underlay address and VXLAN port.
+    async fn begin_networks(&self, underlay: IpAddr, vxlan_port: u16) -> Result<(), ExecutorError>;
+    /// The tasks that are assigned, before any network is told of: those that run already keep
+    /// what they have.
+    async fn restore_networks(&self, tasks: &[Arc<NodeTask>]) -> Result<(), ExecutorError>;
+    /// The leader tells of a network.
+    async fn update_network(&self, update: NetworkUpdate) -> Result<(), ExecutorError>;
+    /// The leader has told of all networks.
+    async fn settle_networks(&self) -> Result<(), ExecutorError>;
 }

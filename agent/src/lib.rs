@@ -7,6 +7,7 @@ pub mod containers;
 pub mod defaults;
 mod dial;
 mod executor;
+mod overlay;
 mod reporter;
 mod session;
 mod task;

@@ -10,6 +10,7 @@ use rand::seq::IndexedRandom;
 use skep_proto::convert::status_update;
 use skep_proto::swarmkit as pb;
 use skep_proto::swarmkit::dispatcher_client::DispatcherClient;
+use skep_proto::v1::overlay_client::OverlayClient;
 use skep_types::NodeRole;
 use skep_types::node::NodeDescription;
 use tokio::sync::watch;
@@ -22,6 +23,8 @@ use crate::defaults::{
     BACKOFF_MAX, BACKOFF_MIN, CALL_TIMEOUT, DESCRIBE_INTERVAL, HEARTBEAT_FIRST, REPORT_INTERVAL,
 };
 use crate::dial::{DialError, dial};
+use crate::executor::{Executor, ExecutorError};
+use crate::overlay;
 use crate::reporter::Reporter;
 use crate::worker::{AssignmentError, Worker};
 use crate::{AgentConfig, News};
@@ -39,6 +42,10 @@ enum Ended {
     Late,
     #[error(transparent)]
     Assignment(#[from] AssignmentError),
+    #[error(transparent)]
+    Network(#[from] overlay::MalformedNetwork),
+    #[error(transparent)]
+    Executor(#[from] ExecutorError),
     /// Not an error: the host changed and registers as it is now.
     #[error("the node's description changed")]
     Described,
@@ -104,7 +111,9 @@ async fn session_with_any(
     let managers = news.borrow().managers.clone();
     let address = managers.choose(&mut rand::rng()).ok_or(Ended::NoManager)?;
     let credentials = Arc::clone(&config.credentials.borrow());
-    let client = DispatcherClient::new(dial(address, &credentials).await?);
+    let channel = dial(address, &credentials).await?;
+    let mut overlay = OverlayClient::new(channel.clone());
+    let client = DispatcherClient::new(channel);
     let describe = Arc::clone(&config.describe);
     let look = move || {
         let describe = Arc::clone(&describe);
@@ -132,9 +141,20 @@ async fn session_with_any(
     });
     tracing::info!(manager = address, "in session");
 
+    let port = first.node.as_ref().and_then(|node| u16::try_from(node.vxlanudp_port).ok());
+    let port = port.filter(|port| *port != 0).unwrap_or(skep_types::defaults::DATA_PATH_PORT);
+    config.executor.begin_networks(config.node_addr, port).await?;
     let request = pb::AssignmentsRequest { session_id: session_id.clone() };
     let mut assignments = within(client.clone().assignments(request)).await?;
     worker.begin_session();
+    // The tasks first: those that run already keep what they have.
+    let first = match timeout(CALL_TIMEOUT, assignments.message()).await {
+        Ok(message) => message?.ok_or(Ended::Closed)?,
+        Err(_) => return Err(Ended::Late),
+    };
+    worker.take(first).await?;
+    let request = skep_proto::v1::EndpointsRequest { session_id: session_id.clone() };
+    let networks = within(overlay.endpoints(request)).await?;
     let shared = Arc::clone(&worker.shared);
     let told = async {
         loop {
@@ -154,6 +174,20 @@ async fn session_with_any(
         ended = heartbeats(client.clone(), &session_id) => ended,
         ended = reports(client.clone(), &session_id, &shared.reporter) => ended,
         ended = described(look, description) => ended,
+        ended = networks_told(networks, &config.executor) => ended,
+    }
+}
+
+async fn networks_told(
+    mut networks: tonic::Streaming<skep_proto::v1::EndpointsMessage>,
+    executor: &Arc<dyn Executor>,
+) -> Result<Never, Ended> {
+    loop {
+        let message = networks.message().await?.ok_or(Ended::Closed)?;
+        match overlay::read(message)? {
+            overlay::Told::Network(update) => executor.update_network(update).await?,
+            overlay::Told::Settled => executor.settle_networks().await?,
+        }
     }
 }
 

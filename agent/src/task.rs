@@ -50,6 +50,9 @@ pub async fn run(shared: Arc<Shared>, id: TaskId, mut asked: watch::Receiver<Ask
             }
             Step::Report(state) => {
                 *reported = state;
+                if state.is_terminal() {
+                    again(shared.executor.ended(id).await, id, "give up the networks of").await;
+                }
                 report(&shared, id, state, observed, String::new()).await;
             }
             Step::Create => {
@@ -96,7 +99,7 @@ pub async fn clean_up(shared: &Shared, id: TaskId) {
 /// A step that the host could not do is tried again, not at once.
 async fn again(outcome: Result<(), ExecutorError>, id: TaskId, step: &str) {
     if let Err(error) = outcome {
-        tracing::warn!(task = %id, %error, "failed to {step} container");
+        tracing::warn!(task = %id, %error, step, "a step on a container failed");
         tokio::time::sleep(STEP_RETRY).await;
     }
 }

@@ -94,13 +94,16 @@ impl Worker {
     /// What is not in a complete set is not this node's any more, left over from before a restart
     /// of the daemon too.
     async fn replace(&mut self, parsed: &[Change]) {
-        let assigned: Vec<TaskId> = parsed
-            .iter()
-            .filter_map(|change| match change {
-                Change::Task(task) => Some(task.id),
-                _ => None,
-            })
-            .collect();
+        let tasks = parsed.iter().filter_map(|change| match change {
+            Change::Task(task) => Some(Arc::new(NodeTask::clone(task))),
+            _ => None,
+        });
+        let tasks: Vec<Arc<NodeTask>> = tasks.collect();
+        let assigned: Vec<TaskId> = tasks.iter().map(|task| task.id).collect();
+        let restored = self.shared.executor.restore_networks(&tasks).await;
+        if let Err(error) = restored {
+            tracing::warn!(%error, "failed to take up the networks of running tasks");
+        }
         *self.files() = TaskFiles::default();
         for (id, asked) in &self.asked {
             if !assigned.contains(id) {

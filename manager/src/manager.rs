@@ -12,6 +12,7 @@ use skep_proto::transport::TlsIncoming;
 use skep_proto::v1 as pb;
 use skep_proto::v1::control_server::ControlServer;
 use skep_proto::v1::membership_server::MembershipServer;
+use skep_proto::v1::overlay_server::OverlayServer;
 use skep_proto::v1::raft_server::RaftServer;
 use skep_raft::grpc::{GrpcTransport, RaftService};
 use skep_raft::{Config, Leadership, MembershipError, OpenError, Peer, RaftNode, SwarmMachine};
@@ -40,6 +41,7 @@ use crate::service::control::ControlService;
 use crate::service::dispatcher::DispatcherService;
 use crate::service::health::HealthService;
 use crate::service::membership::MembershipService;
+use crate::service::overlay::OverlayService;
 
 /// What a manager is started with.
 pub struct ManagerConfig {
@@ -312,6 +314,7 @@ fn serve(
         .add_service(HealthServer::new(HealthService))
         .add_service(RaftServer::new(RaftService(Arc::clone(&core.raft))))
         .add_service(MembershipServer::new(MembershipService(of(core))))
+        .add_service(OverlayServer::new(OverlayService(of(core))))
         .add_service(ControlServer::new(ControlService(of(core))));
     let (stop, of_stop) = (stop.clone(), stop.clone());
     tasks.spawn(async move {

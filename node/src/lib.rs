@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use skep_agent::containers::{Containers, Parts, Registries, Volumes};
+use skep_agent::containers::{Containers, Networks, Parts, Registries, Volumes};
 use skep_engine::{Runtime, RuntimeConfig};
 use skep_images::Store;
 
@@ -39,6 +39,7 @@ async fn open_engine(config: &config::Config) -> anyhow::Result<Arc<Containers>>
         volumes: Volumes::new(root.join("volumes")),
         registries,
         etc_dir: root.join("etc"),
+        networks: Networks::new(config.exec_root.join("net")),
     };
     Ok(Containers::open(parts).await?)
 }

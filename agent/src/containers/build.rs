@@ -55,8 +55,14 @@ pub async fn create(
         "" => id.get(..12).unwrap_or(id).to_owned(),
         given => given.to_owned(),
     };
-    let own: Vec<IpAddr> = Vec::new();
-    let etc = etc::write(&parts.etc_dir, id, spec, &hostname, &own, None)?;
+    let own: Vec<IpAddr> = task
+        .networks
+        .iter()
+        .flat_map(|(_, at)| at.addresses.iter().map(|address| address.addr()))
+        .collect();
+    let namespace = parts.networks.attach(task).await?;
+    let resolver = skep_overlay_net::dns::server::ADDRESS.into();
+    let etc = etc::write(&parts.etc_dir, id, spec, &hostname, &own, Some(resolver))?;
     let (mounts, anonymous) = mounts(parts, task, config, id).await?;
     container.env = environment(&config.env, &spec.env);
     container.cwd = first(&spec.dir, &config.working_dir);
@@ -71,7 +77,7 @@ pub async fn create(
     container.hosts_path = Some(etc.hosts);
     container.hostname_path = Some(etc.hostname);
     container.resolv_conf_path = Some(etc.resolv_conf);
-    container.network = NetworkNamespace::New;
+    container.network = NetworkNamespace::Join(namespace);
     container.capability_add = spec.capability_add.clone();
     container.capability_drop = spec.capability_drop.clone();
     container.sysctls = spec.sysctls.clone();

@@ -5,10 +5,12 @@
 
 mod build;
 mod etc;
+mod network;
 mod pull;
 mod volumes;
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -18,11 +20,13 @@ use sha2::{Digest as _, Sha256};
 use skep_agent_plan::Observed;
 use skep_engine::{Container, ExitStatus, Runtime, Status};
 use skep_images::Store;
+use skep_overlay_net::NetworkUpdate;
 use skep_proto::convert::NodeTask;
 use skep_types::TaskId;
 use skep_types::task::ContainerStatus;
 use tokio::sync::watch;
 
+pub use network::Networks;
 pub use pull::Registries;
 pub use volumes::{Volume, VolumeError, Volumes};
 
@@ -39,6 +43,7 @@ pub struct Parts {
     pub registries: Registries,
     /// Files that stand in a container's /etc.
     pub etc_dir: PathBuf,
+    pub networks: Networks,
 }
 
 /// The engine as the agent uses it.
@@ -155,7 +160,9 @@ impl Executor for Containers {
         let made = build::create(&self.parts, task, files, &image, &id).await;
         if made.is_err() {
             let removed = self.parts.images.remove_rootfs(&id).await;
-            if let Err(error) = removed.map_err(failed).and(etc::remove(&self.parts.etc_dir, &id)) {
+            let detached = self.parts.networks.detach(task.id).await;
+            let cleaned = removed.map_err(failed).and(detached);
+            if let Err(error) = cleaned.and(etc::remove(&self.parts.etc_dir, &id)) {
                 tracing::warn!(task = %task.id, %error, "failed to clean up after a container");
             }
         }
@@ -188,6 +195,7 @@ impl Executor for Containers {
             anonymous = build::anonymous_volumes(&container);
             container.delete().await.map_err(failed)?;
         }
+        self.parts.networks.detach(task).await?;
         self.parts.images.remove_rootfs(&id).await.map_err(failed)?;
         etc::remove(&self.parts.etc_dir, &id)?;
         for volume in anonymous {
@@ -201,6 +209,10 @@ impl Executor for Containers {
         Ok(())
     }
 
+    async fn ended(&self, task: TaskId) -> Result<(), ExecutorError> {
+        self.parts.networks.detach(task).await
+    }
+
     async fn status(&self, task: TaskId) -> Option<ContainerStatus> {
         let container = self.find(task).await?;
         let state = container.state().await.ok()?;
@@ -209,6 +221,28 @@ impl Executor for Containers {
             pid: state.pid.unwrap_or_default(),
             exit_code: state.exit.map_or(0, |exit| exit.code),
         })
+    }
+
+    async fn begin_networks(&self, underlay: IpAddr, vxlan_port: u16) -> Result<(), ExecutorError> {
+        self.parts.networks.begin(underlay, vxlan_port).await
+    }
+
+    async fn restore_networks(&self, tasks: &[Arc<NodeTask>]) -> Result<(), ExecutorError> {
+        let mut running = Vec::new();
+        for task in tasks {
+            if matches!(self.observe(task.id).await, Observed::Created | Observed::Running { .. }) {
+                running.push(network::task_net(task)?);
+            }
+        }
+        self.parts.networks.manager().await?.restore(running).await.map_err(failed)
+    }
+
+    async fn update_network(&self, update: NetworkUpdate) -> Result<(), ExecutorError> {
+        self.parts.networks.update(update).await
+    }
+
+    async fn settle_networks(&self) -> Result<(), ExecutorError> {
+        self.parts.networks.manager().await?.settle().await.map_err(failed)
     }
 
     async fn tasks(&self) -> Vec<TaskId> {

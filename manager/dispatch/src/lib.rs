@@ -8,6 +8,7 @@
 
 pub mod assignment;
 pub mod defaults;
+pub mod endpoints;
 pub mod report;
 pub mod session;
 

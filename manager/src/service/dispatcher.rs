@@ -35,7 +35,7 @@ fn render(id: SessionId) -> String {
     format!("{:032x}", id.0)
 }
 
-fn parse(text: &str) -> Result<SessionId, Status> {
+pub(super) fn parse(text: &str) -> Result<SessionId, Status> {
     let id = u128::from_str_radix(text, 16).map(SessionId);
     id.map_err(|_| Status::invalid_argument("session invalid"))
 }

@@ -5,6 +5,7 @@ pub mod control;
 pub mod dispatcher;
 pub mod health;
 pub mod membership;
+pub mod overlay;
 
 use tonic::Status;
 

@@ -1,0 +1,252 @@
+//! Services on a fleet of real daemons: containers, networks, secrets, nodes that die.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use skep_e2e::{Fleet, FleetConfig, Host, Signal, eventually_blocking, skep_binary};
+
+/// Images, containers and elections are ready well within it, on a busy machine too.
+const SOON: Duration = Duration::from_secs(90);
+
+fn root() -> bool {
+    let root = nix::unistd::geteuid().is_root();
+    if !root {
+        eprintln!("SKIP: a fleet needs root");
+    }
+    root
+}
+
+/// A root file system of Debian's static busybox and nothing else.
+fn busybox() -> &'static PathBuf {
+    static ARCHIVE: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
+    ARCHIVE.get_or_init(|| {
+        let dir = std::env::temp_dir().join(format!("skep-busybox-{}", std::process::id()));
+        let bin = dir.join("root/bin");
+        std::fs::create_dir_all(&bin).unwrap();
+        std::fs::create_dir_all(dir.join("root/tmp")).unwrap();
+        std::fs::copy("/bin/busybox", bin.join("busybox")).unwrap();
+        for applet in ["sh", "sleep", "httpd", "cat", "hostname", "nc", "nslookup", "mkdir", "test"]
+        {
+            std::os::unix::fs::symlink("busybox", bin.join(applet)).unwrap();
+        }
+        let archive = dir.with_extension("tar");
+        let mut tar = Command::new("tar");
+        tar.arg("-C").arg(dir.join("root")).arg("-cf").arg(&archive).arg(".");
+        assert!(tar.status().unwrap().success());
+        std::fs::remove_dir_all(&dir).unwrap();
+        archive
+    })
+}
+
+/// A swarm of three hosts, of which so many are managers, each with the busybox image.
+fn swarm(managers: usize) -> Fleet {
+    let config = FleetConfig::hosts(3).daemon(skep_binary()).managers(managers);
+    let fleet = Fleet::up(config).unwrap();
+    for host in fleet.hosts() {
+        let socket = format!("unix://{}", host.socket().display());
+        let mut import = Command::new(skep_binary());
+        import.args(["-H", &socket, "image", "import"]).arg(busybox()).arg("busybox:latest");
+        let output = import.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    fleet
+}
+
+fn skep(host: &Host, words: &[&str]) -> Result<String> {
+    let words: Vec<&str> = std::iter::once("skep").chain(words.iter().copied()).collect();
+    host.check(&words)
+}
+
+/// The service's tasks that run: (name, node).
+fn running(host: &Host, service: &str) -> Result<Vec<(String, String)>> {
+    let format = "{{.Name}} {{.Node}} {{.CurrentState}}";
+    let filter = ["--filter", "desired-state=running"];
+    let lines = skep(host, &["service", "ps", service, filter[0], filter[1], "--format", format])?;
+    let tasks = lines.lines().filter_map(|line| {
+        let mut words = line.splitn(3, ' ');
+        let (name, node, state) = (words.next()?, words.next()?, words.next()?);
+        state.starts_with("Running").then(|| (name.to_owned(), node.to_owned()))
+    });
+    Ok(tasks.collect())
+}
+
+fn wait_running(host: &Host, service: &str, count: usize) -> Vec<(String, String)> {
+    eventually_blocking(SOON, || {
+        let tasks = running(host, service)?;
+        let all = || skep(host, &["service", "ps", service, "--no-trunc"]).unwrap_or_default();
+        ensure!(tasks.len() == count, "{service} has {} of {count}:\n{}", tasks.len(), all());
+        Ok(tasks)
+    })
+}
+
+/// What a web server says to a host's own request.
+fn fetch(from: &Host, url: &str) -> Result<String> {
+    let said = from.check(&["curl", "-s", "--fail", "--max-time", "3", url])?;
+    Ok(said.trim().to_owned())
+}
+
+/// Runs in a task's network: the first process of that command on the host.
+fn inside(host: &Host, command: &str, words: &[&str]) -> Result<String> {
+    let found = host.check(&["pgrep", "-f", "-x", command])?;
+    let pid = found.split_whitespace().next().context("no such process")?.to_owned();
+    let mut all = vec!["nsenter", "-t", &pid, "-n", "-m", "-r", "-w"];
+    all.extend(words);
+    host.check(&all)
+}
+
+const WEB: &str = "mkdir /w; hostname > /w/index.html; exec httpd -f -p 80 -h /w";
+
+#[test]
+fn a_service_answers_by_name_and_on_every_host() {
+    if !root() {
+        return;
+    }
+    let fleet = swarm(1);
+    let one = fleet.host(1);
+    skep(&one, &["network", "create", "-d", "overlay", "front"]).unwrap();
+    let create = ["service", "create", "--detach", "--network", "front", "--name"];
+    let web = ["web", "--replicas", "2", "-p", "8080:80", "busybox:latest", "sh", "-c", WEB];
+    skep(&one, &[&create[..], &web[..]].concat()).unwrap();
+    let client = ["client", "--mode", "global", "busybox:latest", "sleep", "86400"];
+    skep(&one, &[&create[..], &client[..]].concat()).unwrap();
+    wait_running(&one, "web", 2);
+    wait_running(&one, "client", 3);
+
+    // The published port answers on every host, whether or not a task runs there.
+    for host in fleet.hosts() {
+        for address in ["127.0.0.1".to_owned(), fleet.host(1).address().to_string()] {
+            eventually_blocking(SOON, || fetch(&host, &format!("http://{address}:8080/")));
+        }
+    }
+    // By name, from a task on each host; both tasks take their turn.
+    for host in fleet.hosts() {
+        let found =
+            eventually_blocking(SOON, || inside(&host, "sleep 86400", &["/bin/nslookup", "web"]));
+        let vip = found.lines().rev().find_map(|line| line.strip_prefix("Address: "));
+        let vip = vip.unwrap_or_else(|| panic!("no address in {found}")).trim().to_owned();
+        let ask = format!("printf 'GET /index.html HTTP/1.0\\r\\n\\r\\n' | nc {vip} 80");
+        let mut seen = std::collections::BTreeSet::new();
+        eventually_blocking(SOON, || {
+            let said = inside(&host, "sleep 86400", &["/bin/sh", "-c", &ask])?;
+            seen.insert(said.lines().last().unwrap_or_default().to_owned());
+            ensure!(seen.len() == 2, "only {seen:?} answered");
+            Ok(())
+        });
+        let tasks = inside(&host, "sleep 86400", &["/bin/nslookup", "tasks.web"]).unwrap();
+        let addresses = tasks.lines().filter(|line| line.starts_with("Address: ")).count();
+        assert_eq!(addresses, 2, "{tasks}");
+    }
+    skep(&one, &["service", "rm", "web", "client"]).unwrap();
+    eventually_blocking(SOON, || {
+        ensure!(fetch(&one, "http://127.0.0.1:8080/").is_err(), "the port still answers");
+        Ok(())
+    });
+    eventually_blocking(SOON, || skep(&one, &["network", "rm", "front"]));
+    fleet.down().unwrap();
+}
+
+#[test]
+fn a_dead_workers_tasks_are_replaced() {
+    if !root() {
+        return;
+    }
+    let fleet = swarm(1);
+    let one = fleet.host(1);
+    let words = ["--detach", "--name", "s", "--replicas", "3", "busybox:latest", "sleep", "86400"];
+    skep(&one, &[&["service", "create"], &words[..]].concat()).unwrap();
+    let placed = wait_running(&one, "s", 3);
+    let nodes: std::collections::BTreeSet<&String> = placed.iter().map(|(_, node)| node).collect();
+    assert_eq!(nodes.len(), 3, "spread over all hosts: {placed:?}");
+    // Its daemon and its containers die with it.
+    fleet.host(3).pause().unwrap();
+    eventually_blocking(SOON, || {
+        let tasks = running(&one, "s")?;
+        let moved = tasks.len() == 3 && tasks.iter().all(|(_, node)| node != "host3");
+        ensure!(moved, "tasks are {tasks:?}");
+        Ok(())
+    });
+    // What it still ran is stopped when it is back.
+    fleet.host(3).resume().unwrap();
+    eventually_blocking(SOON, || {
+        let left = fleet.host(3).run(&["pgrep", "-f", "-x", "sleep 86400"])?;
+        ensure!(!left.status.success(), "the old task still runs on host3");
+        Ok(())
+    });
+    fleet.down().unwrap();
+}
+
+#[test]
+fn containers_outlive_the_daemon_and_are_taken_up_again() {
+    if !root() {
+        return;
+    }
+    let fleet = swarm(1);
+    let (one, two) = (fleet.host(1), fleet.host(2));
+    let words = ["--detach", "--name", "web", "--mode", "global", "-p", "8080:80"];
+    let command = ["busybox:latest", "sh", "-c", WEB];
+    skep(&one, &[&["service", "create"], &words[..], &command[..]].concat()).unwrap();
+    wait_running(&one, "web", 3);
+    let pids = |host: &Host| host.check(&["pgrep", "httpd"]);
+    let before = eventually_blocking(SOON, || pids(&two));
+    two.kill(Signal::SIGKILL).unwrap();
+    // Nobody but the kernel is left to answer.
+    for _ in 0..20 {
+        fetch(&two, "http://127.0.0.1:8080/").unwrap();
+    }
+    two.start().unwrap();
+    let id = skep(&one, &["service", "ps", "web", "-q"]).unwrap();
+    eventually_blocking(SOON, || {
+        let status = skep(&one, &["node", "ls", "--format", "{{.Hostname}} {{.Status}}"])?;
+        ensure!(status.contains("host2 Ready"), "nodes are {status:?}");
+        ensure!(running(&one, "web")?.len() == 3, "not all run");
+        Ok(())
+    });
+    assert_eq!(pids(&two).unwrap(), before, "the same processes run");
+    assert_eq!(skep(&one, &["service", "ps", "web", "-q"]).unwrap(), id, "the same tasks run");
+    fetch(&two, "http://127.0.0.1:8080/").unwrap();
+    // And they can still be stopped.
+    skep(&one, &["service", "rm", "web"]).unwrap();
+    eventually_blocking(SOON, || {
+        ensure!(pids(&two).is_err(), "the containers still run");
+        Ok(())
+    });
+    fleet.down().unwrap();
+}
+
+#[test]
+fn a_secret_is_read_in_its_task_alone() {
+    if !root() {
+        return;
+    }
+    let fleet = swarm(1);
+    let one = fleet.host(1);
+    let marker = "a marker that belongs in memory only";
+    let create = ["skep", "secret", "create", "password", "-"];
+    assert!(one.run_with_input(&create, marker.as_bytes()).unwrap().status.success());
+    let constraint = ["--constraint", "node.hostname == host2"];
+    let words = ["--detach", "--name", "reader", "--secret", "password"];
+    let command = ["busybox:latest", "sh", "-c", "cat /run/secrets/password && exec sleep 86400"];
+    skep(&one, &[&["service", "create"], &words[..], &constraint[..], &command[..]].concat())
+        .unwrap();
+    wait_running(&one, "reader", 1);
+    let two = fleet.host(2);
+    let read = eventually_blocking(SOON, || {
+        inside(&two, "sleep 86400", &["/bin/cat", "/run/secrets/password"])
+    });
+    assert_eq!(read, marker);
+    let shown = skep(&one, &["secret", "inspect", "password"]).unwrap();
+    assert!(!shown.contains(marker), "{shown}");
+    // The task printed it, so its log has it; nothing else on any host does.
+    for host in fleet.hosts() {
+        let found =
+            host.run(&["grep", "-rlI", "-F", marker, "/var/lib/skep", "/run/skep"]).unwrap();
+        let found = String::from_utf8_lossy(&found.stdout).into_owned();
+        let beside = found.lines().filter(|file| !file.contains("/log"));
+        let beside: Vec<&str> = beside.collect();
+        assert!(beside.is_empty(), "{} keeps it in {beside:?}", host.name());
+    }
+    skep(&one, &["service", "rm", "reader"]).unwrap();
+    fleet.down().unwrap();
+}
