@@ -3,7 +3,8 @@
 mod support;
 
 use expect_test::{Expect, expect};
-use support::fake::{Fake, LEADER, WORKER, task};
+use support::busy::task;
+use support::fake::{Fake, LEADER, WORKER};
 use support::{Daemon, none};
 
 fn check(daemon: &Daemon, line: &str, expected: Expect) {

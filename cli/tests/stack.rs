@@ -4,7 +4,8 @@ mod support;
 
 use expect_test::{Expect, expect};
 use skep_docker_api::json::*;
-use support::fake::{Fake, WORKER, task};
+use support::busy::task;
+use support::fake::{Fake, WORKER};
 use support::{Daemon, none, ours_for};
 
 /// A folder with Compose files; `@` in a line stands for it.
