@@ -16,7 +16,7 @@ use skep_types::service::TaskSpec;
 use skep_types::{Mount as MountSpec, MountKind};
 use time::OffsetDateTime;
 
-use super::{Parts, TASK, Volume, etc, failed, refused};
+use super::{IMAGE, Parts, TASK, Volume, etc, failed, refused};
 use crate::executor::{ExecutorError, TaskFiles};
 
 /// Where a container remembers its anonymous volumes, one name after the other.
@@ -96,6 +96,7 @@ pub async fn create(
     container.labels = labels(task, config);
     container.annotations = BTreeMap::from([
         (TASK.to_owned(), task.id.to_string()),
+        (IMAGE.to_owned(), spec.image.clone()),
         (ANONYMOUS.to_owned(), anonymous.join(" ")),
     ]);
     parts.runtime.create(container).await.map(drop).map_err(refused)

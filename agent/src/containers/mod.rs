@@ -18,7 +18,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sha2::{Digest as _, Sha256};
 use skep_agent_plan::Observed;
-use skep_engine::{Container, ExitStatus, Runtime, Status};
+use skep_engine::{Container, ContainerConfig, ExitStatus, Runtime, Status};
 use skep_images::Store;
 use skep_overlay_net::NetworkUpdate;
 use skep_proto::convert::NodeTask;
@@ -34,6 +34,8 @@ use crate::executor::{ContainerChange, Executor, ExecutorError, TaskFiles};
 
 /// By which a container's task is known again.
 const TASK: &str = "skep.task";
+/// The image's name as the task's spec had it.
+const IMAGE: &str = "skep.image";
 
 /// Where the parts are.
 pub struct Parts {
@@ -70,6 +72,11 @@ pub fn container_id(task: TaskId) -> String {
 /// The task of a container, if it is one's.
 pub fn task_of(container: &Container) -> Option<TaskId> {
     container.config().annotations.get(TASK)?.parse().ok()
+}
+
+/// The image's name that a container was made with; None for what was made without one.
+pub fn image_of(container: &ContainerConfig) -> Option<&str> {
+    container.annotations.get(IMAGE).map(String::as_str)
 }
 
 impl Containers {

@@ -1,6 +1,11 @@
 //! The daemon behind the Docker Engine API: documents in, requests to the managers, documents out.
 
+mod containers;
+mod engine_error;
 mod error;
+mod flow;
+mod image_flows;
+mod images;
 mod names;
 mod networks;
 mod nodes;
@@ -8,13 +13,15 @@ mod payloads;
 mod services;
 mod swarm;
 mod system;
+mod uptime;
+mod volumes;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use skep_agent::containers::Containers;
 use skep_docker_api::json::*;
-use skep_docker_api::{ApiError, Backend, Filters};
+use skep_docker_api::{ApiError, Backend, ByteStream, Filters, Flow};
 
 use crate::config::Config;
 use crate::swarm::Swarm;
@@ -151,5 +158,65 @@ impl Backend for DaemonBackend {
     }
     async fn network_remove(&self, id: &str) -> Answer<()> {
         self.remove_network(id).await
+    }
+
+    async fn images(&self, filters: Filters) -> Answer<Vec<ImageSummary>> {
+        self.list_images(filters).await
+    }
+    async fn image(&self, name: &str) -> Answer<ImageInspect> {
+        self.inspect_image(name).await
+    }
+    async fn image_pull(&self, request: PullRequest) -> Answer<Flow<Progress>> {
+        self.pull_image(request).await
+    }
+    async fn image_import(
+        &self,
+        request: ImportRequest,
+        tar: ByteStream,
+    ) -> Answer<Flow<Progress>> {
+        self.import_image(request, tar).await
+    }
+    async fn image_load(&self, _quiet: bool, tar: ByteStream) -> Answer<Flow<Progress>> {
+        self.load_images(tar).await
+    }
+    async fn image_save(&self, names: Vec<String>) -> Answer<ByteStream> {
+        self.save_images(names).await
+    }
+    async fn image_tag(&self, name: &str, request: TagRequest) -> Answer<()> {
+        self.tag_image(name, request).await
+    }
+    async fn image_remove(
+        &self,
+        name: &str,
+        options: ImageRemoveOptions,
+    ) -> Answer<Vec<ImageDeleteItem>> {
+        self.remove_image(name, options).await
+    }
+    async fn distribution(
+        &self,
+        name: &str,
+        auth: Option<RegistryAuth>,
+    ) -> Answer<DistributionInspect> {
+        self.ask_registry(name, auth).await
+    }
+
+    async fn containers(&self, options: ContainerListOptions) -> Answer<Vec<ContainerSummary>> {
+        self.list_containers(options).await
+    }
+    async fn container(&self, id: &str, size: bool) -> Answer<ContainerInspect> {
+        self.inspect_container(id, size).await
+    }
+
+    async fn volumes(&self, filters: Filters) -> Answer<VolumeList> {
+        self.list_volumes(filters).await
+    }
+    async fn volume(&self, name: &str) -> Answer<Volume> {
+        self.inspect_volume(name)
+    }
+    async fn volume_create(&self, request: VolumeCreateRequest) -> Answer<Volume> {
+        self.create_volume(request).await
+    }
+    async fn volume_remove(&self, name: &str, force: bool) -> Answer<()> {
+        self.remove_volume(name, force).await
     }
 }

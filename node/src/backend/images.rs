@@ -1,0 +1,206 @@
+//! `/images` and `/distribution`: what is listed, shown, named and removed. What flows is in `image_flows`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use skep_docker_api::filters::ImageFilter;
+use skep_docker_api::json::{self, ImageSummary, RegistryAuth};
+use skep_docker_api::{ApiError, Filters};
+use skep_engine::Status;
+use skep_images::{Auth, Force, Image, ImageUse, PullOptions, Reference, Removed};
+use skep_types::container::HealthConfig;
+use time::format_description::well_known::Rfc3339;
+
+use super::{Answer, DaemonBackend, engine_error};
+
+/// Docker's value for what nobody counted.
+const NOT_COUNTED: i64 = -1;
+
+fn signed(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+fn nanos(duration: Duration) -> i64 {
+    i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
+}
+
+fn health(health: &HealthConfig) -> json::HealthConfig {
+    json::HealthConfig {
+        test: health.test.clone(),
+        interval_ns: nanos(health.interval),
+        timeout_ns: nanos(health.timeout),
+        start_period_ns: nanos(health.start_period),
+        start_interval_ns: nanos(health.start_interval),
+        retries: health.retries,
+    }
+}
+
+fn summary(image: &Image) -> ImageSummary {
+    ImageSummary {
+        id: image.id.to_string(),
+        repo_tags: image.repo_tags(),
+        repo_digests: image.repo_digests(),
+        created: image.created.map_or(0, |at| at.unix_timestamp()),
+        size: signed(image.size),
+        shared_size: NOT_COUNTED,
+        labels: image.config.labels.clone(),
+        containers: NOT_COUNTED,
+        ..Default::default()
+    }
+}
+
+fn config(config: &skep_images::ImageConfig) -> json::ImageConfig {
+    let set = |keys: &std::collections::BTreeSet<String>| -> BTreeMap<String, json::Nothing> {
+        keys.iter().map(|key| (key.clone(), json::Nothing::default())).collect()
+    };
+    json::ImageConfig {
+        user: config.user.clone(),
+        exposed_ports: set(&config.exposed_ports),
+        env: config.env.clone(),
+        entrypoint: config.entrypoint.clone(),
+        cmd: config.cmd.clone(),
+        volumes: set(&config.volumes),
+        working_dir: config.working_dir.clone(),
+        labels: config.labels.clone(),
+        stop_signal: config.stop_signal.clone(),
+        healthcheck: config.healthcheck.as_ref().map(health),
+        on_build: config.on_build.clone(),
+        shell: config.shell.clone(),
+    }
+}
+
+fn inspect(image: &Image) -> json::ImageInspect {
+    json::ImageInspect {
+        id: image.id.to_string(),
+        repo_tags: image.repo_tags(),
+        repo_digests: image.repo_digests(),
+        comment: image.history.last().map(|step| step.comment.clone()).unwrap_or_default(),
+        created: image.created.and_then(|at| at.format(&Rfc3339).ok()).unwrap_or_default(),
+        author: image.author.clone(),
+        config: Some(config(&image.config)),
+        architecture: image.platform.architecture.clone(),
+        variant: image.platform.variant.clone().unwrap_or_default(),
+        os: image.platform.os.clone(),
+        size: signed(image.size),
+        root_fs: json::RootFs {
+            kind: "layers".to_owned(),
+            layers: image.layers.iter().map(ToString::to_string).collect(),
+        },
+        ..Default::default()
+    }
+}
+
+/// A login as the registry's client takes it.
+fn login(auth: RegistryAuth) -> Answer<Option<Auth>> {
+    use base64::Engine as _;
+    let malformed = || ApiError::invalid("invalid X-Registry-Auth header");
+    if !auth.registry_token.is_empty() {
+        return Ok(Some(Auth::Token(auth.registry_token)));
+    }
+    if !auth.identity_token.is_empty() {
+        return Err(ApiError::invalid(
+            "registry logins with an identity token are not supported: use a user name and password",
+        ));
+    }
+    if auth.username.is_empty() && !auth.auth.is_empty() {
+        // As it stands in a configuration file of Docker's: both in one.
+        let bytes = base64::engine::general_purpose::STANDARD.decode(&auth.auth);
+        let text = bytes.ok().and_then(|bytes| String::from_utf8(bytes).ok());
+        let text = zeroize::Zeroizing::new(text.ok_or_else(malformed)?);
+        let (username, password) = text.split_once(':').ok_or_else(malformed)?;
+        return Ok(Some(Auth::Basic { username: username.into(), password: password.into() }));
+    }
+    let named = !auth.username.is_empty();
+    Ok(named.then_some(Auth::Basic { username: auth.username, password: auth.password }))
+}
+
+pub(super) fn reference(text: &str) -> Answer<Reference> {
+    text.parse()
+        .map_err(|error: skep_images::ParseReferenceError| ApiError::invalid(error.to_string()))
+}
+
+impl DaemonBackend {
+    /// How registries are asked, with a caller's login.
+    pub(super) fn registry_options(&self, auth: Option<RegistryAuth>) -> Answer<PullOptions> {
+        let auth = auth.map(login).transpose()?.flatten();
+        let registries = self.engine.registries().clone();
+        Ok(PullOptions { registries, auth, ..PullOptions::default() })
+    }
+
+    pub(super) async fn list_images(&self, filters: Filters) -> Answer<Vec<ImageSummary>> {
+        let filter = ImageFilter::new(&filters)?;
+        let images = self.engine.images().list().await.map_err(engine_error::image)?;
+        Ok(images.iter().map(summary).filter(|image| filter.matches(image)).collect())
+    }
+
+    pub(super) async fn inspect_image(&self, name: &str) -> Answer<json::ImageInspect> {
+        let image = self.engine.images().inspect(name).await;
+        Ok(inspect(&image.map_err(engine_error::image)?))
+    }
+
+    pub(super) async fn tag_image(&self, name: &str, request: json::TagRequest) -> Answer<()> {
+        let target = match request.tag.as_str() {
+            "" => request.repo,
+            tag => format!("{}:{tag}", request.repo),
+        };
+        let tagged = self.engine.images().tag(name, &reference(&target)?).await;
+        tagged.map_err(engine_error::image)
+    }
+
+    /// Which container stands on which image, and whether it runs.
+    async fn image_uses(&self) -> Answer<Vec<ImageUse>> {
+        let users = self.engine.images().rootfs_users().await.map_err(engine_error::image)?;
+        let mut uses = Vec::with_capacity(users.len());
+        for (container, image) in users {
+            // One in the making has a root file system before it is a container.
+            let running = match self.engine.runtime().get(&container).await {
+                Ok(found) => found.state().await.is_ok_and(|it| it.status == Status::Running),
+                Err(_) => false,
+            };
+            uses.push(ImageUse { container, image, running });
+        }
+        Ok(uses)
+    }
+
+    pub(super) async fn remove_image(
+        &self,
+        name: &str,
+        options: json::ImageRemoveOptions,
+    ) -> Answer<Vec<json::ImageDeleteItem>> {
+        let force = if options.force { Force::Yes } else { Force::No };
+        let uses = self.image_uses().await?;
+        let removed = self.engine.images().remove(name, force, uses).await;
+        let item = |removed| match removed {
+            Removed::Untagged(name) => {
+                json::ImageDeleteItem { untagged: name.familiar(), ..Default::default() }
+            }
+            Removed::Deleted(digest) => {
+                json::ImageDeleteItem { deleted: digest.to_string(), ..Default::default() }
+            }
+        };
+        Ok(removed.map_err(engine_error::image)?.into_iter().map(item).collect())
+    }
+
+    pub(super) async fn ask_registry(
+        &self,
+        name: &str,
+        auth: Option<RegistryAuth>,
+    ) -> Answer<json::DistributionInspect> {
+        let options = self.registry_options(auth)?;
+        let found = skep_images::resolve(&reference(name)?, &options).await;
+        let found = found.map_err(engine_error::image)?;
+        let platform = |platform: skep_images::Platform| json::OciPlatform {
+            architecture: platform.architecture,
+            os: platform.os,
+            variant: platform.variant.unwrap_or_default(),
+        };
+        Ok(json::DistributionInspect {
+            descriptor: json::Descriptor {
+                media_type: found.media_type,
+                digest: found.digest.to_string(),
+                size: signed(found.size),
+            },
+            platforms: found.platforms.into_iter().map(platform).collect(),
+        })
+    }
+}

@@ -1,0 +1,118 @@
+//! `/volumes`: this node's local volumes.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use skep_agent::containers::{Volume, VolumeError, Volumes};
+use skep_docker_api::filters::VolumeFilter;
+use skep_docker_api::json;
+use skep_docker_api::{ApiError, Filters};
+use skep_engine::config::MountSource;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::{Answer, DaemonBackend, engine_error};
+
+/// Docker's mark of a volume whose name was made up.
+const ANONYMOUS_LABEL: &str = "com.docker.volume.anonymous";
+
+/// The volume whose content a directory is.
+pub(super) fn volume_at(volumes: &Volumes, directory: &Path) -> Option<String> {
+    let name = directory.parent()?.file_name()?.to_str()?;
+    (volumes.path(name) == directory).then(|| name.to_owned())
+}
+
+/// 64 hexadecimal digits, as Docker makes them up.
+fn made_up() -> String {
+    rand::random::<[u8; 32]>().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl DaemonBackend {
+    fn show_volume(&self, volume: Volume) -> json::Volume {
+        json::Volume {
+            created_at: volume.created_at.format(&Rfc3339).unwrap_or_default(),
+            driver: "local".to_owned(),
+            mountpoint: self.engine.volumes().path(&volume.name).display().to_string(),
+            labels: Some(volume.labels),
+            name: volume.name,
+            scope: "local".to_owned(),
+            ..Default::default()
+        }
+    }
+
+    /// The containers of each volume that has any.
+    async fn volume_users(&self) -> Answer<BTreeMap<String, Vec<String>>> {
+        let containers = self.engine.runtime().list().await.map_err(engine_error::runtime)?;
+        let mut users: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for container in &containers {
+            for mount in &container.config().mounts {
+                let MountSource::Bind(source) = &mount.source else { continue };
+                if let Some(name) = volume_at(self.engine.volumes(), source) {
+                    users.entry(name).or_default().push(container.id().to_owned());
+                }
+            }
+        }
+        Ok(users)
+    }
+
+    pub(super) async fn list_volumes(&self, filters: Filters) -> Answer<json::VolumeList> {
+        let filter = VolumeFilter::new(&filters)?;
+        let users = self.volume_users().await?;
+        let volumes = self.engine.volumes().list().map_err(engine_error::volume)?;
+        let volumes = volumes.into_iter().map(|volume| self.show_volume(volume));
+        let shown =
+            volumes.filter(|volume| filter.matches(volume, users.contains_key(&volume.name)));
+        Ok(json::VolumeList { volumes: shown.collect(), warnings: None })
+    }
+
+    pub(super) fn inspect_volume(&self, name: &str) -> Answer<json::Volume> {
+        let volume = self.engine.volumes().inspect(name).map_err(engine_error::volume)?;
+        Ok(self.show_volume(volume))
+    }
+
+    /// One that is there already is given back as it is, as Docker does.
+    pub(super) async fn create_volume(
+        &self,
+        request: json::VolumeCreateRequest,
+    ) -> Answer<json::Volume> {
+        if !matches!(request.driver.as_str(), "" | "local") {
+            let driver = &request.driver;
+            return Err(ApiError::not_found(format!(
+                "error looking up volume plugin {driver}: plugin \"{driver}\" not found"
+            )));
+        }
+        if let Some(option) = request.driver_opts.keys().next() {
+            return Err(ApiError::invalid(format!(
+                "volume option {option:?} is not supported yet"
+            )));
+        }
+        let mut labels = request.labels;
+        let name = match request.name.as_str() {
+            "" => {
+                labels.insert(ANONYMOUS_LABEL.to_owned(), String::new());
+                made_up()
+            }
+            name => name.to_owned(),
+        };
+        // `anonymous` is for those that go with their container; this one is its maker's to remove.
+        let created_at = OffsetDateTime::now_utc();
+        let volume = Volume { name: name.clone(), labels, anonymous: false, created_at };
+        self.engine.volumes().ensure(volume).await.map_err(engine_error::volume)?;
+        self.inspect_volume(&name)
+    }
+
+    pub(super) async fn remove_volume(&self, name: &str, force: bool) -> Answer<()> {
+        match self.engine.volumes().inspect(name) {
+            Ok(_) => {}
+            Err(VolumeError::Absent(_)) if force => return Ok(()),
+            Err(error) => return Err(engine_error::volume(error)),
+        }
+        if let Some(users) = self.volume_users().await?.get(name) {
+            return Err(ApiError::conflict(format!(
+                "remove {name}: volume is in use - [{}]",
+                users.join(", ")
+            )));
+        }
+        self.engine.volumes().remove(name).await.map_err(engine_error::volume)
+    }
+}
