@@ -22,6 +22,7 @@ use crate::defaults::{
     BACKOFF_MAX, BACKOFF_MIN, CALL_TIMEOUT, DESCRIBE_INTERVAL, HEARTBEAT_FIRST, REPORT_INTERVAL,
 };
 use crate::dial::{DialError, dial};
+use crate::logs::{self, Publisher};
 use crate::reporter::Reporter;
 use crate::worker::{AssignmentError, Worker};
 use crate::{AgentConfig, News};
@@ -104,7 +105,8 @@ async fn session_with_any(
     let managers = news.borrow().managers.clone();
     let address = managers.choose(&mut rand::rng()).ok_or(Ended::NoManager)?;
     let credentials = Arc::clone(&config.credentials.borrow());
-    let client = DispatcherClient::new(dial(address, &credentials).await?);
+    let channel = dial(address, &credentials).await?;
+    let client = DispatcherClient::new(channel.clone());
     let describe = Arc::clone(&config.describe);
     let look = move || {
         let describe = Arc::clone(&describe);
@@ -136,6 +138,10 @@ async fn session_with_any(
     let mut assignments = within(client.clone().assignments(request)).await?;
     worker.begin_session();
     let shared = Arc::clone(&worker.shared);
+    let node = credentials.identity().ok().and_then(|identity| identity.node_id.parse().ok());
+    let node = node.ok_or_else(|| Status::internal("the certificate's subject holds no ids"))?;
+    let executor = Arc::clone(&config.executor);
+    let publisher = Publisher { executor, tasks: worker.known(), node };
     let told = async {
         loop {
             let message = messages.message().await?.ok_or(Ended::Closed)?;
@@ -154,6 +160,7 @@ async fn session_with_any(
         ended = heartbeats(client.clone(), &session_id) => ended,
         ended = reports(client.clone(), &session_id, &shared.reporter) => ended,
         ended = described(look, description) => ended,
+        () = logs::serve(&publisher, channel, address, &credentials) => Err(Ended::Closed),
     }
 }
 

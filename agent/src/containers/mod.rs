@@ -14,8 +14,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::StreamExt;
 use sha2::{Digest as _, Sha256};
 use skep_agent_plan::Observed;
+use skep_engine::logs::LogQuery;
 use skep_engine::{Container, ExitStatus, Runtime, Status};
 use skep_images::Store;
 use skep_proto::convert::NodeTask;
@@ -26,7 +28,7 @@ use tokio::sync::watch;
 pub use pull::Registries;
 pub use volumes::{Volume, VolumeError, Volumes};
 
-use crate::executor::{ContainerChange, Executor, ExecutorError, TaskFiles};
+use crate::executor::{ContainerChange, Executor, ExecutorError, TaskFiles, TaskLogs};
 
 /// By which a container's task is known again.
 const TASK: &str = "skep.task";
@@ -209,6 +211,12 @@ impl Executor for Containers {
             pid: state.pid.unwrap_or_default(),
             exit_code: state.exit.map_or(0, |exit| exit.code),
         })
+    }
+
+    async fn logs(&self, task: TaskId, query: LogQuery) -> Result<Option<TaskLogs>, ExecutorError> {
+        let Some(container) = self.find(task).await else { return Ok(None) };
+        let entries = container.logs(query).await.map_err(failed)?;
+        Ok(Some(entries.map(|entry| entry.map_err(failed)).boxed()))
     }
 
     async fn tasks(&self) -> Vec<TaskId> {

@@ -279,3 +279,6 @@ impl pb::logs_server::Logs for LogBrokerService {
         Ok(Response::new(subscribe(&self.0, request.into_inner())?))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! The daemon behind the Docker Engine API: documents in, requests to the managers, documents out.
 
 mod error;
+mod logs;
 mod names;
 mod networks;
 mod nodes;
@@ -14,7 +15,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use skep_agent::containers::Containers;
 use skep_docker_api::json::*;
-use skep_docker_api::{ApiError, Backend, Filters};
+use skep_docker_api::{ApiError, Backend, Filters, LogOptions, Logs};
 
 use crate::config::Config;
 use crate::swarm::Swarm;
@@ -151,5 +152,15 @@ impl Backend for DaemonBackend {
     }
     async fn network_remove(&self, id: &str) -> Answer<()> {
         self.remove_network(id).await
+    }
+
+    async fn container_logs(&self, id: &str, options: LogOptions) -> Answer<Logs> {
+        self.show_container_logs(id, options).await
+    }
+    async fn service_logs(&self, id: &str, options: LogOptions) -> Answer<Logs> {
+        self.show_service_logs(id, options).await
+    }
+    async fn task_logs(&self, id: &str, options: LogOptions) -> Answer<Logs> {
+        self.show_task_logs(id, options).await
     }
 }
