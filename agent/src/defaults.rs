@@ -23,3 +23,15 @@ pub const REPORT_INTERVAL: Duration = Duration::from_millis(10);
 pub const PREPARING_MAX: usize = 8;
 /// Between two attempts at a step on a task that failed for a reason of the host's own.
 pub const STEP_RETRY: Duration = Duration::from_secs(1);
+/// Between two attempts to listen for log subscriptions while the session stands: as patient as
+/// a manager that has only just come to lead needs, well within the 3 s that it waits for us.
+pub const LISTEN_RETRY: Duration = Duration::from_millis(500);
+/// Log subscriptions that are served at the same time: as many as a manager keeps open.
+pub const SUBSCRIPTIONS_MAX: usize = 128;
+/// Messages of logs that wait for one subscription's call: the manager takes them as its reader
+/// does, and the readers here wait.
+pub const PUBLISH_QUEUE: usize = 4;
+/// Lines in one message of logs: with lines of 16 KiB within the manager's bound of 256 KiB.
+pub const LOG_BATCH_LINES: usize = 12;
+/// Between two looks whether a task that is followed has a container by now.
+pub const LOG_LOOK_INTERVAL: Duration = Duration::from_millis(250);

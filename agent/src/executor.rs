@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::stream::BoxStream;
 use skep_agent_plan::Observed;
 use skep_overlay_net::NetworkUpdate;
+use skep_engine::logs::{LogEntry, LogQuery};
 use skep_proto::convert::NodeTask;
 use skep_types::task::ContainerStatus;
 use skep_types::{Config, ConfigId, Payload, Secret, SecretId, TaskId};
@@ -47,6 +49,9 @@ pub enum ExecutorError {
 /// Bumped whenever something about a task's container may have changed.
 pub type ContainerChange = watch::Receiver<u64>;
 
+/// A task's output, in the order in which it was written; the first error ends it.
+pub type TaskLogs = BoxStream<'static, Result<LogEntry, ExecutorError>>;
+
 /// Runs the containers of tasks. Each call is safe to make again.
 #[async_trait]
 pub trait Executor: Send + Sync + 'static {
@@ -65,6 +70,8 @@ pub trait Executor: Send + Sync + 'static {
     async fn remove(&self, task: TaskId) -> Result<(), ExecutorError>;
     /// Container id, pid and exit code, once there is a container.
     async fn status(&self, task: TaskId) -> Option<ContainerStatus>;
+    /// What a task wrote; none if it has no container. Dropping it ends the reading.
+    async fn logs(&self, task: TaskId, query: LogQuery) -> Result<Option<TaskLogs>, ExecutorError>;
     /// Tasks that have something here, from before a restart too.
     async fn tasks(&self) -> Vec<TaskId>;
 

@@ -8,6 +8,7 @@ pub mod defaults;
 mod dial;
 mod executor;
 mod overlay;
+mod logs;
 mod reporter;
 mod session;
 mod task;
@@ -24,7 +25,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub use dial::{DialError, dial};
-pub use executor::{ContainerChange, Executor, ExecutorError, TaskFiles};
+pub use executor::{ContainerChange, Executor, ExecutorError, TaskFiles, TaskLogs};
 pub use skep_agent_plan::Observed;
 pub use skep_proto::convert::NodeTask;
 

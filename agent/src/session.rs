@@ -25,6 +25,7 @@ use crate::defaults::{
 use crate::dial::{DialError, dial};
 use crate::executor::{Executor, ExecutorError};
 use crate::overlay;
+use crate::logs::{self, Publisher};
 use crate::reporter::Reporter;
 use crate::worker::{AssignmentError, Worker};
 use crate::{AgentConfig, News};
@@ -113,7 +114,7 @@ async fn session_with_any(
     let credentials = Arc::clone(&config.credentials.borrow());
     let channel = dial(address, &credentials).await?;
     let mut overlay = OverlayClient::new(channel.clone());
-    let client = DispatcherClient::new(channel);
+    let client = DispatcherClient::new(channel.clone());
     let describe = Arc::clone(&config.describe);
     let look = move || {
         let describe = Arc::clone(&describe);
@@ -156,6 +157,10 @@ async fn session_with_any(
     let request = skep_proto::v1::EndpointsRequest { session_id: session_id.clone() };
     let networks = within(overlay.endpoints(request)).await?;
     let shared = Arc::clone(&worker.shared);
+    let node = credentials.identity().ok().and_then(|identity| identity.node_id.parse().ok());
+    let node = node.ok_or_else(|| Status::internal("the certificate's subject holds no ids"))?;
+    let executor = Arc::clone(&config.executor);
+    let publisher = Publisher { executor, tasks: worker.known(), node };
     let told = async {
         loop {
             let message = messages.message().await?.ok_or(Ended::Closed)?;
@@ -175,6 +180,7 @@ async fn session_with_any(
         ended = reports(client.clone(), &session_id, &shared.reporter) => ended,
         ended = described(look, description) => ended,
         ended = networks_told(networks, &config.executor) => ended,
+        () = logs::serve(&publisher, channel, address, &credentials) => Err(Ended::Closed),
     }
 }
 

@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 
 use crate::defaults::PREPARING_MAX;
 use crate::executor::{Executor, TaskFiles};
+use crate::logs::KnownTasks;
 use crate::reporter::Reporter;
 use crate::task::{self, Asked, Shared};
 
@@ -32,6 +33,8 @@ pub struct Worker {
     pub shared: Arc<Shared>,
     asked: BTreeMap<TaskId, watch::Sender<Asked>>,
     running: JoinSet<TaskId>,
+    /// The tasks here, for who reads their logs.
+    known: watch::Sender<KnownTasks>,
     /// Names the set of assignments; none until this session's complete one.
     name: Option<String>,
 }
@@ -48,8 +51,14 @@ impl Worker {
             shared: Arc::new(shared),
             asked: BTreeMap::new(),
             running: JoinSet::new(),
+            known: watch::Sender::default(),
             name: None,
         }
+    }
+
+    /// Follows which tasks are here.
+    pub fn known(&self) -> watch::Receiver<KnownTasks> {
+        self.known.subscribe()
     }
 
     /// A new session begins with a complete set.
@@ -110,6 +119,11 @@ impl Worker {
                 asked.send_replace(Asked::Gone);
             }
         }
+        self.known.send_if_modified(|known| {
+            let before = known.len();
+            known.retain(|id, _| assigned.contains(id));
+            known.len() != before
+        });
         for id in self.shared.executor.tasks().await {
             if !assigned.contains(&id) && !self.asked.contains_key(&id) {
                 let shared = Arc::clone(&self.shared);
@@ -131,6 +145,8 @@ impl Worker {
             Change::NoSecret(id) => drop(self.files().secrets.remove(&id)),
             Change::NoConfig(id) => drop(self.files().configs.remove(&id)),
             Change::Task(task) => {
+                let service = task.service_id;
+                self.known.send_if_modified(|known| known.insert(task.id, service).is_none());
                 let (id, task) = (task.id, Asked::Task(Arc::new(*task)));
                 match self.asked.get(&id).filter(|asked| !asked.is_closed()) {
                     Some(asked) => drop(asked.send_replace(task)),
@@ -146,6 +162,7 @@ impl Worker {
                 }
             }
             Change::NoTask(id) => {
+                self.known.send_if_modified(|known| known.remove(&id).is_some());
                 if let Some(asked) = self.asked.get(&id) {
                     asked.send_replace(Asked::Gone);
                 }

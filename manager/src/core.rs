@@ -7,6 +7,7 @@ use skep_raft::{Observer, Peer, RaftNode};
 use skep_types::{ClusterId, NodeId};
 use tokio::sync::watch;
 
+use crate::log_table::LogTable;
 use crate::peers::Peers;
 use crate::proposer::Proposer;
 use crate::session_table::SessionTable;
@@ -20,6 +21,7 @@ pub struct Core {
     pub observer: Observer,
     pub proposer: Proposer,
     pub dispatch: SessionTable,
+    pub logs: LogTable,
     pub peers: Arc<Peers>,
     failure: watch::Sender<Option<String>>,
 }
@@ -45,6 +47,7 @@ impl Core {
             raft,
             observer,
             dispatch: SessionTable::default(),
+            logs: LogTable::default(),
             peers,
             failure: watch::Sender::new(None),
         }

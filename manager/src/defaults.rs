@@ -44,3 +44,21 @@ pub const STREAMS_PER_CONNECTION: u32 = 128;
 
 /// What a stopping manager gives calls under way.
 pub const SHUTDOWN_GRACE: Duration = Duration::from_millis(500);
+
+/// Logs that are read at the same time: each holds [`LOG_QUEUE`] messages at most, and more
+/// terminals than this hardly look on.
+pub const LOG_SUBSCRIPTIONS_MAX: usize = 128;
+
+/// Messages that wait for one reader of logs: with agents' batches of 64 KiB about a mebibyte.
+pub const LOG_QUEUE: usize = 16;
+
+/// What one message of published logs may hold: an agent's batch and one longest line fit twice.
+pub const LOG_MESSAGE_BYTES_MAX: usize = 256 << 10;
+
+/// How long a reader of logs may take nothing before it loses its stream: a third of what a
+/// node's session survives without a heartbeat, for a publisher may share its connection with it.
+pub const LOG_READER_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long nodes that do not listen for subscriptions are waited for: an agent is back in
+/// session within two seconds.
+pub const LOG_LISTENER_PATIENCE: Duration = Duration::from_secs(3);

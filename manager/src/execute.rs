@@ -34,7 +34,7 @@ impl From<ProposalError> for ControlError {
     }
 }
 
-fn unavailable(message: impl Into<String>) -> ControlError {
+pub(crate) fn unavailable(message: impl Into<String>) -> ControlError {
     ControlError { code: Code::Unavailable, message: message.into() }
 }
 
@@ -108,7 +108,7 @@ impl Core {
         }
     }
 
-    fn other_leader(&self) -> Option<String> {
+    pub(crate) fn other_leader(&self) -> Option<String> {
         let leader = self.raft.leader()?;
         (leader.id != self.raft_id).then_some(leader.peer.addr)
     }

@@ -39,6 +39,11 @@ const LEADER_ONLY: &[&str] = &[
     "/skep.v1.Overlay/",
 ];
 
+/// Streams that may stand still for as long as a reader of logs does: on the shared connection to
+/// the leader they would hold up the heartbeats of other nodes.
+const OWN_CONNECTION: &[&str] =
+    &["/docker.swarmkit.v1.LogBroker/PublishLogs", "/docker.swarmkit.v1.Logs/"];
+
 /// Who calls, in a request's extensions once it is through the door.
 #[derive(Debug, Clone)]
 pub struct Caller {
@@ -170,7 +175,13 @@ async fn hand_on(
 ) -> Result<Response<Body>, Status> {
     let leader = core.raft.leader().filter(|leader| leader.id != core.raft_id);
     let leader = leader.ok_or_else(|| Status::unavailable(crate::NO_LEADER))?;
-    let channel = core.peers.leader(&leader.peer.addr).await.map_err(Status::unavailable)?;
+    let path = request.uri().path();
+    let own = OWN_CONNECTION.iter().any(|prefix| path.starts_with(prefix));
+    let channel = match own {
+        true => core.peers.dial(&leader.peer.addr).await,
+        false => core.peers.leader(&leader.peer.addr).await,
+    };
+    let channel = channel.map_err(Status::unavailable)?;
     request.headers_mut().insert(FORWARDED, render(caller)?);
     // The connection's own; the channel sets them for its connection.
     request.headers_mut().remove(http::header::HOST);

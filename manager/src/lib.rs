@@ -11,15 +11,19 @@ pub mod defaults;
 mod execute;
 mod gate;
 mod lead;
+mod log_table;
+pub mod logs;
 mod manager;
 mod peers;
 mod proposer;
 mod service;
 mod session_table;
+mod subscribe;
 
 pub use execute::Done;
 pub use gate::Caller;
 pub use manager::{Bootstrap, Manager, ManagerConfig, MemberReport, StartError};
+pub use subscribe::LogStream;
 
 /// Highest feature level that this program knows.
 pub const FEATURE_LEVEL: u32 = 1;

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use skep_proto::swarmkit::ca_server::CaServer;
 use skep_proto::swarmkit::dispatcher_server::DispatcherServer;
 use skep_proto::swarmkit::health_server::HealthServer;
+use skep_proto::swarmkit::log_broker_server::LogBrokerServer;
+use skep_proto::swarmkit::logs_server::LogsServer;
 use skep_proto::swarmkit::node_ca_server::NodeCaServer;
 use skep_proto::transport::TlsIncoming;
 use skep_proto::v1 as pb;
@@ -29,19 +31,23 @@ use tokio_util::sync::CancellationToken;
 use crate::control::{Code, ControlError, Request};
 use crate::core::{Core, CoreParts};
 use crate::defaults::{
-    CALL_TIMEOUT, ELECTION_PATIENCE, RETRY_INTERVAL, SHUTDOWN_GRACE, STREAMS_PER_CONNECTION,
+    CALL_TIMEOUT, ELECTION_PATIENCE, LOG_MESSAGE_BYTES_MAX, RETRY_INTERVAL, SHUTDOWN_GRACE,
+    STREAMS_PER_CONNECTION,
 };
 use crate::execute::Done;
 use crate::gate::GateLayer;
 use crate::lead;
+use crate::logs::{LogOptions, LogSelector};
 use crate::peers::Peers;
 use crate::proposer::ProposalError;
 use crate::service::ca::{CaService, SharedCa};
 use crate::service::control::ControlService;
 use crate::service::dispatcher::DispatcherService;
 use crate::service::health::HealthService;
+use crate::service::logbroker::LogBrokerService;
 use crate::service::membership::MembershipService;
 use crate::service::overlay::OverlayService;
+use crate::subscribe::LogStream;
 
 /// What a manager is started with.
 pub struct ManagerConfig {
@@ -194,6 +200,19 @@ impl Manager {
         self.core.execute(request).await
     }
 
+    /// Has tasks' logs read from every node that runs them; dropping them ends the reading.
+    ///
+    /// # Errors
+    /// The subscription was refused, or no leader answers. In the stream: the reader was too slow,
+    /// the leader changed, or, at the end, what could not be had.
+    pub async fn subscribe_logs(
+        &self,
+        selector: &LogSelector,
+        options: &LogOptions,
+    ) -> Result<LogStream, ControlError> {
+        self.core.subscribe_logs(selector, options).await
+    }
+
     /// The managers as the leader sees them; from here alone if it cannot be asked.
     pub async fn members(&self) -> Vec<MemberReport> {
         let core = &self.core;
@@ -305,12 +324,16 @@ fn serve(
     let (configs, newest) = watch::channel(tls);
     let ca = SharedCa(Arc::new(CaService::new(Arc::clone(core))));
     let of = |core: &Arc<Core>| Arc::clone(core);
+    let logs = LogBrokerService(of(core));
+    let broker = LogBrokerServer::new(logs.clone());
     let server = tonic::transport::Server::builder()
         .max_concurrent_streams(STREAMS_PER_CONNECTION)
         .layer(GateLayer(of(core)))
         .add_service(CaServer::new(ca.clone()))
         .add_service(NodeCaServer::new(ca))
         .add_service(DispatcherServer::new(DispatcherService(of(core))))
+        .add_service(broker.max_decoding_message_size(LOG_MESSAGE_BYTES_MAX))
+        .add_service(LogsServer::new(logs))
         .add_service(HealthServer::new(HealthService))
         .add_service(RaftServer::new(RaftService(Arc::clone(&core.raft))))
         .add_service(MembershipServer::new(MembershipService(of(core))))

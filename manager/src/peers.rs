@@ -23,7 +23,8 @@ impl Peers {
         Self { credentials, leader: Mutex::new(None) }
     }
 
-    async fn dial(&self, address: &str) -> Result<Channel, String> {
+    /// A connection of its own, for what would hold up others.
+    pub async fn dial(&self, address: &str) -> Result<Channel, String> {
         let credentials = Arc::clone(&self.credentials.borrow());
         let config = client_config(&credentials, &credentials.root_pem).map_err(chain)?;
         let name = ServerName::try_from(MANAGER_NAME).expect("a constant DNS name");

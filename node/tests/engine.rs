@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
-use skep_agent::containers::{Containers, Parts, Registries, Volumes};
+use skep_agent::containers::{Containers, Networks, Parts, Registries, Volumes};
 use skep_docker_api::json::*;
 use skep_docker_api::{Backend, ByteStream, Filters, Kind, Server, router};
 use skep_engine::{Runtime, RuntimeConfig};
@@ -41,6 +41,7 @@ async fn backend(dir: &Path) -> DaemonBackend {
         volumes: Volumes::new(root.join("volumes")),
         registries: Registries::default(),
         etc_dir: root.join("etc"),
+        networks: Networks::new(root.join("net")),
     };
     let engine = Containers::open(parts).await.unwrap();
     let swarm = Swarm::open(root, Arc::clone(&engine) as _).await.unwrap();

@@ -16,8 +16,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::StreamExt;
 use sha2::{Digest as _, Sha256};
 use skep_agent_plan::Observed;
+use skep_engine::logs::LogQuery;
 use skep_engine::{Container, ContainerConfig, ExitStatus, Runtime, Status};
 use skep_images::Store;
 use skep_overlay_net::NetworkUpdate;
@@ -30,7 +32,7 @@ pub use network::Networks;
 pub use pull::Registries;
 pub use volumes::{Volume, VolumeError, Volumes};
 
-use crate::executor::{ContainerChange, Executor, ExecutorError, TaskFiles};
+use crate::executor::{ContainerChange, Executor, ExecutorError, TaskFiles, TaskLogs};
 
 /// By which a container's task is known again.
 const TASK: &str = "skep.task";
@@ -250,6 +252,12 @@ impl Executor for Containers {
 
     async fn settle_networks(&self) -> Result<(), ExecutorError> {
         self.parts.networks.manager().await?.settle().await.map_err(failed)
+    }
+
+    async fn logs(&self, task: TaskId, query: LogQuery) -> Result<Option<TaskLogs>, ExecutorError> {
+        let Some(container) = self.find(task).await else { return Ok(None) };
+        let entries = container.logs(query).await.map_err(failed)?;
+        Ok(Some(entries.map(|entry| entry.map_err(failed)).boxed()))
     }
 
     async fn tasks(&self) -> Vec<TaskId> {

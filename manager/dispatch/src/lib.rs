@@ -1,5 +1,5 @@
 //! What the dispatcher decides: which nodes are in session, what each of them is to run and read,
-//! and what their reports do to the state.
+//! what their reports do to the state, and which nodes publish logs for whom.
 //!
 //! It sends nothing: the manager's gRPC services carry what is decided here.
 //!
@@ -9,9 +9,11 @@
 pub mod assignment;
 pub mod defaults;
 pub mod endpoints;
+pub mod logs;
 pub mod report;
 pub mod session;
 
 pub use assignment::{Assignments, Difference};
+pub use logs::{Follow, LogSelector, Subscription};
 pub use report::{Report, ReportError, reported};
 pub use session::{SessionError, SessionId, Sessions};

@@ -4,6 +4,7 @@ pub mod ca;
 pub mod control;
 pub mod dispatcher;
 pub mod health;
+pub mod logbroker;
 pub mod membership;
 pub mod overlay;
 

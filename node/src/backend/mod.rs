@@ -6,6 +6,7 @@ mod error;
 mod flow;
 mod image_flows;
 mod images;
+mod logs;
 mod names;
 mod networks;
 mod nodes;
@@ -21,7 +22,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use skep_agent::containers::Containers;
 use skep_docker_api::json::*;
-use skep_docker_api::{ApiError, Backend, ByteStream, Filters, Flow};
+use skep_docker_api::{ApiError, Backend, ByteStream, Filters, Flow, LogOptions, Logs};
 
 use crate::config::Config;
 use crate::swarm::Swarm;
@@ -218,5 +219,15 @@ impl Backend for DaemonBackend {
     }
     async fn volume_remove(&self, name: &str, force: bool) -> Answer<()> {
         self.remove_volume(name, force).await
+    }
+
+    async fn container_logs(&self, id: &str, options: LogOptions) -> Answer<Logs> {
+        self.show_container_logs(id, options).await
+    }
+    async fn service_logs(&self, id: &str, options: LogOptions) -> Answer<Logs> {
+        self.show_service_logs(id, options).await
+    }
+    async fn task_logs(&self, id: &str, options: LogOptions) -> Answer<Logs> {
+        self.show_task_logs(id, options).await
     }
 }
