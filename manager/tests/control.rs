@@ -210,11 +210,11 @@ fn there_is_one_ingress_network() {
         Request::CreateNetwork(NetworkSpec { annotations, ingress, ..NetworkSpec::default() })
     };
     let id: NetworkId = ask(&mut state, network("ingress", true)).unwrap().parse().unwrap();
-    let error = decide(&state, network("other", true), 9).unwrap_err();
+    let error = decide(&state, network("other", true), Timestamp(1), 9).unwrap_err();
     assert_eq!(error.message, "ingress network (ingress) is already present");
     let mut attached = web();
     attached.task.networks =
         vec![skep_types::service::NetworkAttachmentConfig { target: id, aliases: vec![] }];
-    let error = decide(&state, Request::CreateService(attached), 9).unwrap_err();
+    let error = decide(&state, Request::CreateService(attached), Timestamp(1), 9).unwrap_err();
     assert!(error.message.starts_with("Service cannot be explicitly attached"), "{error}");
 }

@@ -11,7 +11,7 @@ use skep_types::service::{
 };
 use skep_types::{
     Meta, MountKind, Resources, Revision, Service, ServiceId, ServiceMode, ServiceSpec, Timestamp,
-    UpdateConfig, UpdateState, UpdateStatus, defaults, validate,
+    UpdateConfig, defaults, validate,
 };
 
 use super::{ControlError, Plan, plan};
