@@ -43,7 +43,7 @@ impl Core {
     pub(crate) async fn execute_here(&self, request: Request) -> Result<Done, ControlError> {
         let mut id = String::new();
         let pending = self.proposer.submit::<ControlError>(|view| {
-            let plan = control::decide(view, request, clock::mint())?;
+            let plan = control::decide(view, request, clock::now(), clock::mint())?;
             id = plan.id;
             Ok(plan.actions)
         })?;

@@ -2,13 +2,13 @@
 
 use skep_manager::control::{Code, ControlError, Request, decide};
 use skep_state::{State, Transaction};
-use skep_types::service::{EndpointMode, EndpointSpec, PortConfig};
+use skep_types::service::{EndpointMode, EndpointSpec, PortConfig, UpdateState};
 use skep_types::*;
 
 /// Decides and applies, as the proposer would.
 fn ask(state: &mut State, request: Request) -> Result<String, ControlError> {
     let fresh = state.services().len() as u128 + state.secrets().len() as u128 + 1;
-    let plan = decide(state, request, fresh)?;
+    let plan = decide(state, request, Timestamp(1), fresh)?;
     state.apply(&Transaction { epoch: 1, now: Timestamp(1), actions: plan.actions })?;
     Ok(plan.id)
 }
@@ -124,14 +124,20 @@ fn a_service_is_made_changed_and_rolled_back() {
     ask(&mut state, rollback(2)).unwrap();
     let image = |state: &State| state.services().get(id).unwrap().spec.task.container.image.clone();
     assert_eq!(image(&state), "nginx:latest");
+    let status = state.services().get(id).unwrap().update_status.clone().unwrap();
+    assert_eq!(status.state, UpdateState::RollbackStarted);
+    assert_eq!(status.message, "manually requested rollback");
+    ask(&mut state, update(3, web())).unwrap();
+    let status = state.services().get(id).unwrap().update_status.clone();
+    assert_eq!(status, None, "a new update starts afresh");
 
     let mut renamed = web();
     renamed.annotations.name = "other".to_owned();
-    let error = ask(&mut state, update(3, renamed)).unwrap_err();
+    let error = ask(&mut state, update(4, renamed)).unwrap_err();
     assert_eq!(error.message, "renaming services is not supported");
     let mut global = web();
     global.mode = ServiceMode::Global;
-    let error = ask(&mut state, update(3, global)).unwrap_err();
+    let error = ask(&mut state, update(4, global)).unwrap_err();
     assert_eq!(error.message, "service mode change is not allowed");
     ask(&mut state, Request::RemoveService(id)).unwrap();
     assert_eq!(ask(&mut state, Request::RemoveService(id)).unwrap_err().code, Code::NotFound);
@@ -204,11 +210,11 @@ fn there_is_one_ingress_network() {
         Request::CreateNetwork(NetworkSpec { annotations, ingress, ..NetworkSpec::default() })
     };
     let id: NetworkId = ask(&mut state, network("ingress", true)).unwrap().parse().unwrap();
-    let error = decide(&state, network("other", true), 9).unwrap_err();
+    let error = decide(&state, network("other", true), Timestamp(1), 9).unwrap_err();
     assert_eq!(error.message, "ingress network (ingress) is already present");
     let mut attached = web();
     attached.task.networks =
         vec![skep_types::service::NetworkAttachmentConfig { target: id, aliases: vec![] }];
-    let error = decide(&state, Request::CreateService(attached), 9).unwrap_err();
+    let error = decide(&state, Request::CreateService(attached), Timestamp(1), 9).unwrap_err();
     assert!(error.message.starts_with("Service cannot be explicitly attached"), "{error}");
 }

@@ -48,7 +48,7 @@ pub fn reconcile(plan: &mut Plan<'_>, service: &Service) -> Option<Timestamp> {
     wake
 }
 
-fn takes_tasks(node: &Node) -> bool {
+pub(crate) fn takes_tasks(node: &Node) -> bool {
     node.status.state == NodeState::Ready && node.spec.availability == Availability::Active
 }
 

@@ -4,22 +4,25 @@
 //! None remembers anything: what a new leader needs to know stands in the state, so a full pass
 //! reaches the same end as the events would have.
 //!
-//! What is here: replicated and global services, restarts, allocation, history. Rolling updates
-//! and jobs are not.
+//! What is here: replicated and global services, restarts, rolling updates and rollback,
+//! allocation, history. Jobs are not.
 //!
 //! **Invariant:** no clock, no entropy: `now` and the source of ids come in as arguments.
 
 pub mod allocator;
 pub mod global;
 pub mod plan;
+pub mod progress;
 pub mod reaper;
 pub mod replicated;
 pub mod restart;
 pub mod slot;
+pub mod update;
+pub mod update_status;
 
 pub use plan::{Mint, Plan};
 
-use skep_types::{ServiceMode, Timestamp};
+use skep_types::{Service, ServiceMode, Timestamp};
 
 /// Passes over everything and gives the moment at which to look again, if time alone will
 /// change something.
@@ -27,18 +30,35 @@ pub fn reconcile(plan: &mut Plan<'_>) -> Option<Timestamp> {
     let services: Vec<_> = plan.view().services().iter().cloned().collect();
     let mut wake = None;
     for service in &services {
-        let next = match service.spec.mode {
-            ServiceMode::Replicated { replicas } => replicated::reconcile(plan, service, replicas),
-            ServiceMode::Global => global::reconcile(plan, service),
-            // Jobs are refused where services are made.
-            ServiceMode::ReplicatedJob { .. } | ServiceMode::GlobalJob => None,
-        };
-        wake = earliest(wake, next);
+        let mut outcome = reconcile_service(plan, service);
+        // Once more at most: a rollback is never rolled back.
+        if let (_, update::Outcome::RolledBack) = outcome
+            && let Some(back) = plan.view().services().get(service.id).cloned()
+        {
+            outcome = reconcile_service(plan, &back);
+        }
+        wake = earliest(wake, outcome.0);
+        if let update::Outcome::Settled(next) = outcome.1 {
+            wake = earliest(wake, next);
+        }
     }
     reaper::shut_down_orphans(plan);
     reaper::trim_history(plan);
     allocator::allocate(plan);
     wake
+}
+
+fn reconcile_service(
+    plan: &mut Plan<'_>,
+    service: &Service,
+) -> (Option<Timestamp>, update::Outcome) {
+    let wake = match service.spec.mode {
+        ServiceMode::Replicated { replicas } => replicated::reconcile(plan, service, replicas),
+        ServiceMode::Global => global::reconcile(plan, service),
+        // Jobs are refused where services are made.
+        ServiceMode::ReplicatedJob { .. } | ServiceMode::GlobalJob => None,
+    };
+    (wake, update::reconcile(plan, service))
 }
 
 /// The earlier of two moments, either of which may be none.

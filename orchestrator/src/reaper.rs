@@ -4,10 +4,13 @@
 use std::sync::Arc;
 
 use skep_state::Change;
-use skep_types::{DesiredState, Task, TaskState, defaults};
+use skep_types::{DesiredState, Task, defaults};
 
 use crate::plan::Plan;
-use crate::slot::slots;
+use crate::slot::{has_ended, slots};
+
+/// Ended tasks of a slot that an update needs to see: the one it replaced, and a failed one.
+const UPDATE_HISTORY_MIN: u64 = 2;
 
 /// Tasks whose service is gone are to stop and be removed.
 pub fn shut_down_orphans(plan: &mut Plan<'_>) {
@@ -47,7 +50,10 @@ pub fn trim_history(plan: &mut Plan<'_>) {
             0 => 0,
             attempts => attempts.saturating_add(1),
         };
-        let kept = u64::from(limit).max(counted);
+        // An update reads from the one before that a slot was moved, and from one that failed that
+        // it did.
+        let told = if service.update_status.is_some() { UPDATE_HISTORY_MIN } else { 0 };
+        let kept = u64::from(limit).max(counted).max(told);
         for tasks in slots(plan.view(), service.id).into_values() {
             let ended =
                 tasks.iter().filter(|task| has_ended(task) && !crate::slot::is_wanted(task));
@@ -56,10 +62,4 @@ pub fn trim_history(plan: &mut Plan<'_>) {
             }
         }
     }
-}
-
-/// Whether no container of the task can still be running: it has ended, or no node was ever told
-/// of it (a global service's task names its node before it is assigned).
-fn has_ended(task: &Task) -> bool {
-    task.status.state.is_terminal() || task.status.state < TaskState::Assigned
 }

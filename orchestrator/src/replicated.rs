@@ -64,8 +64,10 @@ fn keep(
     let mut order: Vec<(bool, Slot)> = filled
         .iter()
         .map(|slot| {
-            let newest = slots[slot].first();
-            (newest.is_none_or(|task| task.status.state != TaskState::Running), *slot)
+            // In a start-first update the task that serves is not the newest.
+            let serves =
+                |task: &Arc<Task>| is_wanted(task) && task.status.state == TaskState::Running;
+            (!slots[slot].iter().any(serves), *slot)
         })
         .collect();
     order.sort();

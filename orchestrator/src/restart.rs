@@ -19,13 +19,14 @@ pub const OLD_TASK_WAIT_MAX: Duration = Duration::from_secs(60);
 ///
 /// `tasks` are those of the slot, newest first.
 pub fn supervise(plan: &mut Plan<'_>, service: &Service, tasks: &[Arc<Task>]) -> Option<Timestamp> {
+    // A newer one that was told to stop, while the one before it serves on, was given up by a
+    // rollback.
+    let place = tasks.iter().position(|task| crate::slot::is_wanted(task))?;
+    let tasks = &tasks[place..];
     let newest = tasks.first()?;
     let policy = &service.spec.task.restart;
     if newest.desired_state == DesiredState::Ready && !newest.status.state.is_terminal() {
-        return release(plan, policy, newest, tasks.get(1));
-    }
-    if !crate::slot::is_wanted(newest) {
-        return None;
+        return release(plan, policy, newest, &tasks[1..]);
     }
     if !crate::slot::node_keeps(plan.view(), newest) {
         plan.desire(newest, DesiredState::Shutdown);
@@ -49,20 +50,23 @@ pub fn supervise(plan: &mut Plan<'_>, service: &Service, tasks: &[Arc<Task>]) ->
     wake
 }
 
-/// Lets a waiting successor go when its delay is over and the task before it has ended.
+/// Lets a waiting successor go when its delay is over and those before it have ended. The delay is
+/// for tasks that ended by themselves: the successor of one that an update told to stop has none.
 fn release(
     plan: &mut Plan<'_>,
     policy: &RestartPolicy,
     waiting: &Task,
-    before: Option<&Arc<Task>>,
+    before: &[Arc<Task>],
 ) -> Option<Timestamp> {
-    let due = waiting.meta.created_at.saturating_add(policy.delay);
+    let told = before.first().is_some_and(|task| !crate::progress::ended_by_itself(task));
+    let delay = if told { Duration::ZERO } else { policy.delay };
+    let due = waiting.meta.created_at.saturating_add(delay);
     if plan.now() < due {
         return Some(due);
     }
-    let still_there = before.is_some_and(|task| {
-        !task.status.state.is_terminal() && crate::slot::node_keeps(plan.view(), task)
-    });
+    let still_there = before
+        .iter()
+        .any(|task| !crate::slot::has_ended(task) && crate::slot::node_keeps(plan.view(), task));
     let last = due.saturating_add(OLD_TASK_WAIT_MAX);
     if still_there && plan.now() < last {
         return Some(last);

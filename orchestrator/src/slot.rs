@@ -31,3 +31,9 @@ pub fn node_keeps(state: &State, task: &Task) -> bool {
         node.status.state != NodeState::Down && node.spec.availability != Availability::Drain
     })
 }
+
+/// Whether no container of the task can still be running: it has ended, or no node was ever told
+/// of it (a global service's task names its node before it is assigned).
+pub fn has_ended(task: &Task) -> bool {
+    task.status.state.is_terminal() || task.status.state < TaskState::Assigned
+}

@@ -88,7 +88,7 @@ impl World {
     pub fn step(&mut self) {
         let elapsed = Duration::from_millis(self.rng.below(2_000));
         self.pass_time(elapsed);
-        match self.rng.below(12) {
+        match self.rng.below(15) {
             0 => self.create_service(),
             1 => self.scale_service(),
             2 => self.remove_service(),
@@ -96,6 +96,7 @@ impl World {
             4 => self.cut_node(),
             5 => self.heal_node(),
             6 => self.drain_or_activate(),
+            7..=9 => self.update_service(),
             _ => self.agents(true),
         }
         if self.rng.once_in(2) {
@@ -287,7 +288,34 @@ impl World {
         if let ServiceMode::Replicated { replicas } = &mut spec.mode {
             *replicas = self.rng.below(6);
         }
+        scaled.update_status = None;
         self.propose(vec![Change::Update(Arc::new(scaled)).into()]);
+    }
+
+    /// A user wants another image, rolled out in one of the ways there are.
+    fn update_service(&mut self) {
+        let Some(service) = self.any_service() else { return };
+        let mut updated = Service::clone(&service);
+        let spec = Arc::make_mut(&mut updated.spec);
+        spec.task.container.image = format!("image:{}", self.rng.below(4));
+        let config = UpdateConfig {
+            parallelism: self.rng.below(3),
+            delay: Duration::from_secs(self.rng.below(3)),
+            failure_action: match self.rng.below(3) {
+                0 => FailureAction::Pause,
+                1 => FailureAction::Continue,
+                _ => FailureAction::Rollback,
+            },
+            order: match self.rng.once_in(2) {
+                true => UpdateOrder::StartFirst,
+                false => UpdateOrder::StopFirst,
+            },
+            ..UpdateConfig::default()
+        };
+        spec.update = config.clone();
+        spec.rollback = config;
+        updated.update_status = None;
+        self.propose(vec![Change::Update(Arc::new(updated)).into()]);
     }
 
     fn remove_service(&mut self) {

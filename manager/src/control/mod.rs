@@ -15,7 +15,7 @@ use skep_secrets::join_token::JoinToken;
 use skep_state::{Action, Change, State};
 use skep_types::{
     ClusterSpec, ConfigId, ConfigSpec, NetworkId, NetworkSpec, NodeId, NodeSpec, Revision,
-    SecretId, SecretSpec, Service, ServiceId, ServiceSpec,
+    SecretId, SecretSpec, Service, ServiceId, ServiceSpec, Timestamp,
 };
 
 pub use cluster::check as check_cluster;
@@ -86,17 +86,22 @@ pub struct Plan {
     pub actions: Vec<Action>,
 }
 
-/// Decides a request on a view of the state; `fresh` are 128 random bits for an object's id.
+/// Decides a request on a view of the state; `now` is the leader's time, `fresh` are 128 random bits for an object's id.
 ///
 /// # Errors
 /// The request is wrong in itself, or does not fit the view.
-pub fn decide(state: &State, request: Request, fresh: u128) -> Result<Plan, ControlError> {
+pub fn decide(
+    state: &State,
+    request: Request,
+    now: Timestamp,
+    fresh: u128,
+) -> Result<Plan, ControlError> {
     match request {
         Request::CreateService(spec) => services::create(state, spec, ServiceId::new(fresh)),
         Request::UpdateService { id, revision, spec } => {
             services::update(state, id, revision, spec)
         }
-        Request::RollbackService { id, revision } => services::rollback(state, id, revision),
+        Request::RollbackService { id, revision } => services::rollback(state, id, revision, now),
         Request::RemoveService(id) => {
             services::find(state, id)?;
             Ok(plan(id, Change::<Service>::Remove(id, None)))

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use skep_scheduler::Constraint;
 use skep_state::{Change, State};
-use skep_types::service::{EndpointMode, EndpointSpec, PublishMode, TaskSpec};
+use skep_types::service::{
+    EndpointMode, EndpointSpec, PublishMode, TaskSpec, UpdateState, UpdateStatus,
+};
 use skep_types::{
-    Meta, MountKind, Resources, Revision, Service, ServiceId, ServiceMode, ServiceSpec,
+    Meta, MountKind, Resources, Revision, Service, ServiceId, ServiceMode, ServiceSpec, Timestamp,
     UpdateConfig, defaults, validate,
 };
 
@@ -43,13 +45,27 @@ pub fn update(
         return Err(ControlError::invalid("service mode change is not allowed"));
     }
     check(state, &spec)?;
-    Ok(respec(service, revision, Arc::new(spec)))
+    // Whatever an earlier update came to: this one starts afresh.
+    Ok(respec(service, revision, Arc::new(spec), None))
 }
 
-pub fn rollback(state: &State, id: ServiceId, revision: Revision) -> Result<Plan, ControlError> {
+pub fn rollback(
+    state: &State,
+    id: ServiceId,
+    revision: Revision,
+    now: Timestamp,
+) -> Result<Plan, ControlError> {
     let service = find(state, id)?;
     match &service.previous_spec {
-        Some(previous) => Ok(respec(service, revision, Arc::clone(previous))),
+        Some(previous) => {
+            let status = UpdateStatus {
+                state: UpdateState::RollbackStarted,
+                started_at: now,
+                completed_at: None,
+                message: "manually requested rollback".to_owned(),
+            };
+            Ok(respec(service, revision, Arc::clone(previous), Some(status)))
+        }
         None => {
             let name = &service.spec.annotations.name;
             Err(ControlError::precondition(format!("service {name} does not have a previous spec")))
@@ -61,10 +77,16 @@ pub fn find(state: &State, id: ServiceId) -> Result<&Arc<Service>, ControlError>
     state.services().get(id).ok_or_else(|| ControlError::not_found("service", id))
 }
 
-fn respec(service: &Service, revision: Revision, spec: Arc<ServiceSpec>) -> Plan {
+fn respec(
+    service: &Service,
+    revision: Revision,
+    spec: Arc<ServiceSpec>,
+    status: Option<UpdateStatus>,
+) -> Plan {
     let mut changed = service.clone();
     changed.meta.revision = revision;
     changed.spec = spec;
+    changed.update_status = status;
     plan(service.id, Change::Update(Arc::new(changed)))
 }
 

@@ -1,0 +1,121 @@
+//! How far an update has come, read from the tasks of its service.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use skep_state::State;
+use skep_types::task::Slot;
+use skep_types::{Service, Task, TaskState, Timestamp};
+
+use crate::slot::is_wanted;
+
+/// What became of a slot that has a task of the service's current version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Moved {
+    /// Its new task does not run yet.
+    UnderWay,
+    /// Its new task runs, since then.
+    Running(Timestamp),
+    /// A new task ended by itself while the update went on.
+    Failed(Arc<Task>),
+    /// Nothing is expected of it now: its node takes no tasks, or no node matches a global task.
+    Idle,
+}
+
+impl Moved {
+    /// When the new task ran or failed; none while it is under way.
+    pub fn arrived(&self) -> Option<Timestamp> {
+        match self {
+            Self::UnderWay => None,
+            Self::Running(since) => Some(*since),
+            Self::Failed(task) => Some(task.meta.updated_at),
+            Self::Idle => Some(Timestamp(0)),
+        }
+    }
+}
+
+/// The slots of a service, by how far the update has come with them.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Still to be moved, in the order in which they are to be: those that do not serve first.
+    pub dirty: Vec<Slot>,
+    pub moved: BTreeMap<Slot, Moved>,
+    /// Those of the moved ones that had a task of an earlier version.
+    pub replaced: BTreeSet<Slot>,
+}
+
+impl Progress {
+    pub fn of(state: &State, service: &Service, slots: &BTreeMap<Slot, Vec<Arc<Task>>>) -> Self {
+        let mut progress = Self::default();
+        let mut dirty = Vec::new();
+        for (slot, tasks) in slots {
+            let is_new = |task: &&Arc<Task>| task.spec_version == service.spec_version;
+            let new: Vec<&Arc<Task>> = tasks.iter().filter(is_new).collect();
+            let mut live =
+                tasks.iter().filter(|it| is_wanted(it) && !it.status.state.is_terminal());
+            if !new.is_empty() {
+                progress.moved.insert(*slot, moved(*slot, &new));
+                if new.len() < tasks.len() {
+                    progress.replaced.insert(*slot);
+                }
+            } else if live.clone().next().is_some()
+                && !live.clone().any(|task| is_current(state, service, task))
+            {
+                let serves = live.any(|task| task.status.state == TaskState::Running);
+                dirty.push((serves, *slot));
+            }
+        }
+        dirty.sort();
+        progress.dirty = dirty.into_iter().map(|(_, slot)| slot).collect();
+        progress
+    }
+
+    /// The new tasks that ended by themselves, one of each slot at most.
+    pub fn failures(&self) -> impl Iterator<Item = &Arc<Task>> {
+        self.moved.values().filter_map(|moved| match moved {
+            Moved::Failed(task) => Some(task),
+            _ => None,
+        })
+    }
+
+    pub fn running_since(&self) -> impl Iterator<Item = Timestamp> + '_ {
+        self.moved.values().filter_map(|moved| match moved {
+            Moved::Running(since) => Some(*since),
+            _ => None,
+        })
+    }
+}
+
+/// `new`: the slot's tasks of the current version, newest first.
+fn moved(slot: Slot, new: &[&Arc<Task>]) -> Moved {
+    // DEVIATION: SwarmKit passes over a failure later than the monitor's time after the start of
+    // the task. Here each one counts that comes while the update goes on: a task does not say when
+    // it began to run once it has ended, and to miss a failure would be worse.
+    if let Some(task) = new.iter().rev().find(|task| ended_by_itself(task)) {
+        return Moved::Failed(Arc::clone(task));
+    }
+    let Some(task) = new.iter().find(|task| is_wanted(task)) else { return Moved::Idle };
+    match task.status.state {
+        // The last change of a task that runs is that it came to run.
+        TaskState::Running => Moved::Running(task.meta.updated_at),
+        // A global service has a task on nodes that do not match, too; it never gets further.
+        TaskState::Pending if matches!(slot, Slot::Node(_)) && !task.status.error.is_empty() => {
+            Moved::Idle
+        }
+        _ => Moved::UnderWay,
+    }
+}
+
+/// Whether a task ended without being told to.
+pub(crate) fn ended_by_itself(task: &Task) -> bool {
+    matches!(task.status.state, TaskState::Complete | TaskState::Failed | TaskState::Rejected)
+}
+
+/// Whether a task is what the service's current spec would make: labels of the service, its scale
+/// and how it is updated make no difference.
+pub(crate) fn is_current(state: &State, service: &Service, task: &Task) -> bool {
+    task.spec_version == service.spec_version
+        || state.spec(task.service_id, task.spec_version).is_some_and(|spec| {
+            spec.task == service.spec.task && spec.endpoint == service.spec.endpoint
+        })
+}

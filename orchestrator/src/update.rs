@@ -1,0 +1,215 @@
+//! Rolling updates and rollbacks: a service's slots are moved to its current spec, so many at a
+//! time, and the new tasks are watched.
+//!
+//! **Invariant:** nothing is remembered. A task that was made for the update that runs names the
+//! service's current spec version; how far it came, and when, stands in the task; which way the
+//! update goes stands in the service's status. So a new leader goes on where the last one was.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use skep_types::service::UpdateState;
+use skep_types::task::Slot;
+use skep_types::{
+    DesiredState, FailureAction, Service, ServiceMode, Task, TaskState, Timestamp, UpdateConfig,
+    UpdateOrder,
+};
+
+use crate::earliest;
+use crate::global::takes_tasks;
+use crate::plan::Plan;
+use crate::progress::{Moved, Progress};
+use crate::slot::{has_ended, is_wanted, node_keeps, slots};
+use crate::update_status as status;
+
+/// What a look at a service's update came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Nothing more to do now; look again at that moment, if there is one.
+    Settled(Option<Timestamp>),
+    /// The service went back to its previous spec: what was decided for it is to be decided anew.
+    RolledBack,
+}
+
+/// Takes a service's update as far as it can go now.
+pub fn reconcile(plan: &mut Plan<'_>, service: &Service) -> Outcome {
+    if service.spec.mode.is_job() {
+        return Outcome::Settled(None);
+    }
+    let mut all = slots(plan.view(), service.id);
+    for tasks in all.values() {
+        retire(plan, service, tasks);
+    }
+    all = slots(plan.view(), service.id);
+    if service.spec.mode == ServiceMode::Global {
+        // A node that takes no tasks keeps the one it has as it is.
+        all.retain(|slot, _| match slot {
+            Slot::Node(node) => plan.view().nodes().get(*node).is_some_and(|it| takes_tasks(it)),
+            Slot::Replica(_) => true,
+        });
+    }
+    let progress = Progress::of(plan.view(), service, &all);
+    let state = service.update_status.as_ref().map(|status| status.state);
+    match state {
+        Some(UpdateState::Paused | UpdateState::RollbackPaused) => Outcome::Settled(None),
+        None if progress.dirty.is_empty() => Outcome::Settled(None),
+        None => {
+            let Some(begun) = status::begin(plan, service) else { return Outcome::Settled(None) };
+            Outcome::Settled(advance(plan, &begun, &all, &progress, &begun.spec.update))
+        }
+        // A slot may turn up late, with a node that was away: it follows without a new status.
+        Some(UpdateState::Completed) => {
+            Outcome::Settled(move_slots(plan, service, &all, &progress, &service.spec.update))
+        }
+        Some(UpdateState::RollbackCompleted) => {
+            Outcome::Settled(move_slots(plan, service, &all, &progress, &service.spec.rollback))
+        }
+        Some(UpdateState::Updating) => {
+            let config = &service.spec.update;
+            let Some(failed) = too_many_failures(&progress, config) else {
+                return Outcome::Settled(advance(plan, service, &all, &progress, config));
+            };
+            if config.failure_action == FailureAction::Rollback
+                && status::roll_back(plan, service, failed)
+            {
+                return Outcome::RolledBack;
+            }
+            status::pause(plan, service, failed);
+            Outcome::Settled(None)
+        }
+        Some(UpdateState::RollbackStarted) => {
+            let config = &service.spec.rollback;
+            match too_many_failures(&progress, config) {
+                // Whatever its action: a rollback is never rolled back itself.
+                Some(failed) => {
+                    status::pause(plan, service, failed);
+                    Outcome::Settled(None)
+                }
+                None => Outcome::Settled(advance(plan, service, &all, &progress, config)),
+            }
+        }
+    }
+}
+
+/// Lets go of what a slot no longer needs: where a task of the current spec runs, all others;
+/// where one is only on its way, those that do not serve either.
+fn retire(plan: &mut Plan<'_>, service: &Service, tasks: &[Arc<Task>]) {
+    let live = |task: &&Arc<Task>| is_wanted(task) && !task.status.state.is_terminal();
+    let current: Vec<&Arc<Task>> =
+        tasks.iter().filter(live).filter(|it| is_current(plan, service, it)).collect();
+    let serves = |task: &Task| task.status.state == TaskState::Running;
+    let Some(best) = current.iter().find(|task| serves(task)).or(current.first()).copied() else {
+        return;
+    };
+    for task in tasks.iter().filter(|task| task.id != best.id && is_wanted(task)) {
+        if serves(best) || !serves(task) || !node_keeps(plan.view(), task) {
+            plan.desire(task, DesiredState::Shutdown);
+        }
+    }
+}
+
+fn is_current(plan: &Plan<'_>, service: &Service, task: &Task) -> bool {
+    crate::progress::is_current(plan.view(), service, task)
+}
+
+/// The last failed task, if more failed than are tolerated.
+fn too_many_failures<'a>(progress: &'a Progress, config: &UpdateConfig) -> Option<&'a Arc<Task>> {
+    if config.failure_action == FailureAction::Continue {
+        return None;
+    }
+    let failed = progress.failures().max_by_key(|task| (task.meta.updated_at, task.id))?;
+    let changed = progress.dirty.len() + progress.moved.len();
+    let share = progress.failures().count() as f64 / changed as f64;
+    (share > f64::from(config.max_failure_ratio)).then_some(failed)
+}
+
+/// Moves what may be moved now, and ends the update when all slots are and were watched.
+fn advance(
+    plan: &mut Plan<'_>,
+    service: &Service,
+    all: &BTreeMap<Slot, Vec<Arc<Task>>>,
+    progress: &Progress,
+    config: &UpdateConfig,
+) -> Option<Timestamp> {
+    if !progress.dirty.is_empty() {
+        return move_slots(plan, service, all, progress, config);
+    }
+    if progress.moved.values().any(|moved| matches!(moved, Moved::UnderWay)) {
+        return None;
+    }
+    if config.failure_action != FailureAction::Continue {
+        let watched = progress.running_since().max();
+        let over = watched.map(|since| since.saturating_add(config.monitor));
+        if let Some(over) = over.filter(|over| plan.now() < *over) {
+            return Some(over);
+        }
+    }
+    status::complete(plan, service);
+    None
+}
+
+/// Gives the free workers their next slots. A worker is busy with a slot until its new task runs
+/// or has failed, and rests for the delay after.
+fn move_slots(
+    plan: &mut Plan<'_>,
+    service: &Service,
+    all: &BTreeMap<Slot, Vec<Arc<Task>>>,
+    progress: &Progress,
+    config: &UpdateConfig,
+) -> Option<Timestamp> {
+    if progress.dirty.is_empty() {
+        return None;
+    }
+    let mut wake = None;
+    let mut busy = 0;
+    for (slot, moved) in &progress.moved {
+        // A slot that was made under this spec, by a change of scale, takes no worker.
+        if !progress.replaced.contains(slot) {
+            continue;
+        }
+        let Some(arrived) = moved.arrived() else {
+            busy += 1;
+            continue;
+        };
+        let rested = arrived.saturating_add(config.delay);
+        if plan.now() < rested {
+            busy += 1;
+            wake = earliest(wake, Some(rested));
+        }
+    }
+    let workers = match usize::try_from(config.parallelism).unwrap_or(usize::MAX) {
+        0 => usize::MAX,
+        some => some,
+    };
+    for slot in progress.dirty.iter().take(workers.saturating_sub(busy)) {
+        replace(plan, service, *slot, &all[slot], config.order);
+    }
+    wake
+}
+
+/// Gives a slot a task of the current spec.
+fn replace(
+    plan: &mut Plan<'_>,
+    service: &Service,
+    slot: Slot,
+    tasks: &[Arc<Task>],
+    order: UpdateOrder,
+) {
+    let live: Vec<_> = tasks.iter().filter(|task| is_wanted(task)).collect();
+    // While its successor starts, one task goes on: the one that serves, rather than one that an
+    // earlier update left on its way.
+    let running = live.iter().find(|task| task.status.state == TaskState::Running).copied();
+    let stays = running.filter(|_| order == UpdateOrder::StartFirst).map(|task| task.id);
+    for task in &live {
+        if Some(task.id) != stays {
+            plan.desire(task, DesiredState::Shutdown);
+        }
+    }
+    // Held until those before it have ended, unless the one that serves is to go last.
+    let is_there = |task: &Arc<Task>| !has_ended(task) && node_keeps(plan.view(), task);
+    let desired = match stays {
+        None if tasks.iter().any(is_there) => DesiredState::Ready,
+        _ => DesiredState::Running,
+    };
+    plan.create_task(service, slot, desired);
+}

@@ -1,0 +1,143 @@
+//! A small swarm that scripts drive.
+#![allow(dead_code, reason = "each script uses a part")]
+
+use std::sync::Arc;
+
+use skep_orchestrator::{Plan, reconcile};
+use skep_state::{Action, Change, State, Transaction};
+use skep_types::node::NodeStatus;
+use skep_types::service::EndpointSpec;
+use skep_types::*;
+
+pub struct Swarm {
+    pub state: State,
+    pub now: Timestamp,
+    pub ids: u128,
+    pub wake: Option<Timestamp>,
+}
+
+pub const WEB: ServiceId = ServiceId::new(1);
+
+impl Swarm {
+    pub fn new(nodes: u128) -> Self {
+        let mut swarm = Self { state: State::default(), now: Timestamp(0), ids: 1000, wake: None };
+        for id in 1..=nodes {
+            swarm.act(Change::Create(Arc::new(Node {
+                id: NodeId::new(id),
+                meta: Meta::default(),
+                spec: NodeSpec::default(),
+                description: None,
+                status: NodeStatus { state: NodeState::Ready, ..NodeStatus::default() },
+                manager: None,
+                certificate: vec![],
+            })));
+        }
+        swarm
+    }
+
+    pub fn act(&mut self, action: impl Into<Action>) {
+        let actions = vec![action.into()];
+        self.state.apply(&Transaction { epoch: 1, now: self.now, actions }).unwrap();
+    }
+
+    pub fn network(&mut self, id: u128, name: &str, ingress: bool) {
+        let annotations = Annotations { name: name.to_owned(), ..Annotations::default() };
+        self.act(Change::Create(Arc::new(Network {
+            id: NetworkId::new(id),
+            meta: Meta::default(),
+            spec: NetworkSpec { annotations, ingress, ..NetworkSpec::default() },
+            vni: None,
+            ipam: vec![],
+        })));
+    }
+
+    pub fn service(&mut self, mode: ServiceMode, change: impl FnOnce(&mut ServiceSpec)) {
+        let mut spec = ServiceSpec {
+            annotations: Annotations { name: "web".to_owned(), ..Annotations::default() },
+            task: TaskSpec::default(),
+            mode,
+            update: UpdateConfig::default(),
+            rollback: UpdateConfig::default(),
+            endpoint: EndpointSpec::default(),
+        };
+        change(&mut spec);
+        self.act(Change::Create(Arc::new(Service {
+            id: WEB,
+            meta: Meta::default(),
+            spec: Arc::new(spec),
+            spec_version: Revision(0),
+            previous_spec: None,
+            previous_spec_version: None,
+            endpoint: None,
+            update_status: None,
+        })));
+    }
+
+    pub fn respec(&mut self, change: impl FnOnce(&mut ServiceSpec)) {
+        let mut service = Service::clone(self.state.services().get(WEB).unwrap());
+        change(Arc::make_mut(&mut service.spec));
+        service.update_status = None;
+        self.act(Change::Update(Arc::new(service)));
+    }
+
+    /// One pass, applied; asserts that a second one finds nothing left to do.
+    pub fn pass(&mut self) {
+        for settled in [false, true] {
+            let ids = &mut self.ids;
+            let mut mint = || {
+                *ids += 1;
+                *ids
+            };
+            let mut plan = Plan::new(self.state.clone(), self.now, &mut mint);
+            self.wake = reconcile(&mut plan);
+            let (actions, rejections) = plan.finish();
+            assert_eq!(rejections, []);
+            assert!(!settled || actions.is_empty(), "a second pass did {actions:?}");
+            self.state.apply(&Transaction { epoch: 1, now: self.now, actions }).unwrap();
+        }
+    }
+
+    pub fn task(&mut self, task: TaskId, change: impl FnOnce(&mut Task)) {
+        let mut changed = Task::clone(self.state.tasks().get(task).unwrap());
+        change(&mut changed);
+        self.act(Change::Update(Arc::new(changed)));
+    }
+
+    pub fn node(&mut self, id: u128, change: impl FnOnce(&mut Node)) {
+        let mut changed = Node::clone(self.state.nodes().get(NodeId::new(id)).unwrap());
+        change(&mut changed);
+        self.act(Change::Update(Arc::new(changed)));
+    }
+
+    /// Puts pending tasks on the nodes in turn and has all that are let go run.
+    pub fn run(&mut self) {
+        let nodes = self.state.nodes().len() as u128;
+        for task in self.all() {
+            if task.desired_state == DesiredState::Running
+                && (TaskState::Pending..TaskState::Running).contains(&task.status.state)
+            {
+                let node = task.node_id.unwrap_or(NodeId::new(task.id.bits() % nodes + 1));
+                self.task(task.id, |task| {
+                    task.node_id = Some(node);
+                    task.status.state = TaskState::Running;
+                });
+            }
+        }
+    }
+
+    pub fn end(&mut self, task: TaskId, state: TaskState) {
+        self.task(task, |task| task.status.state = state);
+    }
+
+    pub fn all(&self) -> Vec<Arc<Task>> {
+        self.state.tasks().iter().cloned().collect()
+    }
+
+    pub fn wanted(&self) -> Vec<Arc<Task>> {
+        self.all().into_iter().filter(|task| task.desired_state < DesiredState::Shutdown).collect()
+    }
+}
+
+pub fn replicas(replicas: u64) -> ServiceMode {
+    ServiceMode::Replicated { replicas }
+}

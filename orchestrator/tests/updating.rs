@@ -1,0 +1,318 @@
+//! Rolling updates by script: a change of a service, and which tasks move when.
+
+mod support;
+
+use std::time::Duration;
+
+use skep_state::State;
+use skep_types::service::UpdateState;
+use skep_types::*;
+
+use support::{Swarm, WEB, replicas};
+
+const SECOND: i64 = 1_000_000_000;
+
+/// A service of so many running tasks; restarts come at once.
+fn running(count: u64, change: impl FnOnce(&mut ServiceSpec)) -> Swarm {
+    let mut swarm = Swarm::new(3);
+    swarm.service(replicas(count), |spec| {
+        spec.task.restart.delay = Duration::ZERO;
+        change(spec);
+    });
+    swarm.pass();
+    swarm.run();
+    swarm.now = Timestamp(SECOND);
+    swarm
+}
+
+fn update(swarm: &mut Swarm) {
+    swarm.respec(|spec| spec.task.container.image = "two".to_owned());
+    swarm.pass();
+}
+
+/// What a task was made from.
+fn image(swarm: &Swarm, task: &Task) -> String {
+    swarm.state.spec(WEB, task.spec_version).unwrap().task.container.image.clone()
+}
+
+fn wanted_of(swarm: &Swarm, which: &str) -> usize {
+    swarm.wanted().iter().filter(|task| image(swarm, task) == which).count()
+}
+
+fn running_tasks(swarm: &Swarm) -> usize {
+    swarm.all().iter().filter(|task| task.status.state == TaskState::Running).count()
+}
+
+/// Ends what was told to stop.
+fn stop(swarm: &mut Swarm) {
+    for task in swarm.all() {
+        if task.desired_state >= DesiredState::Shutdown && !task.status.state.is_terminal() {
+            swarm.end(task.id, TaskState::Shutdown);
+        }
+    }
+}
+
+/// What was told to stop has ended, the successors run.
+fn settle(swarm: &mut Swarm) {
+    stop(swarm);
+    swarm.pass();
+    swarm.run();
+    swarm.pass();
+}
+
+fn state(swarm: &Swarm) -> UpdateState {
+    swarm.state.services().get(WEB).unwrap().update_status.as_ref().unwrap().state
+}
+
+fn message(swarm: &Swarm) -> String {
+    swarm.state.services().get(WEB).unwrap().update_status.clone().unwrap().message
+}
+
+/// Has the newest running task of the new spec fail.
+fn fail_new(swarm: &mut Swarm) -> TaskId {
+    let all = swarm.wanted();
+    let new = all
+        .iter()
+        .find(|task| image(swarm, task) == "two" && task.status.state == TaskState::Running);
+    let id = new.unwrap().id;
+    swarm.end(id, TaskState::Failed);
+    swarm.pass();
+    id
+}
+
+#[test]
+fn so_many_slots_move_at_a_time() {
+    let mut swarm = running(6, |spec| spec.update.parallelism = 2);
+    update(&mut swarm);
+    assert_eq!(state(&swarm), UpdateState::Updating);
+    assert_eq!(message(&swarm), "update in progress");
+    for moved in [2, 4, 6] {
+        assert_eq!(wanted_of(&swarm, "two"), moved);
+        settle(&mut swarm);
+    }
+    assert_eq!(state(&swarm), UpdateState::Updating, "the last ones are watched");
+    assert_eq!(swarm.wake, Some(Timestamp(6 * SECOND)));
+    swarm.now = Timestamp(6 * SECOND);
+    swarm.pass();
+    assert_eq!(state(&swarm), UpdateState::Completed);
+    assert_eq!(message(&swarm), "update completed");
+    let status = swarm.state.services().get(WEB).unwrap().update_status.clone().unwrap();
+    assert_eq!(status.started_at, Timestamp(SECOND));
+    assert_eq!(status.completed_at, Some(Timestamp(6 * SECOND)));
+}
+
+#[test]
+fn parallelism_zero_moves_all_at_once() {
+    let mut swarm = running(6, |spec| spec.update.parallelism = 0);
+    update(&mut swarm);
+    assert_eq!(wanted_of(&swarm, "two"), 6);
+}
+
+#[test]
+fn the_next_batch_waits_for_the_delay() {
+    let mut swarm = running(2, |spec| spec.update.delay = Duration::from_secs(10));
+    update(&mut swarm);
+    settle(&mut swarm);
+    assert_eq!(wanted_of(&swarm, "two"), 1);
+    assert_eq!(swarm.wake, Some(Timestamp(11 * SECOND)));
+    swarm.now = Timestamp(11 * SECOND);
+    swarm.pass();
+    assert_eq!(wanted_of(&swarm, "two"), 2);
+}
+
+#[test]
+fn stop_first_holds_the_new_task_until_the_old_one_has_ended() {
+    let mut swarm = running(1, |spec| spec.task.restart.delay = Duration::from_secs(30));
+    update(&mut swarm);
+    assert_eq!(swarm.wanted()[0].desired_state, DesiredState::Ready);
+    stop(&mut swarm);
+    swarm.pass();
+    assert_eq!(swarm.wanted()[0].desired_state, DesiredState::Running, "without a restart's delay");
+}
+
+#[test]
+fn start_first_keeps_the_capacity() {
+    let mut swarm = running(3, |spec| spec.update.order = UpdateOrder::StartFirst);
+    update(&mut swarm);
+    for moved in 1..=3 {
+        assert_eq!(wanted_of(&swarm, "two"), moved);
+        assert_eq!(running_tasks(&swarm), 3, "none is stopped before its successor runs");
+        swarm.run();
+        assert_eq!(running_tasks(&swarm), 4);
+        swarm.pass();
+        stop(&mut swarm);
+    }
+    assert_eq!(wanted_of(&swarm, "two"), 3);
+    assert_eq!(swarm.wanted().len(), 3);
+}
+
+#[test]
+fn labels_and_scale_replace_no_task() {
+    let mut swarm = running(2, |_| {});
+    let before: Vec<TaskId> = swarm.all().iter().map(|task| task.id).collect();
+    swarm.respec(|spec| {
+        spec.annotations.labels.insert("a".to_owned(), "b".to_owned());
+        spec.mode = replicas(3);
+    });
+    swarm.pass();
+    assert_eq!(swarm.wanted().len(), 3);
+    assert!(before.iter().all(|id| swarm.wanted().iter().any(|task| task.id == *id)));
+    assert_eq!(swarm.state.services().get(WEB).unwrap().update_status, None);
+}
+
+#[test]
+fn force_replaces_all_though_nothing_else_changed() {
+    let mut swarm = running(2, |spec| spec.update.parallelism = 0);
+    let before: Vec<TaskId> = swarm.all().iter().map(|task| task.id).collect();
+    swarm.respec(|spec| spec.task.force_update += 1);
+    swarm.pass();
+    assert_eq!(swarm.wanted().len(), 2);
+    assert!(swarm.wanted().iter().all(|task| !before.contains(&task.id)));
+}
+
+#[test]
+fn a_failure_pauses_the_update() {
+    let mut swarm = running(3, |_| {});
+    update(&mut swarm);
+    stop(&mut swarm);
+    swarm.pass();
+    swarm.run();
+    let failed = fail_new(&mut swarm);
+    assert_eq!(state(&swarm), UpdateState::Paused);
+    let text = format!("update paused due to failure or early termination of task {failed}");
+    assert_eq!(message(&swarm), text);
+    settle(&mut swarm);
+    assert_eq!(wanted_of(&swarm, ""), 2, "the others stay");
+    update_again_starts_afresh(&mut swarm);
+}
+
+fn update_again_starts_afresh(swarm: &mut Swarm) {
+    swarm.respec(|spec| spec.task.container.image = "three".to_owned());
+    swarm.pass();
+    assert_eq!(state(swarm), UpdateState::Updating);
+    assert_eq!(wanted_of(swarm, "three"), 1);
+}
+
+#[test]
+fn tolerated_failures_do_not_pause() {
+    let mut swarm = running(4, |spec| spec.update.max_failure_ratio = 0.25);
+    update(&mut swarm);
+    stop(&mut swarm);
+    swarm.pass();
+    swarm.run();
+    fail_new(&mut swarm);
+    assert_eq!(state(&swarm), UpdateState::Updating);
+    settle(&mut swarm);
+    fail_new(&mut swarm);
+    settle(&mut swarm);
+    fail_new(&mut swarm);
+    assert_eq!(state(&swarm), UpdateState::Paused);
+}
+
+#[test]
+fn an_update_goes_on_in_spite_of_failures_if_it_is_to() {
+    let mut swarm = running(2, |spec| spec.update.failure_action = FailureAction::Continue);
+    update(&mut swarm);
+    settle(&mut swarm);
+    fail_new(&mut swarm);
+    settle(&mut swarm);
+    settle(&mut swarm);
+    assert_eq!(wanted_of(&swarm, "two"), 2);
+    assert_eq!(state(&swarm), UpdateState::Completed);
+}
+
+/// An update whose first task failed and that goes back.
+fn rolled_back() -> Swarm {
+    let mut swarm = running(3, |spec| {
+        spec.update.failure_action = FailureAction::Rollback;
+        spec.rollback.failure_action = FailureAction::Rollback;
+    });
+    update(&mut swarm);
+    stop(&mut swarm);
+    swarm.pass();
+    swarm.run();
+    let failed = fail_new(&mut swarm);
+    assert_eq!(state(&swarm), UpdateState::RollbackStarted);
+    let text = format!("update rolled back due to failure or early termination of task {failed}");
+    assert_eq!(message(&swarm), text);
+    swarm
+}
+
+#[test]
+fn a_failure_rolls_back_to_the_previous_spec() {
+    let mut swarm = rolled_back();
+    settle(&mut swarm);
+    settle(&mut swarm);
+    swarm.now = Timestamp(swarm.now.0 + 5 * SECOND);
+    swarm.pass();
+    assert_eq!(state(&swarm), UpdateState::RollbackCompleted);
+    assert_eq!(message(&swarm), "rollback completed");
+    assert_eq!(wanted_of(&swarm, ""), 3);
+}
+
+#[test]
+fn a_rollback_is_never_rolled_back() {
+    let mut swarm = rolled_back();
+    settle(&mut swarm);
+    let service = swarm.state.services().get(WEB).unwrap().clone();
+    let restored = swarm.all().into_iter().find(|task| {
+        task.spec_version == service.spec_version && task.status.state == TaskState::Running
+    });
+    let failed = restored.unwrap().id;
+    swarm.end(failed, TaskState::Failed);
+    swarm.pass();
+    assert_eq!(state(&swarm), UpdateState::RollbackPaused);
+    let text = format!("rollback paused due to failure or early termination of task {failed}");
+    assert_eq!(message(&swarm), text);
+}
+
+#[test]
+fn a_new_leader_goes_on_from_the_state_alone() {
+    let mut swarm = running(4, |spec| spec.update.delay = Duration::from_secs(10));
+    update(&mut swarm);
+    settle(&mut swarm);
+    swarm.state = State::from_objects(swarm.state.to_objects()).unwrap();
+    swarm.now = Timestamp(10 * SECOND);
+    swarm.pass();
+    assert_eq!(wanted_of(&swarm, "two"), 1, "the delay is not over");
+    assert_eq!(swarm.wake, Some(Timestamp(11 * SECOND)));
+    swarm.now = Timestamp(11 * SECOND);
+    swarm.pass();
+    assert_eq!(wanted_of(&swarm, "two"), 2);
+}
+
+#[test]
+fn a_change_of_scale_during_an_update_keeps_what_was_moved() {
+    let mut swarm = running(4, |_| {});
+    update(&mut swarm);
+    settle(&mut swarm);
+    let moved: Vec<TaskId> = swarm
+        .wanted()
+        .iter()
+        .filter(|task| task.status.state == TaskState::Running && image(&swarm, task) == "two")
+        .map(|task| task.id)
+        .collect();
+    swarm.respec(|spec| spec.mode = replicas(6));
+    for _ in 0..8 {
+        settle(&mut swarm);
+    }
+    assert_eq!(wanted_of(&swarm, "two"), 6);
+    assert!(moved.iter().all(|id| swarm.wanted().iter().any(|task| task.id == *id)));
+}
+
+#[test]
+fn global_services_move_too() {
+    let mut swarm = Swarm::new(3);
+    swarm.service(ServiceMode::Global, |_| {});
+    swarm.pass();
+    swarm.run();
+    swarm.now = Timestamp(SECOND);
+    update(&mut swarm);
+    for moved in 1..=3 {
+        assert_eq!(wanted_of(&swarm, "two"), moved);
+        settle(&mut swarm);
+    }
+    swarm.now = Timestamp(6 * SECOND);
+    swarm.pass();
+    assert_eq!(state(&swarm), UpdateState::Completed);
+}
