@@ -24,8 +24,8 @@ use crate::defaults::{
 };
 use crate::dial::{DialError, dial};
 use crate::executor::{Executor, ExecutorError};
-use crate::overlay;
 use crate::logs::{self, Publisher};
+use crate::overlay;
 use crate::reporter::Reporter;
 use crate::worker::{AssignmentError, Worker};
 use crate::{AgentConfig, News};

@@ -1,11 +1,13 @@
 //! Publishing with an executor that has logs and nothing else.
 
+use std::net::IpAddr;
 use std::sync::Mutex;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use skep_agent_plan::Observed;
+use skep_overlay_net::NetworkUpdate;
 use skep_proto::convert::NodeTask;
 use skep_types::task::ContainerStatus;
 
@@ -61,6 +63,21 @@ impl Executor for Fake {
     }
     async fn tasks(&self) -> Vec<TaskId> {
         Vec::new()
+    }
+    async fn ended(&self, _: TaskId) -> Result<(), ExecutorError> {
+        unreachable!("only logs are read")
+    }
+    async fn begin_networks(&self, _: IpAddr, _: u16) -> Result<(), ExecutorError> {
+        unreachable!("only logs are read")
+    }
+    async fn restore_networks(&self, _: &[Arc<NodeTask>]) -> Result<(), ExecutorError> {
+        unreachable!("only logs are read")
+    }
+    async fn update_network(&self, _: NetworkUpdate) -> Result<(), ExecutorError> {
+        unreachable!("only logs are read")
+    }
+    async fn settle_networks(&self) -> Result<(), ExecutorError> {
+        unreachable!("only logs are read")
     }
 }
 
