@@ -218,7 +218,7 @@ async fn we_read_what_docker_writes() {
     assert_eq!(container.mounts[0].kind, MountKind::Volume);
     assert_eq!(container.health.as_ref().unwrap().test, ["CMD-SHELL", "true"]);
     assert_eq!(container.stop_grace_period.unwrap().as_secs(), 3);
-    assert_eq!(container.hosts, ["db:10.0.0.9"]);
+    assert_eq!(container.hosts, ["10.0.0.9 db"]);
     assert_eq!(spec.task.resources.limits.nano_cpus, 500_000_000);
     assert_eq!(spec.task.resources.reservations.memory_bytes, 32 << 20);
     assert_eq!(spec.task.placement.constraints, ["node.role==worker"]);

@@ -115,7 +115,7 @@ pub struct ContainerSpec {
     pub stop_signal: String,
     /// None: [`crate::defaults::STOP_GRACE_PERIOD`].
     pub stop_grace_period: Option<Duration>,
-    /// `host:address`, as in /etc/hosts.
+    /// Lines of /etc/hosts: `address host…`, as SwarmKit has them.
     pub hosts: Vec<String>,
     pub dns: DnsConfig,
     pub health: Option<HealthConfig>,

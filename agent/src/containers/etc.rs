@@ -52,15 +52,9 @@ fn hosts(spec: &ContainerSpec, hostname: &str, own: &[IpAddr]) -> String {
         "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::\tip6-localnet\nff00::\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n",
     );
     for entry in &spec.hosts {
-        // SwarmKit's form is that of the file; the API's is `host:address`.
-        let line = match entry.split_once(char::is_whitespace) {
-            Some((address, names)) => format!("{address}\t{}", names.trim()),
-            None => match entry.split_once(':') {
-                Some((name, address)) => format!("{address}\t{name}"),
-                None => continue,
-            },
-        };
-        let _ = writeln!(text, "{line}");
+        // `address host…`; what is no line of the file is left out.
+        let Some((address, names)) = entry.split_once(char::is_whitespace) else { continue };
+        let _ = writeln!(text, "{address}\t{}", names.trim());
     }
     for address in own {
         let _ = writeln!(text, "{address}\t{hostname}");
@@ -116,7 +110,7 @@ mod tests {
     #[test]
     fn a_containers_names_and_servers() {
         let mut spec = ContainerSpec {
-            hosts: vec!["db:10.0.0.9".into(), "10.0.0.8 cache old-cache".into()],
+            hosts: vec!["10.0.0.9 db".into(), "10.0.0.8 cache old-cache".into()],
             ..ContainerSpec::default()
         };
         let hosts = hosts(&spec, "web", &["10.0.1.2".parse().unwrap()]);

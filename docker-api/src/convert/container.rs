@@ -72,32 +72,18 @@ fn health_from_api(health: &json::HealthConfig) -> Answer<HealthConfig> {
     })
 }
 
-/// From the lines of `/etc/hosts` that the API has (`10.0.0.9 db database`) to one `host:address` for each name.
+/// Checks the lines of `/etc/hosts` that the API has (`10.0.0.9 db database`); the vocabulary keeps them as they are.
 fn hosts_from_api(lines: &[String]) -> Answer<Vec<String>> {
-    let mut hosts = Vec::with_capacity(lines.len());
     for line in lines {
         let mut words = line.split_ascii_whitespace();
-        let address = words.next().filter(|word| word.parse::<IpAddr>().is_ok());
-        let before = hosts.len();
-        if let Some(address) = address {
-            hosts.extend(words.map(|host| format!("{host}:{address}")));
-        }
-        if hosts.len() == before {
+        let address = words.next().is_some_and(|word| word.parse::<IpAddr>().is_ok());
+        if !address || words.next().is_none() {
             return Err(ApiError::invalid(format!(
                 "ContainerSpec: invalid host {line:?}: expected an address and names"
             )));
         }
     }
-    Ok(hosts)
-}
-
-fn hosts_to_api(hosts: &[String]) -> Vec<String> {
-    // The first colon parts them: names have none, IPv6 addresses many.
-    let line = |entry: &String| match entry.split_once(':') {
-        Some((host, address)) => format!("{address} {host}"),
-        None => entry.clone(),
-    };
-    hosts.iter().map(line).collect()
+    Ok(lines.to_vec())
 }
 
 pub(super) fn to_api(container: &ContainerSpec) -> json::ContainerSpec {
@@ -128,7 +114,7 @@ pub(super) fn to_api(container: &ContainerSpec) -> json::ContainerSpec {
         mounts: container.mounts.iter().map(mount::to_api).collect(),
         stop_grace_period_ns: container.stop_grace_period.map(nanos),
         healthcheck: health,
-        hosts: hosts_to_api(&container.hosts),
+        hosts: container.hosts.clone(),
         dns_config: Some(json::DnsConfig {
             nameservers: container.dns.nameservers.clone(),
             search: container.dns.search.clone(),

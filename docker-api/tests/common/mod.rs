@@ -88,7 +88,7 @@ pub fn rich_spec() -> ServiceSpec {
         mounts: vec![bind, volume, tmpfs],
         stop_signal: "SIGQUIT".into(),
         stop_grace_period: Some(Duration::from_secs(30)),
-        hosts: vec!["db:10.0.0.9".into(), "six:fd00::1".into()],
+        hosts: vec!["10.0.0.9 db".into(), "fd00::1 six".into()],
         dns: DnsConfig {
             nameservers: vec!["9.9.9.9".into()],
             search: vec!["example.org".into()],

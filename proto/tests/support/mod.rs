@@ -100,7 +100,7 @@ pub fn container() -> ContainerSpec {
         mounts: mounts(),
         stop_signal: "SIGQUIT".into(),
         stop_grace_period: Some(Duration::from_millis(2500)),
-        hosts: texts(&["db:10.0.0.9"]),
+        hosts: texts(&["10.0.0.9 db"]),
         dns: DnsConfig {
             nameservers: texts(&["10.0.0.53"]),
             search: texts(&["example.org"]),
