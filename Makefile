@@ -4,11 +4,11 @@ SHELL := /bin/bash
 # To build.
 APT := protobuf-compiler libprotobuf-dev libseccomp-dev libelf-dev zlib1g-dev pkg-config
 # What skep runs, and what its tests run.
-APT += nftables iproute2 conntrack busybox-static docker-registry jq python3 util-linux
+APT += nftables iproute2 conntrack busybox-static docker-registry jq python3 util-linux curl openssl
 
 DENY := target/tools/bin/cargo-deny
 
-.PHONY: deps build lint deny advisories test
+.PHONY: deps build lint deny advisories test demo demo-down
 
 deps: ## install the system packages that are missing
 	@packaging/install-packages.sh $(APT)
@@ -34,3 +34,9 @@ deny: deps $(DENY) ## licences, bans and sources of what is depended on
 
 advisories: deps $(DENY) ## known faults of what is depended on; fetches their database
 	$(DENY) --locked check advisories
+
+demo: build ## three hosts on this machine, one swarm, the example stack; MANAGERS=3 for more managers
+	examples/demo.sh up $(or $(MANAGERS),1)
+
+demo-down: ## takes the demo away; nothing stays
+	examples/demo.sh down

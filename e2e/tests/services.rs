@@ -250,3 +250,118 @@ fn a_secret_is_read_in_its_task_alone() {
     skep(&one, &["service", "rm", "reader"]).unwrap();
     fleet.down().unwrap();
 }
+
+const COMPOSE: &str = r#"
+services:
+  web:
+    image: busybox:latest
+    command: ["sh", "-c", "mkdir /w; cat /banner > /w/index.html; exec httpd -f -p 80 -h /w"]
+    ports: ["8080:80"]
+    configs:
+      - source: banner
+        target: /banner
+    networks: [front]
+    deploy:
+      replicas: 3
+      update_config: { parallelism: 1, order: start-first, monitor: 1s }
+  client:
+    image: busybox:latest
+    command: sleep 86400
+    networks: [front]
+networks:
+  front:
+    driver: overlay
+configs:
+  banner:
+    file: ./banner
+"#;
+
+/// What `service inspect` says of the last change.
+fn update_state(host: &Host, service: &str) -> Result<String> {
+    let format = "{{if .UpdateStatus}}{{.UpdateStatus.State}}{{end}}";
+    Ok(skep(host, &["service", "inspect", "--format", format, service])?.trim().to_owned())
+}
+
+fn wait_update(host: &Host, service: &str, state: &str) {
+    eventually_blocking(SOON, || {
+        let now = update_state(host, service)?;
+        let all = || skep(host, &["service", "ps", service, "--no-trunc"]).unwrap_or_default();
+        ensure!(now == state, "update is {now:?}, not {state}:\n{}", all());
+        Ok(())
+    });
+}
+
+#[test]
+fn a_stack_is_deployed_updated_rolled_back_and_removed() {
+    if !root() {
+        return;
+    }
+    let fleet = swarm(3);
+    let one = fleet.host(1);
+    let dir = std::env::temp_dir().join(format!("skep-stack-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    std::fs::write(dir.join("compose.yaml"), COMPOSE).unwrap();
+    std::fs::write(dir.join("banner"), "first\n").unwrap();
+    let mut deploy = Command::new(skep_binary());
+    deploy.current_dir(&dir).args(["-H", &format!("unix://{}", one.socket().display())]);
+    let deployed = deploy.args(["stack", "deploy", "-c", "compose.yaml", "app"]).output().unwrap();
+    std::fs::remove_dir_all(&dir).unwrap();
+    assert!(deployed.status.success(), "{}", String::from_utf8_lossy(&deployed.stderr));
+    let before = wait_running(&one, "app_web", 3);
+    for host in fleet.hosts() {
+        let said = eventually_blocking(SOON, || fetch(&host, "http://127.0.0.1:8080/"));
+        assert_eq!(said, "first");
+    }
+    // Labels of the service replace no task; its environment replaces all.
+    skep(&one, &["service", "update", "--detach", "--label-add", "a=b", "app_web"]).unwrap();
+    assert_eq!(wait_running(&one, "app_web", 3), before);
+    let ids = |host: &Host| {
+        skep(host, &["service", "ps", "-q", "-f", "desired-state=running", "app_web"])
+    };
+    let first = ids(&one).unwrap();
+    skep(&one, &["service", "update", "--detach", "--env-add", "A=b", "app_web"]).unwrap();
+    wait_update(&one, "app_web", "completed");
+    wait_running(&one, "app_web", 3);
+    let second = ids(&one).unwrap();
+    assert!(first.lines().all(|id| !second.contains(id)), "{first}\n{second}");
+    skep(&one, &["service", "rollback", "--detach", "app_web"]).unwrap();
+    wait_update(&one, "app_web", "rollback_completed");
+    let env = "{{json .Spec.TaskTemplate.ContainerSpec.Env}}";
+    let env = skep(&one, &["service", "inspect", "--format", env, "app_web"]).unwrap();
+    assert!(!env.contains("A=b"), "{env}");
+    wait_running(&one, "app_web", 3);
+    assert_eq!(fetch(&one, "http://127.0.0.1:8080/").unwrap(), "first");
+
+    skep(&one, &["stack", "rm", "app"]).unwrap();
+    eventually_blocking(SOON, || {
+        let left = skep(&one, &["service", "ls", "-q"])? + &skep(&one, &["config", "ls", "-q"])?;
+        ensure!(left.trim().is_empty(), "left: {left}");
+        let networks = skep(&one, &["network", "ls", "--format", "{{.Name}}"])?;
+        ensure!(!networks.contains("app_"), "left: {networks}");
+        Ok(())
+    });
+    fleet.down().unwrap();
+}
+
+#[test]
+fn logs_come_from_every_host() {
+    if !root() {
+        return;
+    }
+    let fleet = swarm(1);
+    let one = fleet.host(1);
+    let words = ["service", "create", "--detach", "--name", "talker", "--mode", "global"];
+    let command = ["busybox:latest", "sh", "-c", "echo hello from $(hostname); exec sleep 86400"];
+    skep(&one, &[&words[..], &command[..]].concat()).unwrap();
+    wait_running(&one, "talker", 3);
+    let logs = eventually_blocking(SOON, || {
+        let logs = skep(&one, &["service", "logs", "talker"])?;
+        ensure!(logs.lines().count() == 3, "logs are {logs}");
+        Ok(logs)
+    });
+    for host in ["host1", "host2", "host3"] {
+        let line = logs.lines().find(|line| line.contains(&format!("@{host}")));
+        assert!(line.is_some_and(|line| line.contains("hello from")), "{logs}");
+    }
+    fleet.down().unwrap();
+}
