@@ -6,7 +6,7 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
-bin=${BIN:-$here/../target/debug}
+bin=${BIN:-$(dirname "$here")/target/debug}
 fleet=("$bin/fleet")
 export FLEET=${FLEET:-demo}
 
