@@ -37,6 +37,14 @@ pub fn supervise(plan: &mut Plan<'_>, service: &Service, tasks: &[Arc<Task>]) ->
     if !newest.status.state.is_terminal() {
         return None;
     }
+    if newest.desired_state == DesiredState::Ready {
+        // It ended (its image could not be had, say) before it was let go: the delay that it was
+        // waiting for still holds, or successors would follow one another at once.
+        let due = newest.meta.created_at.saturating_add(policy.delay);
+        if plan.now() < due {
+            return Some(due);
+        }
+    }
     plan.desire(newest, DesiredState::Shutdown);
     if !calls_for_successor(service, tasks, plan.now()) {
         return None;

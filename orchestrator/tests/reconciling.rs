@@ -62,6 +62,27 @@ fn a_failed_task_has_a_successor_after_the_delay() {
 }
 
 #[test]
+fn a_successor_that_is_rejected_while_it_waits_has_its_own_after_the_delay() {
+    let mut swarm = Swarm::new(1);
+    swarm.service(replicas(1), |_| {});
+    swarm.pass();
+    let first = swarm.all()[0].id;
+    swarm.end(first, TaskState::Rejected);
+    swarm.pass();
+    for tasks in [2, 3, 4] {
+        let waiting = swarm.all().into_iter().find(|t| t.desired_state == DesiredState::Ready);
+        swarm.end(waiting.unwrap().id, TaskState::Rejected);
+        let due = Timestamp(swarm.now.0 + 5_000_000_000);
+        swarm.pass();
+        assert_eq!(swarm.all().len(), tasks, "not at once");
+        assert_eq!(swarm.wake, Some(due));
+        swarm.now = due;
+        swarm.pass();
+        assert_eq!(swarm.all().len(), tasks + 1);
+    }
+}
+
+#[test]
 fn restart_conditions_and_attempts_are_kept_to() {
     for (condition, ending, successors) in [
         (RestartCondition::None, TaskState::Failed, 0),
