@@ -35,3 +35,5 @@ pub const PUBLISH_QUEUE: usize = 4;
 pub const LOG_BATCH_LINES: usize = 12;
 /// Between two looks whether a task that is followed has a container by now.
 pub const LOG_LOOK_INTERVAL: Duration = Duration::from_millis(250);
+/// Between two attempts at what the kernel would not do for this node's networks.
+pub const NETWORK_RETRY: Duration = Duration::from_secs(5);

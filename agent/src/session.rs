@@ -20,7 +20,8 @@ use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 
 use crate::defaults::{
-    BACKOFF_MAX, BACKOFF_MIN, CALL_TIMEOUT, DESCRIBE_INTERVAL, HEARTBEAT_FIRST, REPORT_INTERVAL,
+    BACKOFF_MAX, BACKOFF_MIN, CALL_TIMEOUT, DESCRIBE_INTERVAL, HEARTBEAT_FIRST, NETWORK_RETRY,
+    REPORT_INTERVAL,
 };
 use crate::dial::{DialError, dial};
 use crate::executor::{Executor, ExecutorError};
@@ -155,7 +156,12 @@ async fn session_with_any(
     };
     worker.take(first).await?;
     let request = skep_proto::v1::EndpointsRequest { session_id: session_id.clone() };
-    let networks = within(overlay.endpoints(request)).await?;
+    let networks = match within(overlay.endpoints(request)).await {
+        Ok(networks) => Some(networks),
+        // A Docker manager has no such service: its overlays are not for us.
+        Err(Ended::Call(status)) if status.code() == Code::Unimplemented => None,
+        Err(ended) => return Err(ended),
+    };
     let shared = Arc::clone(&worker.shared);
     let node = credentials.identity().ok().and_then(|identity| identity.node_id.parse().ok());
     let node = node.ok_or_else(|| Status::internal("the certificate's subject holds no ids"))?;
@@ -184,15 +190,33 @@ async fn session_with_any(
     }
 }
 
+/// Hands on what the leader tells of networks. What the kernel would not do is said and tried
+/// again: a node without networks still runs and reports what needs none.
 async fn networks_told(
-    mut networks: tonic::Streaming<skep_proto::v1::EndpointsMessage>,
+    networks: Option<tonic::Streaming<skep_proto::v1::EndpointsMessage>>,
     executor: &Arc<dyn Executor>,
 ) -> Result<Never, Ended> {
+    let Some(mut networks) = networks else { return std::future::pending().await };
+    let mut failing = false;
     loop {
-        let message = networks.message().await?.ok_or(Ended::Closed)?;
-        match overlay::read(message)? {
-            overlay::Told::Network(update) => executor.update_network(update).await?,
-            overlay::Told::Settled => executor.settle_networks().await?,
+        let again = async {
+            match failing {
+                true => tokio::time::sleep(NETWORK_RETRY).await,
+                false => std::future::pending().await,
+            }
+        };
+        let done = tokio::select! {
+            message = networks.message() => {
+                match overlay::read(message?.ok_or(Ended::Closed)?)? {
+                    overlay::Told::Network(update) => executor.update_network(update).await,
+                    overlay::Told::Settled => executor.settle_networks().await,
+                }
+            }
+            () = again => executor.settle_networks().await,
+        };
+        failing = done.is_err();
+        if let Err(error) = done {
+            tracing::error!(%error, "failed to change this node's networks");
         }
     }
 }

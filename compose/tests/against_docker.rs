@@ -52,8 +52,12 @@ fn dockers(files: &[&str]) -> Option<String> {
 
 fn check(files: &[&str], recorded: &str) {
     let ours = ours(files);
-    let here = directory().to_string_lossy().into_owned();
-    expect_file![directory().join(recorded)].assert_eq(&ours.replace(&here, "/DIRECTORY"));
+    let directory = directory();
+    let here = directory.to_string_lossy().into_owned();
+    let above = directory.parent().expect("it is in the tests").to_string_lossy().into_owned();
+    // The same wherever the repository is.
+    let placed = ours.replace(&here, "/DIRECTORY").replace(&above, "/ABOVE");
+    expect_file![directory.join(recorded)].assert_eq(&placed);
     if let Some(dockers) = dockers(files) {
         assert_eq!(ours, dockers, "{files:?} differs from docker's");
     }
