@@ -22,7 +22,9 @@ fn root() -> bool {
 fn busybox() -> &'static PathBuf {
     static ARCHIVE: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
     ARCHIVE.get_or_init(|| {
-        let dir = std::env::temp_dir().join(format!("skep-busybox-{}", std::process::id()));
+        // Beside what is built, as it is built from the machine's own busybox.
+        let target = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let dir = target.join(format!("busybox-{}", std::process::id()));
         let bin = dir.join("root/bin");
         std::fs::create_dir_all(&bin).unwrap();
         std::fs::create_dir_all(dir.join("root/tmp")).unwrap();
@@ -31,10 +33,12 @@ fn busybox() -> &'static PathBuf {
         {
             std::os::unix::fs::symlink("busybox", bin.join(applet)).unwrap();
         }
-        let archive = dir.with_extension("tar");
+        let (made, archive) = (dir.join("busybox.tar"), target.join("busybox.tar"));
         let mut tar = Command::new("tar");
-        tar.arg("-C").arg(dir.join("root")).arg("-cf").arg(&archive).arg(".");
+        tar.arg("-C").arg(dir.join("root")).arg("-cf").arg(&made).arg(".");
         assert!(tar.status().unwrap().success());
+        // In one step: another run of the tests may be reading it.
+        std::fs::rename(&made, &archive).unwrap();
         std::fs::remove_dir_all(&dir).unwrap();
         archive
     })
