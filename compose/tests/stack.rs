@@ -8,10 +8,10 @@ use skep_compose::{Interpolation, MapLoader, Source, Stack, load};
 
 fn loader() -> MapLoader {
     let files = [
-        ("/work/.env", "REPLICAS=4\nTOKEN=from-dotenv\nTAG=not-this\n"),
-        ("/work/web.env", "FROM_FILE=1\nTAG\n"),
-        ("/work/secret.txt", "hush"),
-        ("/work/config.txt", "a=b\n"),
+        ("/demo/.env", "REPLICAS=4\nTOKEN=from-dotenv\nTAG=not-this\n"),
+        ("/demo/web.env", "FROM_FILE=1\nTAG\n"),
+        ("/demo/secret.txt", "hush"),
+        ("/demo/config.txt", "a=b\n"),
     ];
     let files = files.map(|(path, text)| (PathBuf::from(path), text.as_bytes().to_vec()));
     let variables = [("TAG".to_owned(), "1.27".to_owned())];
@@ -24,7 +24,7 @@ fn stack(texts: &[&str]) -> Stack {
         contents: text.as_bytes().to_vec(),
     };
     let sources = texts.iter().enumerate().map(source).collect();
-    load(sources, Path::new("/work"), Interpolation::Expand, &loader())
+    load(sources, Path::new("/demo"), Interpolation::Expand, &loader())
         .and_then(|project| project.stack("demo", &loader()))
         .unwrap_or_else(|error| panic!("{error}"))
 }
@@ -198,11 +198,11 @@ secrets: {s: {external: true}}
 fn printed_files_make_the_same_stack() {
     let loader = loader();
     let sources = vec![Source { name: "a".to_owned(), contents: FULL.as_bytes().to_vec() }];
-    let project = load(sources, Path::new("/work"), Interpolation::Expand, &loader).unwrap();
+    let project = load(sources, Path::new("/demo"), Interpolation::Expand, &loader).unwrap();
     let printed = project.to_yaml();
     let contents = printed.clone().into_bytes();
     let sources = vec![Source { name: "b".to_owned(), contents }];
-    let again = load(sources, Path::new("/work"), Interpolation::Keep, &loader).unwrap();
+    let again = load(sources, Path::new("/demo"), Interpolation::Keep, &loader).unwrap();
     assert_eq!(again.to_yaml(), printed);
     let stacks = [&project, &again].map(|project| project.stack("demo", &loader).unwrap());
     assert_eq!(stacks[0].services, stacks[1].services);

@@ -10,8 +10,8 @@ mod docker;
 
 fn loader() -> MapLoader {
     let files = [
-        (PathBuf::from("/work/bad.env"), b"A B=1\n".to_vec()),
-        (PathBuf::from("/work/empty.txt"), Vec::new()),
+        (PathBuf::from("/demo/bad.env"), b"A B=1\n".to_vec()),
+        (PathBuf::from("/demo/empty.txt"), Vec::new()),
     ];
     MapLoader { files: files.into(), variables: BTreeMap::from([("N".into(), "x".into())]) }
 }
@@ -23,7 +23,7 @@ fn source(text: &str) -> Vec<Source> {
 /// The error of reading the file, or else of making a stack of it.
 fn error(text: &str) -> Error {
     let loader = loader();
-    load(source(text), Path::new("/work"), Interpolation::Expand, &loader)
+    load(source(text), Path::new("/demo"), Interpolation::Expand, &loader)
         .and_then(|project| project.stack("demo", &loader))
         .map(|stack| panic!("{text} is taken: {stack:?}"))
         .unwrap_err()
@@ -91,7 +91,7 @@ fn an_error_shows_its_place() {
     check(
         "services:\n  web:\n    image: a\n    env_file: bad.env\n",
         expect![[r#"
-        invalid env file (/work/bad.env): variable on line 1 contains whitespaces
+        invalid env file (/demo/bad.env): variable on line 1 contains whitespaces
          --> stack.yml:4:15
           |
         4 |     env_file: bad.env
@@ -99,7 +99,7 @@ fn an_error_shows_its_place() {
     );
     check(
         "services:\n  web:\n    image: a\n    env_file: none.env\n",
-        expect!["failed to read env file /work/none.env: entity not found"],
+        expect!["failed to read env file /demo/none.env: entity not found"],
     );
     check(
         "services:\n  web:\n    image: ${N:+${MISSING?no such thing}}\n",
@@ -317,7 +317,7 @@ fn a_stack_that_cannot_be() {
             "secrets: {s: {file: empty.txt}}",
             "secret s: secret data must be larger than 0 and less than 512000 bytes",
         ),
-        ("configs: {c: {file: gone.txt}}", "failed to read file of config c: /work/gone.txt"),
+        ("configs: {c: {file: gone.txt}}", "failed to read file of config c: /demo/gone.txt"),
         (
             "services: {web: {image: x, networks: [n]}}\nnetworks: {n: {ipam: {config: [{subnet: x}]}}}",
             "network n: invalid subnet: x",
@@ -352,7 +352,7 @@ services:
 networks:
   front: {external: {name: other}}
 ";
-    let project = load(source(text), Path::new("/work"), Interpolation::Expand, &loader);
+    let project = load(source(text), Path::new("/demo"), Interpolation::Expand, &loader);
     let stack = project.unwrap().stack("demo", &loader).unwrap();
     expect![[r#"
         The "TAG" variable is not set. Defaulting to a blank string.
