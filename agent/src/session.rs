@@ -3,6 +3,7 @@
 //!
 //! **Invariant:** a broken session stops no container and loses no report.
 
+use skep_types::error_chain;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -71,9 +72,9 @@ pub async fn run(config: AgentConfig, news: watch::Sender<News>, stop: Cancellat
         news.send_modify(|news| {
             news.in_session = false;
             news.removed |= removed;
-            news.error = if described { String::new() } else { chain(&ended) };
+            news.error = if described { String::new() } else { error_chain(&ended) };
         });
-        tracing::debug!(error = chain(&ended), "session ended");
+        tracing::debug!(error = error_chain(&ended), "session ended");
         // A session that stood says that the managers were well: try again at once.
         backoff = if described || began.elapsed() > BACKOFF_MAX { BACKOFF_MIN } else { backoff };
         let spread = Duration::from_secs_f64(backoff.as_secs_f64() * rand::random_range(0.5..1.0));
@@ -84,16 +85,6 @@ pub async fn run(config: AgentConfig, news: watch::Sender<News>, stop: Cancellat
         backoff = (backoff * 2).min(BACKOFF_MAX);
     }
     worker.shutdown().await;
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 async fn session(config: &AgentConfig, news: &watch::Sender<News>, worker: &mut Worker) -> Ended {

@@ -1,5 +1,6 @@
 //! Connections to other managers: for Raft, and for what a follower hands on to the leader.
 
+use skep_types::error_chain;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -26,10 +27,11 @@ impl Peers {
     /// A connection of its own, for what would hold up others.
     pub async fn dial(&self, address: &str) -> Result<Channel, String> {
         let credentials = Arc::clone(&self.credentials.borrow());
-        let config = client_config(&credentials, &credentials.root_pem).map_err(chain)?;
+        let config = client_config(&credentials, &credentials.root_pem)
+            .map_err(|error| error_chain(&error))?;
         let name = ServerName::try_from(MANAGER_NAME).expect("a constant DNS name");
         let connector = Connector::new((*config).clone(), name);
-        channel(address, connector).await.map_err(chain)
+        channel(address, connector).await.map_err(|error| error_chain(&error))
     }
 
     /// A connection to the leader, kept for the next call.
@@ -60,14 +62,4 @@ impl skep_raft::grpc::Connector for Peers {
     async fn connect(&self, peer: &Member) -> Result<Channel, String> {
         self.dial(&peer.peer.addr).await
     }
-}
-
-fn chain(error: impl std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

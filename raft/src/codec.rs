@@ -8,6 +8,7 @@ use prost::Message;
 use skep_proto::convert::ConvertError;
 use skep_proto::state as pb;
 use skep_state::{Reason, Rejection, Transaction};
+use skep_types::error_chain;
 
 /// Bytes that are no batch, or no reply.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -102,17 +103,9 @@ pub(crate) fn encode_reply(verdicts: Result<Vec<Verdict>, CodecError>) -> Vec<u8
             });
             pb::Reply { verdicts: verdicts.collect(), undecodable: None }
         }
-        Err(error) => pb::Reply { verdicts: Vec::new(), undecodable: Some(chain(&error)) },
+        Err(error) => pb::Reply { verdicts: Vec::new(), undecodable: Some(error_chain(&error)) },
     };
     reply.encode_to_vec()
-}
-
-/// The error with its causes, where only text can go on.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    match error.source() {
-        Some(source) => format!("{error}: {}", chain(source)),
-        None => error.to_string(),
-    }
 }
 
 /// One verdict for each transaction of the batch, in order.

@@ -6,12 +6,13 @@
 //! and before its index is told, so a proposer reads its own writes, and who has seen an index
 //! finds everything up to it.
 
+use skep_types::error_chain;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use skep_state::{Event, State};
 use tokio::sync::{broadcast, watch};
 
-use crate::codec::{Rejected, Verdict, chain, decode_batch, encode_reply};
+use crate::codec::{Rejected, Verdict, decode_batch, encode_reply};
 use crate::defaults;
 use crate::difference::difference;
 use crate::machine::{Encode, Machine};
@@ -65,7 +66,7 @@ impl SwarmMachine {
             transactions.iter().map(&mut verdict).collect()
         });
         if let Err(error) = &verdicts {
-            tracing::error!("log entry was not applied: {}", chain(error));
+            tracing::error!("log entry was not applied: {}", error_chain(error));
         }
         encode_reply(verdicts)
     }
@@ -89,7 +90,7 @@ impl Machine for SwarmMachine {
     }
 
     fn restore(&mut self, index: u64, bytes: &[u8]) -> Result<(), String> {
-        let restored = swarm_snapshot::decode(bytes).map_err(|error| chain(&error))?;
+        let restored = swarm_snapshot::decode(bytes).map_err(|error| error_chain(&error))?;
         let events = difference(&self.state, &restored);
         self.state = restored;
         self.publish(index, events);

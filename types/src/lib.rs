@@ -8,6 +8,7 @@
 pub mod cluster;
 pub mod container;
 pub mod defaults;
+pub mod error_chain;
 pub mod id;
 pub mod meta;
 pub mod network;
@@ -21,6 +22,7 @@ pub mod validate;
 
 pub use cluster::{Cluster, ClusterSpec, JoinTokens};
 pub use container::{ContainerSpec, Mount, MountKind};
+pub use error_chain::error_chain;
 pub use id::{ClusterId, ConfigId, NetworkId, NodeId, ParseIdError, SecretId, ServiceId, TaskId};
 pub use meta::{Annotations, Meta, Revision, Timestamp};
 pub use network::{Network, NetworkAttachment, NetworkSpec, Vni};

@@ -4,8 +4,6 @@
 //! **Invariant:** a pure function of what it is given. Each step is safe to do again, so an agent
 //! that was killed at any point goes on from what it observes.
 
-pub mod ledger;
 pub mod life;
 
-pub use ledger::{Ledger, OutOfOrder, Update};
 pub use life::{Observed, Step, next_step};

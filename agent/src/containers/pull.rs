@@ -2,6 +2,7 @@
 
 use skep_images::{Error, Image, PullOptions, Reference, RegistryConfig, Store};
 use skep_proto::convert::NodeTask;
+use skep_types::error_chain;
 
 use super::refused;
 use crate::executor::ExecutorError;
@@ -27,17 +28,7 @@ pub async fn ready(
     let pulled = images.pull(&reference, &options).await.map_err(|error| {
         tracing::warn!(image = name, %error, "failed to pull");
         // Docker's words; what the registry said stands beside them.
-        refused(format!("No such image: {name}: {}", chain(&error)))
+        refused(format!("No such image: {name}: {}", error_chain(&error)))
     })?;
     images.inspect(&pulled.id.to_string()).await.map_err(refused)
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

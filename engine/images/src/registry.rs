@@ -3,6 +3,7 @@
 //! **Invariant:** what a registry sends is checked against a digest before it is used; only the
 //! digest that a tag stands for is the registry's own word.
 
+use skep_types::error_chain;
 use std::io;
 use std::time::Duration;
 
@@ -108,7 +109,7 @@ impl Session {
                 user_agent: USER_AGENT,
                 ..ClientConfig::default()
             })
-            .map_err(|error| Error::Registry(chain(&error)))?;
+            .map_err(|error| Error::Registry(error_chain(&error)))?;
             let session =
                 Self { client, reference: reference.clone(), auth: auth.clone(), purpose };
             match session.greet().await {
@@ -213,7 +214,7 @@ impl Session {
         content: impl Stream<Item = Result<Bytes>> + Send + 'static,
     ) -> Result<()> {
         let content =
-            content.map_err(|error| OciDistributionError::GenericError(Some(chain(&error))));
+            content.map_err(|error| OciDistributionError::GenericError(Some(error_chain(&error))));
         self.client
             .push_blob_stream(&self.remote(None), content, &digest.to_string(), Some(bytes))
             .await
@@ -266,7 +267,7 @@ impl Session {
         match error {
             OciDistributionError::RegistryError { envelope, .. } => {
                 let Some(first) = envelope.errors.first() else {
-                    return Error::Registry(chain(error));
+                    return Error::Registry(error_chain(error));
                 };
                 let cause = |code: &str| {
                     let message = if first.message.is_empty() { code } else { &first.message };
@@ -307,7 +308,7 @@ impl Session {
             }
             // DEVIATION: Docker takes a certificate that is its own authority; the TLS library here
             // does not, and its bare word would help nobody.
-            error if is_transport(error) && chain(error).contains("CaUsedAsEndEntity") => {
+            error if is_transport(error) && error_chain(error).contains("CaUsedAsEndEntity") => {
                 Error::Unreachable {
                     domain: self.reference.domain().to_owned(),
                     reason: "its certificate is an authority's: give the registry one that an \
@@ -317,11 +318,11 @@ impl Session {
             }
             error if is_transport(error) => {
                 let domain = self.reference.domain();
-                Error::Unreachable { domain: domain.to_owned(), reason: chain(error) }
+                Error::Unreachable { domain: domain.to_owned(), reason: error_chain(error) }
             }
             error => Error::Registry(match self.purpose {
-                Purpose::Pull => format!("failed to pull {whole}: {}", chain(error)),
-                Purpose::Push => format!("failed to push {whole}: {}", chain(error)),
+                Purpose::Pull => format!("failed to pull {whole}: {}", error_chain(error)),
+                Purpose::Push => format!("failed to push {whole}: {}", error_chain(error)),
             }),
         }
     }
@@ -341,19 +342,4 @@ fn broken(error: io::Error, expected: Digest) -> Error {
 
 fn is_transport(error: &OciDistributionError) -> bool {
     matches!(error, OciDistributionError::RequestError(error) if error.status().is_none())
-}
-
-/// An error with its causes: the registry's client says what happened only there.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let next = error.to_string();
-        if !text.contains(&next) {
-            text.push_str(": ");
-            text.push_str(&next);
-        }
-        cause = error.source();
-    }
-    text
 }

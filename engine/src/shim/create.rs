@@ -1,6 +1,7 @@
 //! Makes a container: prepares what it needs and has libcontainer build it, up to the point where
 //! its first process waits to be started.
 
+use skep_types::error_chain;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -147,7 +148,7 @@ fn build(
     // libcontainer has set the container's score on this process too.
     let _ = fs::write("/proc/self/oom_score_adj", SHIM_OOM_SCORE_ADJ.to_string());
     let container = built.map_err(|error| {
-        told(&failures).unwrap_or_else(|| Failure { message: chain(&error), exit_code: None })
+        told(&failures).unwrap_or_else(|| Failure { message: error_chain(&error), exit_code: None })
     })?;
     let pid = container.pid().map(|pid| pid.as_raw()).ok_or_else(|| Failure {
         message: "the container has no process".to_owned(),
@@ -165,18 +166,4 @@ pub fn told(failures: &OwnedFd) -> Option<Failure> {
     let mut text = [0; libc::PIPE_BUF];
     let length = read(failures, &mut text).ok()?;
     serde_json::from_slice(&text[..length]).ok()
-}
-
-/// An error with its causes; libcontainer's say little without them.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = error.source();
-    }
-    text
 }

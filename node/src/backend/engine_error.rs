@@ -3,8 +3,7 @@
 use skep_agent::containers::VolumeError;
 use skep_docker_api::{ApiError, Kind};
 use skep_images::{Error, Reference};
-
-use super::error::chain;
+use skep_types::error_chain;
 
 /// An image's name as Docker repeats it: with the tag that was meant.
 fn meant(name: &str) -> String {
@@ -36,7 +35,7 @@ pub fn image(error: Error) -> ApiError {
         }
         _ => Kind::System,
     };
-    ApiError::new(kind, chain(&error))
+    ApiError::new(kind, error_chain(&error))
 }
 
 pub fn runtime(error: skep_engine::Error) -> ApiError {
@@ -44,7 +43,7 @@ pub fn runtime(error: skep_engine::Error) -> ApiError {
         skep_engine::Error::NoSuchContainer(id) => {
             ApiError::not_found(format!("No such container: {id}"))
         }
-        error => ApiError::system(chain(&error)),
+        error => ApiError::system(error_chain(&error)),
     }
 }
 
@@ -54,5 +53,5 @@ pub fn volume(error: VolumeError) -> ApiError {
         VolumeError::Absent(_) => Kind::NotFound,
         VolumeError::Io { .. } | VolumeError::Malformed { .. } => Kind::System,
     };
-    ApiError::new(kind, chain(&error))
+    ApiError::new(kind, error_chain(&error))
 }

@@ -2,6 +2,7 @@
 
 use skep_docker_api::{ApiError, Kind};
 use skep_manager::control::{Code, ControlError};
+use skep_types::error_chain;
 
 use crate::swarm::SwarmError;
 
@@ -24,7 +25,7 @@ pub fn control(error: ControlError) -> ApiError {
 }
 
 pub fn swarm(error: SwarmError) -> ApiError {
-    let text = chain(&error);
+    let text = error_chain(&error);
     match error {
         SwarmError::AlreadyMember => ApiError::already_in_swarm(),
         SwarmError::NotMember => ApiError::unavailable("This node is not part of a swarm"),
@@ -33,14 +34,4 @@ pub fn swarm(error: SwarmError) -> ApiError {
         SwarmError::Refused(_) | SwarmError::JoinTimeout => ApiError::unavailable(text),
         _ => ApiError::system(text),
     }
-}
-
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

@@ -1,6 +1,7 @@
 //! A membership that runs: the agent always, the manager while the node is one; it follows the
 //! role that the swarm gives the node, and renews the certificate in time.
 
+use skep_types::error_chain;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -192,7 +193,7 @@ impl Active {
         loop {
             let now = news.borrow_and_update().clone();
             if let Err(error) = self.step(&now, share).await {
-                let error = chain(&error);
+                let error = error_chain(&error);
                 tracing::info!(error, "the node could not follow its role yet");
                 tokio::select! {
                     () = self.stop.cancelled() => return,
@@ -284,7 +285,7 @@ impl Active {
         for address in &now.managers {
             match dial(address, &credentials).await {
                 Ok(channel) => return Ok((address.clone(), channel)),
-                Err(error) => failure = SwarmError::Refused(chain(&error)),
+                Err(error) => failure = SwarmError::Refused(error_chain(&error)),
             }
         }
         Err(failure)
@@ -351,14 +352,4 @@ fn ids(credentials: &NodeCredentials) -> Result<(NodeId, ClusterId), SwarmError>
     let identity = credentials.identity()?;
     let bad = |_| SwarmError::Identity("the certificate's subject holds no ids".to_owned());
     Ok((identity.node_id.parse().map_err(bad)?, identity.cluster_id.parse().map_err(bad)?))
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
