@@ -19,6 +19,29 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("skep-engine", &["skep-types", "skep-images"]),
     ("skep-proto", &["skep-types", "skep-state"]),
     ("skep-docker-api", &["skep-types"]),
+    (
+        "skep-bridge",
+        &[
+            "skep-types",
+            "skep-docker-api",
+            "skep-overlay-net",
+            "skep-overlay-plan",
+            "skep-overlay-kernel",
+        ],
+    ),
+    (
+        "skep-containers",
+        &[
+            "skep-types",
+            "skep-docker-api",
+            "skep-engine",
+            "skep-images",
+            "skep-bridge",
+            "skep-overlay-net",
+            "skep-overlay-plan",
+            "skep-overlay-kernel",
+        ],
+    ),
     ("skep-raft", &["skep-types", "skep-state", "skep-proto", "skep-secrets"]),
     ("skep-dispatch", &["skep-types", "skep-state"]),
     (
@@ -50,6 +73,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "skep-overlay-net",
             "skep-docker-api",
             "skep-agent-plan",
+            "skep-containers",
+            "skep-bridge",
         ],
     ),
     (
@@ -65,6 +90,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "skep-images",
             "skep-manager",
             "skep-agent",
+            "skep-containers",
+            "skep-bridge",
+            "skep-overlay-kernel",
         ],
     ),
     ("skep-cli", &["skep-types", "skep-compose", "skep-docker-api", "skep-node", "skep-engine"]),
