@@ -16,7 +16,7 @@ use crate::values::pairs;
 pub enum Command {
     /// Create a volume
     #[command(override_usage = "skep volume create [OPTIONS] [VOLUME]")]
-    Create(CreateArgs),
+    Create(Box<CreateArgs>),
     /// Display detailed information on one or more volumes
     #[command(override_usage = "skep volume inspect [OPTIONS] VOLUME [VOLUME...]")]
     Inspect(InspectArgs),
@@ -164,7 +164,7 @@ pub const USAGE: Columns =
 
 pub async fn run(session: &Session, command: Command) -> Outcome {
     match command {
-        Command::Create(args) => create(session, args).await,
+        Command::Create(args) => create(session, *args).await,
         Command::Inspect(args) => {
             let mut found = Vec::new();
             for name in &args.names {

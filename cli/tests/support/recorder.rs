@@ -45,6 +45,10 @@ impl Recorder {
         Self { socket, calls, dir }
     }
 
+    pub fn host(&self) -> String {
+        format!("unix://{}", self.socket.display())
+    }
+
     /// The calls so far, and forgets them.
     pub fn calls(&self) -> Vec<Call> {
         let mut calls = std::mem::take(&mut *self.calls.lock().unwrap());
@@ -56,7 +60,7 @@ impl Recorder {
         let mut child = Command::new(program)
             .args(arguments)
             .env_remove("SKEP_HOST")
-            .env("DOCKER_HOST", format!("unix://{}", self.socket.display()))
+            .env("DOCKER_HOST", self.host())
             .env("DOCKER_CONFIG", self.dir.path().join("config"))
             .env("FROM_HERE", "yes")
             .env("TZ", "UTC")
