@@ -68,6 +68,10 @@ pub trait Executor: Send + Sync + 'static {
     async fn ended(&self, task: TaskId) -> Result<(), ExecutorError>;
     /// Removes everything that was made for the task.
     async fn remove(&self, task: TaskId) -> Result<(), ExecutorError>;
+    /// Why a task's container was ended from here, if it was.
+    fn complaint(&self, _task: TaskId) -> Option<String> {
+        None
+    }
     /// Container id, pid and exit code, once there is a container.
     async fn status(&self, task: TaskId) -> Option<ContainerStatus>;
     /// What a task wrote; none if it has no container. Dropping it ends the reading.

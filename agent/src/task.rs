@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use skep_agent_plan::{Observed, Step, next_step};
 use skep_proto::convert::NodeTask;
-use skep_types::{TaskId, TaskState, TaskStatus, Timestamp, defaults};
+use skep_types::{DesiredState, TaskId, TaskState, TaskStatus, Timestamp, defaults};
 use tokio::sync::{Semaphore, watch};
 
 use crate::defaults::STEP_RETRY;
@@ -58,10 +58,11 @@ pub async fn run(shared: Arc<Shared>, id: TaskId, mut asked: watch::Receiver<Ask
             Step::Create => {
                 let permit = shared.preparing.acquire().await.expect("never closed");
                 let files = shared.files.lock().expect("no holder panics").clone();
-                // A task that is told to stop while its image is fetched need not wait for it.
+                // A task that is told to stop while its image is fetched need not wait for it. Any
+                // other change must: a creation that is given up half-way cannot be begun again.
                 let created = tokio::select! {
                     created = shared.executor.create(&task, &files) => Some(created),
-                    _ = asked.changed() => None,
+                    () = told_to_stop(&mut asked) => None,
                 };
                 drop(permit);
                 if let Some(Err(error)) = created {
@@ -89,6 +90,18 @@ pub async fn run(shared: Arc<Shared>, id: TaskId, mut asked: watch::Receiver<Ask
     clean_up(&shared, id).await;
 }
 
+/// Waits until the managers want the task to run no more.
+async fn told_to_stop(asked: &mut watch::Receiver<Asked>) {
+    let stops = |asked: &Asked| match asked {
+        Asked::Task(task) => {
+            matches!(task.desired_state, DesiredState::Shutdown | DesiredState::Remove)
+        }
+        Asked::Gone => true,
+    };
+    // Nobody asks any more: the loop sees that itself.
+    let _ = asked.wait_for(stops).await;
+}
+
 /// Ends and removes what is left of a task that is no longer this node's.
 pub async fn clean_up(shared: &Shared, id: TaskId) {
     while shared.executor.observe(id).await != Observed::Absent {
@@ -108,7 +121,11 @@ async fn report(shared: &Shared, id: TaskId, state: TaskState, observed: Observe
     let container = shared.executor.status(id).await;
     let error = match (state, observed) {
         (TaskState::Failed, Observed::Exited { code }) if error.is_empty() => {
-            format!("task: non-zero exit ({code})")
+            // SwarmKit's words.
+            match shared.executor.complaint(id) {
+                Some(why) => format!("task: non-zero exit ({code}): {why}"),
+                None => format!("task: non-zero exit ({code})"),
+            }
         }
         (TaskState::Failed, Observed::Absent) if error.is_empty() => {
             "the container is gone".to_owned()

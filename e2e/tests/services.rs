@@ -32,8 +32,10 @@ fn busybox() -> &'static PathBuf {
         std::fs::create_dir_all(&bin).unwrap();
         std::fs::create_dir_all(dir.join("root/tmp")).unwrap();
         std::fs::copy("/bin/busybox", bin.join("busybox")).unwrap();
-        for applet in ["sh", "sleep", "httpd", "cat", "hostname", "nc", "nslookup", "mkdir", "test"]
-        {
+        for applet in [
+            "sh", "sleep", "httpd", "cat", "hostname", "nc", "nslookup", "mkdir", "test", "touch",
+            "rm",
+        ] {
             std::os::unix::fs::symlink("busybox", bin.join(applet)).unwrap();
         }
         let (made, archive) = (dir.join("busybox.tar"), target.join("busybox.tar"));
@@ -418,5 +420,55 @@ fn logs_come_from_every_host() {
         let line = logs.lines().find(|line| line.contains(&format!("@{host}")));
         assert!(line.is_some_and(|line| line.contains("hello from")), "{logs}");
     }
+    fleet.down().unwrap();
+}
+
+#[test]
+fn a_health_check_says_when_a_task_runs_and_when_it_is_replaced() {
+    if !root() {
+        return;
+    }
+    let fleet = swarm(1);
+    let one = fleet.host(1);
+    let words = ["service", "create", "--detach", "--name", "web", "--restart-delay", "100ms"];
+    let health = ["--health-cmd", "test -e /tmp/well", "--health-interval", "200ms"];
+    let limits = ["--health-retries", "2", "--health-start-period", "1h"];
+    let asked = ["--health-start-interval", "100ms", "--constraint", "node.hostname == host1"];
+    let command = ["busybox:latest", "sleep", "86400"];
+    let all = [&words[..], &health, &limits, &asked, &command].concat();
+    skep(&one, &all).unwrap();
+    let status = || one.check(&["docker", "ps", "--format", "{{.Names}} {{.Status}}"]);
+    // It has started and does not count as running.
+    eventually_blocking(SOON, || {
+        let shown = status()?;
+        ensure!(shown.contains("(health: starting)"), "containers are {shown}");
+        Ok(())
+    });
+    let state = || {
+        skep(
+            &one,
+            &["service", "ps", "web", "--no-trunc", "--format", "{{.CurrentState}} {{.Error}}"],
+        )
+    };
+    assert!(state().unwrap().starts_with("Starting"), "{}", state().unwrap());
+    inside(&one, "sleep 86400", &["/bin/touch", "/tmp/well"]).unwrap();
+    let first = wait_running(&one, "web", 1);
+    assert!(status().unwrap().contains("(healthy)"), "{}", status().unwrap());
+    let id = skep(&one, &["service", "ps", "web", "-q"]).unwrap();
+
+    inside(&one, "sleep 86400", &["/bin/rm", "/tmp/well"]).unwrap();
+    eventually_blocking(SOON, || {
+        let history = state()?;
+        ensure!(history.contains("unhealthy container"), "history is {history}");
+        Ok(())
+    });
+    // Another stands in its place, and waits for its own health.
+    eventually_blocking(SOON, || {
+        inside(&one, "sleep 86400", &["/bin/touch", "/tmp/well"])?;
+        let now = running(&one, "web")?;
+        ensure!(now.len() == 1, "tasks are {now:?}");
+        Ok(())
+    });
+    assert_ne!(skep(&one, &["service", "ps", "web", "-q"]).unwrap(), id, "{first:?}");
     fleet.down().unwrap();
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use skep_agent_plan::HealthCheck;
 use skep_engine::Container;
 use skep_engine::ContainerConfig;
 use skep_engine::config::{
@@ -16,7 +17,7 @@ use skep_types::service::TaskSpec;
 use skep_types::{Mount as MountSpec, MountKind};
 use time::OffsetDateTime;
 
-use super::{IMAGE, Parts, TASK, Volume, etc, failed, refused};
+use super::{IMAGE, Parts, TASK, Volume, etc, failed, health, refused};
 use crate::executor::{ExecutorError, TaskFiles};
 
 /// Where a container remembers its anonymous volumes, one name after the other.
@@ -99,6 +100,8 @@ pub async fn create(
         (IMAGE.to_owned(), spec.image.clone()),
         (ANONYMOUS.to_owned(), anonymous.join(" ")),
     ]);
+    let check = HealthCheck::of(spec.health.as_ref(), config.healthcheck.as_ref());
+    container.annotations.extend(check.as_ref().map(health::annotation));
     parts.runtime.create(container).await.map(drop).map_err(refused)
 }
 

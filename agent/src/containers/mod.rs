@@ -5,6 +5,7 @@
 
 mod build;
 mod etc;
+mod health;
 mod network;
 mod pull;
 mod volumes;
@@ -18,7 +19,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::StreamExt;
 use sha2::{Digest as _, Sha256};
-use skep_agent_plan::Observed;
+use skep_agent_plan::{HealthStatus, Observed};
 use skep_engine::logs::LogQuery;
 use skep_engine::{Container, ContainerConfig, ExitStatus, Runtime, Status};
 use skep_images::Store;
@@ -28,6 +29,8 @@ use skep_types::TaskId;
 use skep_types::task::ContainerStatus;
 use tokio::sync::watch;
 
+use health::HealthReports;
+pub use health::{Answer, HealthReport};
 pub use network::Networks;
 pub use pull::Registries;
 pub use volumes::{Volume, VolumeError, Volumes};
@@ -55,6 +58,7 @@ pub struct Containers {
     parts: Parts,
     /// One for each task that is or was looked at; bounded by the node's tasks.
     changes: Mutex<HashMap<TaskId, watch::Sender<u64>>>,
+    health: Arc<HealthReports>,
 }
 
 fn refused(error: impl std::fmt::Display) -> ExecutorError {
@@ -87,7 +91,8 @@ impl Containers {
     /// # Errors
     /// The engine's state cannot be read.
     pub async fn open(parts: Parts) -> Result<Arc<Self>, ExecutorError> {
-        let containers = Arc::new(Self { parts, changes: Mutex::default() });
+        let containers =
+            Arc::new(Self { parts, changes: Mutex::default(), health: Arc::default() });
         for container in containers.parts.runtime.list().await.map_err(failed)? {
             if let Some(task) = task_of(&container)
                 && container.state().await.is_ok_and(|state| state.status == Status::Running)
@@ -119,16 +124,47 @@ impl Containers {
         changes.entry(task).or_insert_with(|| watch::Sender::new(0)).clone()
     }
 
-    /// Says so when the container ends. The waiter ends with the container.
+    /// What is known of the health of a task's container; None where there is no check.
+    pub fn health(&self, task: TaskId) -> Option<Arc<HealthReport>> {
+        self.health.get(task)
+    }
+
+    /// Says so when the container ends, and when its health changes. An unhealthy one is ended:
+    /// what stands in its place is the managers' to say. Ends with the container.
     fn watch(&self, task: TaskId, container: Container) {
         let sender = self.sender(task);
+        let reports = Arc::clone(&self.health);
         tokio::spawn(async move {
-            match container.wait().await {
+            let changed = || sender.send_modify(|count| *count += 1);
+            let guard = async {
+                if let Some(check) = health::check_of(container.config()) {
+                    health::ask(task, &container, &check, &reports, changed).await;
+                    let unhealthy =
+                        |it: &Arc<HealthReport>| it.health.status == HealthStatus::Unhealthy;
+                    if reports.get(task).is_some_and(|it| unhealthy(&it)) {
+                        let grace = skep_types::defaults::STOP_GRACE_PERIOD;
+                        if let Err(error) = container.stop(None, grace).await {
+                            tracing::warn!(%task, %error, "failed to end an unhealthy container");
+                        }
+                    }
+                }
+                std::future::pending::<()>().await
+            };
+            let ended = tokio::select! {
+                ended = container.wait() => ended,
+                () = guard => unreachable!("it waits for ever"),
+            };
+            match ended {
                 Ok(ExitStatus { code, .. }) => tracing::debug!(%task, code, "container ended"),
                 Err(error) => tracing::warn!(%task, %error, "lost sight of a container"),
             }
-            sender.send_modify(|count| *count += 1);
+            changed();
         });
+    }
+
+    fn is_unhealthy(&self, task: TaskId) -> bool {
+        let report = self.health.get(task);
+        report.is_some_and(|it| it.health.status == HealthStatus::Unhealthy)
     }
 
     async fn find(&self, task: TaskId) -> Option<Container> {
@@ -143,11 +179,19 @@ impl Executor for Containers {
         match container.state().await {
             Ok(state) => match state.status {
                 Status::Created => Observed::Created,
-                Status::Running => Observed::Running { healthy: true },
+                Status::Running => {
+                    let health = self.health.get(task).map(|it| it.health.status);
+                    let healthy = health.is_none_or(|it| it == HealthStatus::Healthy);
+                    // Not asked yet, because it has only just been started.
+                    let asked = health.is_some() || health::check_of(container.config()).is_none();
+                    Observed::Running { healthy: healthy && asked }
+                }
                 Status::Exited => {
                     let code =
                         state.exit.map_or(skep_engine::defaults::EXIT_CODE_UNKNOWN, |it| it.code);
-                    Observed::Exited { code }
+                    // It may end well when it is told to, and has failed all the same.
+                    let failed = code == 0 && self.is_unhealthy(task);
+                    Observed::Exited { code: if failed { 1 } else { code } }
                 }
             },
             Err(error) => {
@@ -207,6 +251,7 @@ impl Executor for Containers {
         self.parts.networks.detach(task).await?;
         self.parts.images.remove_rootfs(&id).await.map_err(failed)?;
         etc::remove(&self.parts.etc_dir, &id)?;
+        self.health.forget(task);
         for volume in anonymous {
             self.parts.volumes.remove(&volume).await.map_err(failed)?;
         }
@@ -220,6 +265,10 @@ impl Executor for Containers {
 
     async fn ended(&self, task: TaskId) -> Result<(), ExecutorError> {
         self.parts.networks.detach(task).await
+    }
+
+    fn complaint(&self, task: TaskId) -> Option<String> {
+        self.is_unhealthy(task).then(|| "unhealthy container".to_owned())
     }
 
     async fn status(&self, task: TaskId) -> Option<ContainerStatus> {

@@ -1,8 +1,9 @@
 //! `/containers`: the tasks' containers of this node, to be looked at. They are made, stopped and removed through their services.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use skep_agent::containers::{Volumes, image_of};
+use skep_agent::containers::{HealthReport, Volumes, image_of, task_of};
 use skep_docker_api::filters::{ContainerFacts, ContainerFilter};
 use skep_docker_api::json::{self, ContainerInspect, ContainerListOptions, ContainerSummary};
 use skep_docker_api::{ApiError, Kind};
@@ -87,9 +88,31 @@ struct Seen<'a> {
     /// The image's id; empty where its root file system is gone.
     image_id: &'a str,
     volumes: &'a Volumes,
+    /// None where there is no health check.
+    health: Option<Arc<HealthReport>>,
+}
+
+/// The answers to a health check, as `inspect` shows them.
+fn health(report: &HealthReport) -> json::Health {
+    let answer = |answer: &skep_agent::containers::Answer| json::HealthcheckResult {
+        start: moment(Some(answer.began)),
+        end: moment(Some(answer.ended)),
+        exit_code: i64::from(answer.exit_code),
+        output: answer.output.clone(),
+    };
+    json::Health {
+        status: report.health.status.name().to_owned(),
+        failing_streak: report.health.failing_streak,
+        log: report.answers.iter().map(answer).collect(),
+    }
 }
 
 impl Seen<'_> {
+    /// Docker's word; of a check that runs.
+    fn health_word(&self) -> Option<&'static str> {
+        self.health.as_ref().map(|it| it.health.status.name())
+    }
+
     fn image(&self) -> String {
         image_of(self.config).unwrap_or(self.image_id).to_owned()
     }
@@ -108,7 +131,7 @@ impl Seen<'_> {
             created: self.state.created_at.unix_timestamp(),
             labels: self.config.labels.clone(),
             state: state_word(self.state.status).to_owned(),
-            status: uptime::status(self.state, now),
+            status: uptime::status(self.state, self.health_word(), now),
             host_config: json::HostConfigSummary {
                 network_mode: network_mode(self.config).to_owned(),
             },
@@ -128,6 +151,7 @@ impl Seen<'_> {
             error: exit.and_then(|exit| exit.error.clone()).unwrap_or_default(),
             started_at: moment(self.state.started_at),
             finished_at: moment(exit.map(|exit| exit.finished_at)),
+            health: self.health.as_deref().map(health),
             ..Default::default()
         }
     }
@@ -265,19 +289,26 @@ impl DaemonBackend {
             if !all && state.status != Status::Running {
                 continue;
             }
-            let summary = Seen {
+            let seen = Seen {
                 config: container.config(),
                 state: &state,
                 image_id: &self.image_id(container.id()).await?,
                 volumes: self.engine.volumes(),
-            }
-            .summary(now);
+                health: self.health_of(container),
+            };
+            let (summary, word) = (seen.summary(now), seen.health_word());
             let exit_code = state.exit.as_ref().map(|exit| i64::from(exit.code));
-            if filter.matches(&summary, ContainerFacts { exit_code, health: "none" }) {
+            if filter
+                .matches(&summary, ContainerFacts { exit_code, health: word.unwrap_or("none") })
+            {
                 shown.push(summary);
             }
         }
         Ok(shown)
+    }
+
+    fn health_of(&self, container: &Container) -> Option<Arc<HealthReport>> {
+        self.engine.health(task_of(container)?)
     }
 
     pub(super) async fn inspect_container(
@@ -293,7 +324,8 @@ impl DaemonBackend {
         let state = container.state().await.map_err(engine_error::runtime)?;
         let image_id = &self.image_id(container.id()).await?;
         let volumes = self.engine.volumes();
-        Ok(Seen { config: container.config(), state: &state, image_id, volumes }.inspect())
+        let (config, health) = (container.config(), self.health_of(container));
+        Ok(Seen { config, state: &state, image_id, volumes, health }.inspect())
     }
 }
 
@@ -348,7 +380,7 @@ mod tests {
             state: &'a ContainerState,
             volumes: &'a Volumes,
         ) -> Seen<'a> {
-            Seen { config, state, image_id: "sha256:1", volumes }
+            Seen { config, state, image_id: "sha256:1", volumes, health: None }
         }
         let now = start + Duration::seconds(310);
         let shown = seen(&config, &state, &volumes).summary(now);

@@ -24,12 +24,18 @@ fn human(duration: Duration) -> String {
     }
 }
 
-pub fn status(state: &ContainerState, now: OffsetDateTime) -> String {
+/// `health` is the word of a check's outcome, where there is a check.
+pub fn status(state: &ContainerState, health: Option<&str>, now: OffsetDateTime) -> String {
     match (state.status, &state.exit) {
         (Status::Created, _) => "Created".to_owned(),
         (Status::Running, _) => {
             let since = state.started_at.unwrap_or(state.created_at);
-            format!("Up {}", human(now - since))
+            let up = format!("Up {}", human(now - since));
+            match health {
+                Some("starting") => format!("{up} (health: starting)"),
+                Some(word) => format!("{up} ({word})"),
+                None => up,
+            }
         }
         (Status::Exited, Some(exit)) => {
             format!("Exited ({}) {} ago", exit.code, human(now - exit.finished_at))
