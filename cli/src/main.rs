@@ -4,9 +4,11 @@
 
 mod args;
 mod commands;
+mod config;
 mod daemon;
 mod failure;
 mod output;
+mod positionals;
 mod terminal;
 mod usage;
 mod values;
@@ -44,5 +46,8 @@ fn run(cli: args::Cli) -> Outcome {
         .enable_all()
         .build()
         .map_err(|error| Failure::new(format!("failed to start the runtime: {error}")))?;
-    runtime.block_on(commands::run(cli))
+    let done = runtime.block_on(commands::run(cli));
+    // Threads that still read or write for nobody are not waited for.
+    runtime.shutdown_background();
+    done
 }

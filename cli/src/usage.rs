@@ -9,6 +9,8 @@ use clap::{ArgAction, Command, CommandFactory, FromArgMatches};
 
 use crate::args::Cli;
 use crate::failure::{EXIT_FAILURE, EXIT_USAGE, Failure};
+use crate::positionals;
+use crate::values::integer;
 
 pub enum Asked {
     Run(Box<Cli>),
@@ -17,7 +19,7 @@ pub enum Asked {
 }
 
 pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Asked, Failure> {
-    let arguments: Vec<OsString> = arguments.collect();
+    let arguments = positionals::fence(&Cli::command(), arguments.collect());
     let error = match lenient(Cli::command()).try_get_matches_from(&arguments) {
         Ok(matches) => match Cli::from_arg_matches(&matches) {
             Ok(cli) if cli.version => return Ok(Asked::Show(version())),
@@ -50,15 +52,24 @@ pub fn grammar() -> Command {
             true => command,
             false => command.override_usage(format!("{path} COMMAND")),
         };
+        // In the order of their names, as pflag shows them.
+        let mut names: Vec<String> =
+            command.get_arguments().filter_map(|one| one.get_long().map(str::to_owned)).collect();
+        names.sort();
         let command = command
             .help_template(if leaf {
                 "Usage:  {usage}\n\n{about}\n\n{all-args}"
             } else {
                 "Usage:  {usage}\n\n{about}\n\nCommands:\n{subcommands}\n\nOptions:\n{options}"
             })
-            .mut_args(|argument| match argument.get_action() {
-                ArgAction::Help => argument.help("Print usage"),
-                _ => argument,
+            .mut_args(|argument| {
+                let place =
+                    argument.get_long().and_then(|long| names.iter().position(|name| name == long));
+                let argument = argument.display_order(place.unwrap_or(0));
+                match argument.get_action() {
+                    ArgAction::Help => argument.help("Print usage"),
+                    _ => argument,
+                }
             });
         command.mut_subcommands(|inner| {
             let path = format!("{path} {}", inner.get_name());
@@ -93,21 +104,18 @@ fn lenient(command: Command) -> Command {
                 .action(ArgAction::Set)
                 .num_args(0..=1)
                 .require_equals(true)
-                .value_parser(truth)
+                .value_parser(integer::truth)
                 .default_missing_value("true")
                 .default_value("false"),
+            // The word behind a flag is its value, whatever it begins with.
+            ArgAction::Set | ArgAction::Append
+                if !argument.is_positional() && !argument.is_require_equals_set() =>
+            {
+                argument.allow_hyphen_values(true)
+            }
             _ => argument,
         })
         .mut_subcommands(lenient)
-}
-
-/// Go's `strconv.ParseBool`.
-fn truth(text: &str) -> Result<bool, String> {
-    match text {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
-        _ => Err(format!("strconv.ParseBool: parsing {text:?}: invalid syntax")),
-    }
 }
 
 /// The commands named by leading words, and the words behind the last of them.
@@ -121,8 +129,7 @@ fn walk(words: &[String]) -> (Vec<String>, &[String]) {
             command = found;
             at += 1;
         } else if path.is_empty() && word.starts_with('-') {
-            let valued = matches!(word.as_str(), "-H" | "--host" | "-l" | "--log-level");
-            at += if valued { 2 } else { 1 };
+            at += if positionals::takes_next(&command, word) { 2 } else { 1 };
         } else {
             break;
         }

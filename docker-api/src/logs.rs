@@ -230,7 +230,7 @@ pub struct LogFrame {
 
 /// Why frames could not be read.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum FrameError {
+pub enum FrameError {
     #[error("error from daemon in stream: {0}")]
     Daemon(String),
     #[error("unrecognized stream: {0}")]
@@ -240,7 +240,7 @@ pub(crate) enum FrameError {
 }
 
 /// Takes the first whole frame off what was received.
-pub(crate) fn decode(held: &mut BytesMut) -> Result<Option<LogFrame>, FrameError> {
+pub fn decode(held: &mut BytesMut) -> Result<Option<LogFrame>, FrameError> {
     let Some(header) = held.first_chunk::<8>() else { return Ok(None) };
     let stream = header[0];
     let length = u32::from_be_bytes([header[4], header[5], header[6], header[7]]);

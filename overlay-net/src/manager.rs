@@ -24,7 +24,7 @@ use tokio::time::Instant;
 
 use crate::NetworkError;
 use crate::dns::forward::Forwarder;
-use crate::dns::server::{Directory, Resolver, Scope};
+use crate::dns::server::{Directory, Resolver, Scope, TaskKnowledge};
 
 /// How long a task waits for word of its networks. The leader sends a network's endpoints together
 /// with the first task on it; a new leader needs a few seconds to begin.
@@ -248,7 +248,9 @@ impl NetworkManager {
         } else {
             has_outside.then(|| self.forwarder.clone())
         };
-        let scope = Scope { task, networks, directory: self.directory.clone(), forwarder };
+        let knowledge = Arc::new(TaskKnowledge { networks, directory: self.directory.clone() });
+        let (asker, seed) = (task.to_string(), task.bits());
+        let scope = Scope { asker, seed, knowledge, forwarder };
         let resolver = Resolver::start(&place, scope)
             .await
             .map_err(|source| NetworkError::Resolver { task, source })?;

@@ -7,6 +7,7 @@ use expect_test::{Expect, expect};
 use hickory_proto::op::{Message, MessageType, OpCode, Query};
 use hickory_proto::rr::{Name, RecordType};
 use skep_overlay_net::dns::answer::{Known, Outcome, Transport, answer};
+use skep_overlay_net::dns::names::OnOverlays;
 use skep_overlay_net::{EndpointState, NetworkState, ServiceEntry, TaskEndpoint, task_mac};
 use skep_types::{NetworkId, ServiceId, TaskId, Vni};
 
@@ -70,7 +71,7 @@ fn question(name: &str, kind: RecordType) -> Vec<u8> {
 }
 
 fn tell(view: &[Arc<NetworkState>], name: &str, kind: RecordType) -> String {
-    let known = Known { view, complete: true, turn: 0 };
+    let known = Known { names: &OnOverlays(view), complete: true, turn: 0 };
     match answer(known, &question(name, kind), Transport::Udp) {
         Outcome::Answer(bytes) => {
             let message = Message::from_vec(&bytes).unwrap();
@@ -198,7 +199,7 @@ fn a_task_knows_its_own_networks_alone_and_the_first_one_answers() {
 #[test]
 fn addresses_take_turns() {
     let first = |turn| {
-        let known = Known { view: &front(), complete: true, turn };
+        let known = Known { names: &OnOverlays(&front()), complete: true, turn };
         let Outcome::Answer(bytes) = answer(known, &question("db.", RecordType::A), Transport::Udp)
         else {
             panic!("db is known");
@@ -211,7 +212,7 @@ fn addresses_take_turns() {
 #[test]
 fn a_name_of_one_label_is_not_asked_for_elsewhere_before_all_networks_are_known() {
     let tell = |name| {
-        let known = Known { view: &[], complete: false, turn: 0 };
+        let known = Known { names: &OnOverlays(&[]), complete: false, turn: 0 };
         match answer(known, &question(name, RecordType::A), Transport::Udp) {
             Outcome::Answer(bytes) => {
                 Message::from_vec(&bytes).unwrap().metadata.response_code.to_string()
@@ -232,7 +233,7 @@ fn an_answer_too_large_for_udp_sends_the_client_to_tcp() {
         network.endpoints.insert(TaskId::new(last), endpoint);
     }
     let view = [Arc::new(network)];
-    let known = Known { view: &view, complete: true, turn: 0 };
+    let known = Known { names: &OnOverlays(&view), complete: true, turn: 0 };
     let question = question("db.", RecordType::A);
     let ask = |transport| match answer(known, &question, transport) {
         Outcome::Answer(bytes) => (Message::from_vec(&bytes).unwrap(), bytes.len()),
@@ -247,7 +248,7 @@ fn an_answer_too_large_for_udp_sends_the_client_to_tcp() {
 
 #[test]
 fn what_is_no_question_is_refused() {
-    let known = Known { view: &[], complete: true, turn: 0 };
+    let known = Known { names: &OnOverlays(&[]), complete: true, turn: 0 };
     let ask = |bytes: &[u8]| answer(known, bytes, Transport::Udp);
     assert_eq!(ask(&[]), Outcome::Drop);
     let Outcome::Answer(bytes) = ask(&[1, 2, 3]) else { panic!("it has an id") };
@@ -272,7 +273,7 @@ proptest::proptest! {
             bytes = question;
         }
         let view = front();
-        let known = Known { view: &view, complete: true, turn: usize::MAX };
+        let known = Known { names: &OnOverlays(&view), complete: true, turn: usize::MAX };
         if let Outcome::Answer(answer) = answer(known, &bytes, Transport::Udp) {
             proptest::prop_assert!(answer.len() <= 1232);
             proptest::prop_assert_eq!(&answer[..2], &bytes[..2], "it carries the question's id");

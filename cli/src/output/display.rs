@@ -6,13 +6,32 @@ use crate::failure::Outcome;
 
 pub struct Display {
     quiet: bool,
+    /// Where lines go: standard error, or else standard output.
+    on_stderr: bool,
     terminal: bool,
     lines: Vec<(String, String)>,
 }
 
 impl Display {
     pub fn new(quiet: bool) -> Self {
-        Self { quiet, terminal: std::io::stdout().is_terminal(), lines: Vec::new() }
+        let terminal = std::io::stdout().is_terminal();
+        Self { quiet, on_stderr: false, terminal, lines: Vec::new() }
+    }
+
+    /// For commands whose standard output is somebody else's.
+    pub fn on_stderr(quiet: bool) -> Self {
+        let terminal = std::io::stderr().is_terminal();
+        Self { quiet, on_stderr: true, terminal, lines: Vec::new() }
+    }
+
+    fn print(&self, text: &str) -> Outcome {
+        if !self.on_stderr {
+            return crate::output::print(text);
+        }
+        let mut err = std::io::stderr().lock();
+        err.write_all(text.as_bytes())?;
+        err.flush()?;
+        Ok(())
     }
 
     /// Whether lines are redrawn, so that what moves may be shown moving.
@@ -27,7 +46,7 @@ impl Display {
         }
         // It stands below the named lines, which then lie one line higher.
         self.lines.push((String::new(), text.into()));
-        crate::output::line(text)
+        self.print(&format!("{text}\n"))
     }
 
     /// Sets a named line.
@@ -45,17 +64,14 @@ impl Display {
             return Ok(());
         }
         let shown = if text.is_empty() { name.into() } else { format!("{name}: {text}") };
-        let mut out = std::io::stdout().lock();
         match known.filter(|_| self.terminal) {
             Some(at) => {
                 let up = self.lines.len() - at;
-                write!(out, "\x1b[{up}A\r\x1b[2K{shown}\x1b[{up}B\r")?;
+                self.print(&format!("\x1b[{up}A\r\x1b[2K{shown}\x1b[{up}B\r"))
             }
             // What counts seconds would fill a log.
-            None if !self.terminal && text.starts_with("Waiting ") && known.is_some() => {}
-            None => writeln!(out, "{shown}")?,
+            None if !self.terminal && text.starts_with("Waiting ") && known.is_some() => Ok(()),
+            None => self.print(&format!("{shown}\n")),
         }
-        out.flush()?;
-        Ok(())
     }
 }

@@ -48,6 +48,12 @@ pub fn moment(at: &Timestamp) -> String {
     }
 }
 
+/// Seconds since 1970 as Go prints a local moment: `2026-11-24 12:00:00 +0000 UTC`.
+// DEVIATION: in UTC, whatever the zone here: what is shown is then the same wherever it is read.
+pub fn local_moment(seconds: i64) -> String {
+    moment(&Timestamp::from_unix_nanos(i128::from(seconds) * SECOND))
+}
+
 /// A length of time as Go prints one: `1m30s`, `1.5s`, `10ms`.
 pub fn go_duration(nanos: i64) -> String {
     if nanos == 0 {
@@ -113,6 +119,12 @@ pub fn memory(bytes: i64) -> String {
 pub fn size(bytes: i64) -> String {
     const NAMES: [&str; 7] = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
     scaled(bytes as f64, 1000.0, &NAMES, 3)
+}
+
+/// As [`size`], with four digits.
+pub fn long_size(bytes: i64) -> String {
+    const NAMES: [&str; 7] = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
+    scaled(bytes as f64, 1000.0, &NAMES, 4)
 }
 
 /// The first letter in upper case and the others in lower case.

@@ -67,6 +67,11 @@ pub fn value<T: Serialize + Whole>(document: &T) -> Document {
 }
 
 impl Document {
+    /// One that has all its keys already.
+    pub fn plain(value: Value) -> Self {
+        Self { written: value.clone(), whole: value }
+    }
+
     /// Adds a part to both.
     pub fn with(mut self, key: &str, part: &Value) -> Self {
         self.written[key] = part.clone();

@@ -37,7 +37,7 @@ impl Columns {
         print(&self.render(shape, rows)?)
     }
 
-    fn render(&self, shape: &Shape, rows: Vec<Row>) -> Outcome<String> {
+    pub fn render(&self, shape: &Shape, rows: Vec<Row>) -> Outcome<String> {
         let asked = match shape.format.as_deref() {
             None | Some("" | "table") if shape.quiet => "{{.ID}}",
             None | Some("" | "table") => self.table,

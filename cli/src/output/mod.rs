@@ -5,6 +5,7 @@ pub mod human;
 pub mod inspect;
 pub mod list;
 pub mod natural;
+pub mod save;
 pub mod tabs;
 pub mod template;
 

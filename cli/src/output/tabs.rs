@@ -14,6 +14,9 @@ pub const LIST: Stops = Stops { width_min: 10, padding: 3 };
 /// What Docker's `version` uses.
 pub const VERSION: Stops = Stops { width_min: 20, padding: 1 };
 
+/// What Docker's `top` uses.
+pub const TOP: Stops = Stops { width_min: 20, padding: 3 };
+
 /// Aligns tab-terminated cells; text without tabs passes unchanged.
 pub fn align(text: &str, stops: Stops) -> String {
     let lines: Vec<Vec<&str>> = text.split('\n').map(|line| line.split('\t').collect()).collect();

@@ -43,12 +43,53 @@ pub fn parts(image: &str) -> (&str, Option<&str>) {
     }
 }
 
+/// Whether it is an image's id: 64 hexadecimal digits, with or without the algorithm.
+pub fn is_id(image: &str) -> bool {
+    let digits = image.strip_prefix("sha256:").unwrap_or(image);
+    digits.len() == 64 && digits.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+/// Refuses what cannot be a name of an image.
+pub fn check(image: &str) -> crate::failure::Outcome {
+    let invalid = || crate::failure::Failure::new("invalid reference format");
+    if is_id(image) {
+        return Ok(());
+    }
+    let name = image.split_once('@').map_or(image, |(name, _)| name);
+    let (repository, tag) = parts(name);
+    let path = full(repository);
+    let path = path.split_once('/').map_or("", |(_, path)| path);
+    if path.bytes().any(|b| b.is_ascii_uppercase()) {
+        return Err(crate::failure::Failure::new(format!(
+            "invalid reference format: repository name ({}) must be lowercase",
+            path.strip_prefix("library/").unwrap_or(path)
+        )));
+    }
+    let part = |part: &str| {
+        part.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && part.ends_with(|c: char| c.is_ascii_alphanumeric())
+            && part.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+    };
+    let tagged = tag.is_none_or(|tag| {
+        tag.len() <= 128
+            && tag.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
+            && tag.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+    });
+    if path.split('/').all(part) && tagged { Ok(()) } else { Err(invalid()) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn names() {
+        for good in ["nginx", "a/b-c:1.2", "localhost:5000/a/b", "nginx@sha256:ab"] {
+            assert!(check(good).is_ok(), "{good}");
+        }
+        for bad in ["", "-x", "A/b", "nginx:", "a//b", "nginx: x"] {
+            assert!(check(bad).is_err(), "{bad}");
+        }
         assert_eq!(tagged("nginx"), "nginx:latest");
         assert_eq!(tagged("host:5000/nginx"), "host:5000/nginx:latest");
         assert_eq!(tagged("nginx:1"), "nginx:1");

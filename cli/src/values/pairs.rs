@@ -22,13 +22,8 @@ const FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// and a flag's stays a name. The last of a name wins.
 pub fn environment(files: &[String], pairs: &[String]) -> Outcome<Vec<String>> {
     let mut out = Vec::new();
-    for file in files {
-        for line in file_lines(Path::new(file))? {
-            let pair = resolved(&line);
-            if pair.contains('=') {
-                replace(&mut out, pair);
-            }
-        }
+    for pair in environment_of_files(files)? {
+        replace(&mut out, pair);
     }
     for pair in pairs {
         replace(&mut out, resolved(pair));
@@ -66,9 +61,62 @@ pub fn variable(text: &str) -> Result<String, String> {
     Ok(text.into())
 }
 
+/// For flags: a label must have a name without blanks.
+pub fn label(text: &str) -> Result<String, String> {
+    let name = key(text).trim_start();
+    if name.is_empty() {
+        return Err(format!("invalid label '{text}': empty name"));
+    }
+    if name.contains(char::is_whitespace) {
+        return Err(format!("label '{text}' contains whitespaces in name"));
+    }
+    Ok(text.into())
+}
+
+/// A container's environment: of a flag given twice the last counts, and what files say stays beside it.
+pub fn container_environment(files: &[String], pairs: &[String]) -> Outcome<Vec<String>> {
+    let mut out = environment_of_files(files)?;
+    let mut own: Vec<String> = Vec::new();
+    for pair in pairs {
+        let pair = resolved(pair);
+        own.retain(|have| key(have) != key(&pair));
+        own.push(pair);
+    }
+    out.extend(own);
+    Ok(out)
+}
+
+pub fn environment_of_files(files: &[String]) -> Outcome<Vec<String>> {
+    let mut out = Vec::new();
+    for file in files {
+        let lines = file_lines(Path::new(file))?;
+        out.extend(lines.iter().map(|line| resolved(line)).filter(|pair| pair.contains('=')));
+    }
+    Ok(out)
+}
+
+/// Labels of files and flags; a name alone has an empty value.
+pub fn labels(files: &[String], pairs: &[String]) -> Outcome<Map> {
+    let mut all = Vec::new();
+    for file in files {
+        all.extend(file_lines(Path::new(file))?);
+    }
+    all.extend_from_slice(pairs);
+    Ok(map(&all))
+}
+
+/// An error of the system in the words Go has for it.
+pub fn io_words(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => "no such file or directory".into(),
+        std::io::ErrorKind::PermissionDenied => "permission denied".into(),
+        _ => error.to_string(),
+    }
+}
+
 fn file_lines(path: &Path) -> Outcome<Vec<String>> {
     let refuse = |why: String| Failure::new(format!("open {}: {why}", path.display()));
-    let size = std::fs::metadata(path).map_err(|error| refuse(error.to_string()))?.len();
+    let size = std::fs::metadata(path).map_err(|error| refuse(io_words(&error)))?.len();
     if size > FILE_BYTES_MAX {
         return Err(refuse(format!("{size} bytes are more than the {FILE_BYTES_MAX} allowed")));
     }

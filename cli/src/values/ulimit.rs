@@ -39,6 +39,13 @@ pub fn parse(text: &str) -> Result<Ulimit, String> {
     Ok(Ulimit { name: name.into(), hard, soft })
 }
 
+/// Of a name given twice the last counts; in the order of names.
+pub fn distinct(list: &[Ulimit]) -> Vec<Ulimit> {
+    let by_name: std::collections::BTreeMap<&str, &Ulimit> =
+        list.iter().map(|one| (one.name.as_str(), one)).collect();
+    by_name.into_values().cloned().collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

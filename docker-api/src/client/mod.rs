@@ -4,21 +4,23 @@
 //! for streams after their head, which last as long as they last.
 
 mod calls;
+mod containers;
 mod streams;
+mod transport;
 
+pub use containers::Ended;
 pub use streams::{Download, ProgressLines};
-
-use std::path::PathBuf;
+use transport::Target;
+pub use transport::{Connection, Duplex, Tls};
 
 use bytes::Bytes;
-use http::{Method, Request, StatusCode, header};
+use http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::net::{TcpStream, UnixStream};
 
 use crate::defaults;
 use crate::filters::Filters;
@@ -47,12 +49,6 @@ impl ClientError {
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::Daemon { status, .. } if *status == StatusCode::NOT_FOUND)
     }
-}
-
-#[derive(Debug, Clone)]
-enum Target {
-    Unix(PathBuf),
-    Tcp(String),
 }
 
 /// An address to call; cheap to clone.
@@ -94,20 +90,17 @@ fn with_filters(path: &str, filters: &Filters) -> String {
 }
 
 impl Client {
-    /// `unix:///path`, a bare absolute path, or `tcp://host:port`. No connection is made yet.
+    /// `unix:///path`, a bare absolute path, `tcp://host:port` or `ssh://[user@]host[:port]`. No connection is made yet.
     pub fn connect(host: &str) -> Answer<Self> {
-        let bad = || ClientError::BadHost { host: host.into() };
-        let (target, shown) = if host.starts_with('/') {
-            (Target::Unix(host.into()), format!("unix://{host}"))
-        } else if let Some(path) = host.strip_prefix("unix://").filter(|path| !path.is_empty()) {
-            (Target::Unix(path.into()), host.into())
-        } else if let Some(address) =
-            host.strip_prefix("tcp://").filter(|address| !address.is_empty())
-        {
-            (Target::Tcp(address.trim_end_matches('/').into()), host.into())
-        } else {
-            return Err(bad());
-        };
+        Self::with_tls(host, None)
+    }
+
+    /// As [`Self::connect`]; over TCP with these certificates.
+    pub fn with_tls(host: &str, tls: Option<Tls>) -> Answer<Self> {
+        let target = Target::parse(host, tls.as_ref())
+            .map_err(|message| ClientError::Failed { message })?
+            .ok_or_else(|| ClientError::BadHost { host: host.into() })?;
+        let shown = if host.starts_with('/') { format!("unix://{host}") } else { host.into() };
         Ok(Self { target, host: shown, answer_timeout: defaults::ANSWER_TIMEOUT })
     }
 
@@ -132,27 +125,23 @@ impl Client {
         ClientError::Transport { host: self.host.clone(), reason: error.to_string() }
     }
 
-    async fn sender(&self) -> Answer<hyper::client::conn::http1::SendRequest<Body>> {
+    /// One connection of its own, with nothing said yet.
+    pub async fn dial(&self) -> Answer<Connection> {
         let refused = |source| ClientError::Connect { host: self.host.clone(), source };
-        let late = |_| refused(std::io::ErrorKind::TimedOut.into());
-        macro_rules! open {
-            ($stream:expr) => {{
-                let stream = tokio::time::timeout(defaults::CONNECT_TIMEOUT, $stream)
-                    .await
-                    .map_err(late)?
-                    .map_err(refused)?;
-                let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-                    .await
-                    .map_err(|error| self.transport(error))?;
-                // Ends with the sender or the peer; its error reaches the caller through the request.
-                tokio::spawn(connection);
-                sender
-            }};
-        }
-        Ok(match &self.target {
-            Target::Unix(path) => open!(UnixStream::connect(path)),
-            Target::Tcp(address) => open!(TcpStream::connect(address.as_str())),
-        })
+        tokio::time::timeout(defaults::CONNECT_TIMEOUT, self.target.open())
+            .await
+            .map_err(|_| refused(std::io::ErrorKind::TimedOut.into()))?
+            .map_err(refused)
+    }
+
+    async fn sender(&self) -> Answer<hyper::client::conn::http1::SendRequest<Body>> {
+        let stream = self.dial().await?;
+        let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| self.transport(error))?;
+        // Ends with the sender or the peer; its error reaches the caller through the request.
+        tokio::spawn(connection.with_upgrades());
+        Ok(sender)
     }
 
     /// One call; the answer's bytes, or the daemon's error, within a bound.
@@ -182,19 +171,33 @@ impl Client {
         auth: Option<&RegistryAuth>,
         body: Body,
     ) -> Answer<http::Response<Incoming>> {
+        let mut headers = HeaderMap::new();
+        if let Some(auth) = auth {
+            let value = auth.to_header().parse().map_err(|error| self.transport(error))?;
+            headers.insert("X-Registry-Auth", value);
+        }
+        self.send_with(method, path, headers, body).await
+    }
+
+    async fn send_with(
+        &self,
+        method: Method,
+        path: &str,
+        headers: HeaderMap,
+        body: Body,
+    ) -> Answer<http::Response<Incoming>> {
         let mut sender = self.sender().await?;
         let mut request = Request::builder()
             .method(method)
             .uri(format!("/v{}{path}", defaults::API_VERSION))
             .header(header::HOST, "api.skep.local")
-            .header(header::CONTENT_TYPE, "application/json");
-        if let Some(auth) = auth {
-            request = request.header("X-Registry-Auth", auth.to_header());
-        }
-        let request = request.body(body).map_err(|error| self.transport(error))?;
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(body)
+            .map_err(|error| self.transport(error))?;
+        request.headers_mut().extend(headers);
         let response = sender.send_request(request).await.map_err(|error| self.transport(error))?;
         let status = response.status();
-        if status.is_success() {
+        if status.is_success() || status == StatusCode::SWITCHING_PROTOCOLS {
             return Ok(response);
         }
         let limited = Limited::new(response.into_body(), defaults::LINE_BYTES_MAX);

@@ -28,13 +28,13 @@ pub type Download = BoxStream<'static, Answer<Bytes>>;
 /// What is read of a file and sent at once.
 const UPLOAD_CHUNK_BYTES: usize = 64 * 1024;
 
-fn upload(reader: impl AsyncRead + Send + 'static) -> Body {
+pub(super) fn upload(reader: impl AsyncRead + Send + 'static) -> Body {
     let chunks = ReaderStream::with_capacity(reader, UPLOAD_CHUNK_BYTES);
     StreamBody::new(chunks.map_ok(Frame::data)).boxed_unsync()
 }
 
 impl Client {
-    fn bytes_of(&self, response: Response<Incoming>) -> Download {
+    pub(super) fn bytes_of(&self, response: Response<Incoming>) -> Download {
         let host = self.host.clone();
         BodyStream::new(response.into_body())
             .try_filter_map(|frame| std::future::ready(Ok(frame.into_data().ok())))
@@ -45,7 +45,10 @@ impl Client {
             .boxed()
     }
 
-    fn documents_of<T>(&self, response: Response<Incoming>) -> BoxStream<'static, Answer<T>>
+    pub(super) fn documents_of<T>(
+        &self,
+        response: Response<Incoming>,
+    ) -> BoxStream<'static, Answer<T>>
     where
         T: DeserializeOwned + Send + 'static,
     {
@@ -58,7 +61,7 @@ impl Client {
             .boxed()
     }
 
-    fn progress_of(&self, response: Response<Incoming>) -> ProgressLines {
+    pub(super) fn progress_of(&self, response: Response<Incoming>) -> ProgressLines {
         self.documents_of::<Progress>(response)
             .and_then(|line| {
                 std::future::ready(match line.failure() {

@@ -19,6 +19,11 @@ shape! {
     }
 }
 
+shape! {
+    /// The answer to `POST /auth`.
+    AuthResponse { "Status" status: String, [redacted] "IdentityToken" identity_token: String => "omitempty" }
+}
+
 /// Go's clients write the URL alphabet with padding, others without.
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
     &base64::alphabet::URL_SAFE,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::shape::{null_default, omitempty, shape};
-use super::{HealthConfig, Map};
+use super::{HealthConfig, HostConfig, Map, PortBinding};
 
 shape! {
     PortSummary {
@@ -24,9 +24,20 @@ shape! {
         "Propagation" propagation: String,
     }
 
+    EndpointIpamConfig {
+        "IPv4Address" ipv4_address: String => "omitempty",
+        "IPv6Address" ipv6_address: String => "omitempty",
+        "LinkLocalIPs" link_local_ips: Vec<String> => "omitempty",
+    }
+
+    /// A container's place on a network: what is wished of it, and, once it is there, what it got.
     EndpointSettings {
+        "IPAMConfig" ipam_config: Option<EndpointIpamConfig>,
+        "Links" links: Option<Vec<String>>,
         "Aliases" aliases: Option<Vec<String>>,
         "MacAddress" mac_address: String,
+        "DriverOpts" driver_opts: Option<Map>,
+        "GwPriority" gw_priority: i64,
         "NetworkID" network_id: String,
         "EndpointID" endpoint_id: String,
         "Gateway" gateway: String,
@@ -101,34 +112,13 @@ shape! {
         "Volumes" volumes: Option<BTreeMap<String, Nothing>>,
         "WorkingDir" working_dir: String,
         "Entrypoint" entrypoint: Option<Vec<String>>,
+        "NetworkDisabled" network_disabled: bool => "omitempty",
+        "MacAddress" mac_address: String => "omitempty",
         "OnBuild" on_build: Option<Vec<String>>,
         "Labels" labels: Map,
         "StopSignal" stop_signal: String => "omitempty",
         "StopTimeout" stop_timeout: Option<i64> => "omitempty",
-    }
-
-    PortBinding { "HostIp" host_ip: String, "HostPort" host_port: String }
-
-    LogConfig { "Type" kind: String, [redacted] "Config" config: Map }
-
-    RestartPolicyName { "Name" name: String, "MaximumRetryCount" maximum_retry_count: i64 }
-
-    /// What of a host's means a container was given; keys that this engine does not set are left out.
-    HostConfig {
-        "Binds" binds: Option<Vec<String>>,
-        "LogConfig" log_config: LogConfig,
-        "NetworkMode" network_mode: String,
-        "PortBindings" port_bindings: BTreeMap<String, Vec<PortBinding>>,
-        "RestartPolicy" restart_policy: RestartPolicyName,
-        "AutoRemove" auto_remove: bool,
-        "CapAdd" cap_add: Option<Vec<String>>,
-        "CapDrop" cap_drop: Option<Vec<String>>,
-        "Privileged" privileged: bool,
-        "ReadonlyRootfs" readonly_rootfs: bool,
-        "Memory" memory: i64,
-        "NanoCpus" nano_cpus: i64,
-        "PidsLimit" pids_limit: Option<i64>,
-        "Init" init: Option<bool> => "omitempty",
+        "Shell" shell: Option<Vec<String>> => "omitempty",
     }
 
     NetworkSettings {

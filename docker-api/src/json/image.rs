@@ -61,6 +61,25 @@ shape! {
     /// One of the two: a name was taken off, or an image is gone.
     ImageDeleteItem { "Untagged" untagged: String => "omitempty", "Deleted" deleted: String => "omitempty" }
 
+    /// One step of `GET /images/{name}/history`; `Created` is seconds since 1970.
+    ImageHistoryItem {
+        "Id" id: String,
+        "Created" created: i64,
+        "CreatedBy" created_by: String,
+        "Tags" tags: Option<Vec<String>>,
+        "Size" size: i64,
+        "Comment" comment: String,
+    }
+
+    /// One find of `GET /images/search`.
+    SearchResult {
+        "star_count" star_count: i64,
+        "is_official" is_official: bool,
+        "name" name: String,
+        "is_automated" is_automated: bool,
+        "description" description: String,
+    }
+
     Descriptor { "mediaType" media_type: String, "digest" digest: String, "size" size: i64 }
 
     OciPlatform {
@@ -100,6 +119,16 @@ impl PullRequest {
         let last = self.reference.rsplit('/').next().unwrap_or_default();
         !last.contains([':', '@'])
     }
+}
+
+/// What is to be pushed: `POST /images/{name}/push`.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct PushRequest {
+    /// Name with its tag; without one, every tag of it.
+    pub reference: String,
+    /// Empty: all that is here.
+    pub platform: String,
+    pub auth: Option<RegistryAuth>,
 }
 
 /// What a stream of a root file system becomes: `POST /images/create?fromSrc=-`.

@@ -5,14 +5,18 @@
 
 mod auth;
 mod container;
+mod container_calls;
 mod event;
+mod host_config;
 mod image;
 mod network;
 mod node;
+mod path_stat;
 mod progress;
 mod secret;
 mod service;
 mod shape;
+mod stats;
 mod swarm;
 mod system;
 mod task;
@@ -23,13 +27,17 @@ mod whole;
 
 pub use auth::*;
 pub use container::*;
+pub use container_calls::*;
 pub use event::*;
+pub use host_config::*;
 pub use image::*;
 pub use network::*;
 pub use node::*;
+pub use path_stat::*;
 pub use progress::*;
 pub use secret::*;
 pub use service::*;
+pub use stats::*;
 pub use swarm::*;
 pub use system::*;
 pub use task::*;

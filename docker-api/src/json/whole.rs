@@ -46,6 +46,12 @@ impl<T: Whole> Whole for BTreeMap<String, T> {
     }
 }
 
+impl<T: Whole, const N: usize> Whole for [T; N] {
+    fn whole(&self) -> Value {
+        self.iter().map(Whole::whole).collect()
+    }
+}
+
 impl<A: Whole, B: Whole> Whole for (A, B) {
     fn whole(&self) -> Value {
         vec![self.0.whole(), self.1.whole()].into()

@@ -4,6 +4,9 @@
 //! Every function works in a namespace that is handed in, the host's too, so that several hosts
 //! can stand side by side on one machine.
 //!
+//! What is not the swarm's alone (links, addresses, routes, rules, settings of a namespace) is open
+//! to other kinds of networks.
+//!
 //! **Invariant:** threads of the runtime never change their namespace: whoever must enter one does
 //! so on a thread of its own, which ends with the work.
 
@@ -11,14 +14,14 @@ mod conntrack;
 mod error;
 mod executor;
 mod host;
-mod link;
+pub mod link;
 mod namespace;
-mod netlink;
-mod nft;
+pub mod netlink;
+pub mod nft;
 mod observe;
 mod paths;
 mod sandbox;
-mod sysctl;
+pub mod sysctl;
 mod task;
 
 pub use error::KernelError;

@@ -62,8 +62,8 @@ pub fn pair(name: &str, mtu: u32, peer: &Peer<'_>) -> LinkMessage {
         .build()
 }
 
-pub fn bridge(mac: Mac, mtu: u32) -> LinkMessage {
-    LinkBridge::new(BRIDGE).address(mac.0.to_vec()).mtu(mtu).build()
+pub fn bridge(name: &str, mac: Mac, mtu: u32) -> LinkMessage {
+    LinkBridge::new(name).address(mac.0.to_vec()).mtu(mtu).build()
 }
 
 /// To be sent in the host's namespace, where its packets leave and arrive, and to appear in the

@@ -1,16 +1,26 @@
 //! A netlink socket in a namespace, and what links it has.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use futures::TryStreamExt;
 use ipnet::IpNet;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags};
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
-use rtnetlink::{Handle, LinkUnspec};
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteType,
+};
+use rtnetlink::{Handle, LinkUnspec, RouteMessageBuilder};
 use tokio::task::JoinHandle;
 
 use crate::{KernelError, Namespace};
+
+/// Of addresses and routes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    V4,
+    V6,
+}
 
 /// A connection to the kernel, closed when dropped.
 #[derive(Debug)]
@@ -125,6 +135,75 @@ impl Netlink {
             own.then_some((message.header.index, net))
         };
         Ok(messages.iter().filter_map(address).collect())
+    }
+
+    /// Where packets go that no other route takes, in the family of the gateway; what stood is
+    /// replaced.
+    pub async fn set_default_route(&self, name: &str, gateway: IpAddr) -> Result<(), KernelError> {
+        let index = self.index(name).await?;
+        let route = match gateway {
+            IpAddr::V4(gateway) => RouteMessageBuilder::<Ipv4Addr>::new()
+                .gateway(gateway)
+                .output_interface(index)
+                .build(),
+            IpAddr::V6(gateway) => RouteMessageBuilder::<Ipv6Addr>::new()
+                .gateway(gateway)
+                .output_interface(index)
+                .build(),
+        };
+        let step = self.step("route by default through", name);
+        let request = self.handle.route().add(route).replace();
+        request.execute().await.map_err(KernelError::netlink(step))
+    }
+
+    /// Takes all default routes of a family away; none is no error.
+    pub async fn remove_default_routes(&self, family: Family) -> Result<(), KernelError> {
+        let step = || format!("remove the default route in {}", self.place);
+        for route in self.routes(family).await? {
+            if route.header.destination_prefix_length == 0
+                && route.header.kind == RouteType::Unicast
+            {
+                let deleted = self.handle.route().del(route).execute().await;
+                gone_is_fine(deleted).map_err(|error| KernelError::netlink(step())(error))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The networks that this namespace has routes to, but for the default one.
+    pub async fn routed_networks(&self) -> Result<Vec<IpNet>, KernelError> {
+        let mut networks = Vec::new();
+        for family in [Family::V4, Family::V6] {
+            for route in self.routes(family).await? {
+                let length = route.header.destination_prefix_length;
+                let to = route.attributes.iter().find_map(|attribute| match attribute {
+                    RouteAttribute::Destination(RouteAddress::Inet(to)) => Some(IpAddr::V4(*to)),
+                    RouteAttribute::Destination(RouteAddress::Inet6(to)) => Some(IpAddr::V6(*to)),
+                    _ => None,
+                });
+                networks.extend(to.and_then(|to| IpNet::new(to, length).ok()));
+            }
+        }
+        Ok(networks)
+    }
+
+    /// The routes of the main table.
+    async fn routes(&self, family: Family) -> Result<Vec<RouteMessage>, KernelError> {
+        let wanted = match family {
+            Family::V4 => RouteMessageBuilder::<Ipv4Addr>::new().build(),
+            Family::V6 => RouteMessageBuilder::<Ipv6Addr>::new().build(),
+        };
+        let step = format!("list routes in {}", self.place);
+        let routes: Vec<RouteMessage> = self
+            .handle
+            .route()
+            .get(wanted)
+            .execute()
+            .try_collect()
+            .await
+            .map_err(KernelError::netlink(step))?;
+        let main = |it: &RouteMessage| it.header.table == RouteHeader::RT_TABLE_MAIN;
+        Ok(routes.into_iter().filter(main).collect())
     }
 
     fn step(&self, verb: &str, link: &str) -> String {

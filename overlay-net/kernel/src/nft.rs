@@ -18,7 +18,12 @@ const NFT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Replaces all rules of ours.
 pub async fn replace(place: &Namespace, rules: &Ruleset) -> Result<(), KernelError> {
-    run(place, &["-f", "-"], rules.text()).await.map(drop)
+    execute(place, rules.text()).await
+}
+
+/// Carries out a script in one transaction: all of it, or nothing.
+pub async fn execute(place: &Namespace, script: &str) -> Result<(), KernelError> {
+    run(place, &["-f", "-"], script).await.map(drop)
 }
 
 /// Removes all rules of ours; none is no error.
@@ -27,7 +32,7 @@ pub async fn remove(place: &Namespace) -> Result<(), KernelError> {
         .iter()
         .map(|family| format!("table {family} {TABLE} {{ }}\ndelete table {family} {TABLE}\n"))
         .collect();
-    run(place, &["-f", "-"], &text).await.map(drop)
+    execute(place, &text).await
 }
 
 #[derive(Deserialize)]

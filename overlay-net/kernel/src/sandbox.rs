@@ -32,7 +32,7 @@ pub async fn create(
     let inside = Netlink::open(&place).await?;
     inside.up(LOOPBACK).await?;
     if inside.find(BRIDGE).await?.is_none() {
-        inside.add(BRIDGE, link::bridge(mac, tunnel.mtu)).await?;
+        inside.add(BRIDGE, link::bridge(BRIDGE, mac, tunnel.mtu)).await?;
     }
     let bridge = inside.index(BRIDGE).await?;
     for (index, address) in inside.addresses().await? {

@@ -6,7 +6,7 @@ use hickory_proto::op::{Message, MessageType, OpCode, ResponseCode};
 use hickory_proto::rr::rdata::{A, AAAA, PTR};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 
-use super::names::{self, View};
+use super::names::Names;
 
 /// How long an answer may be kept: an update is to reach every client within this.
 pub const TTL_SECONDS: u32 = 5;
@@ -32,10 +32,10 @@ pub enum Transport {
 }
 
 /// What is known when a question is asked.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Known<'a> {
-    pub view: &'a View,
-    /// Whether the view has all networks of the task. Until it has, a name of one label that is
+    pub names: &'a dyn Names,
+    /// Whether all networks of the asker are known. Until they are, a name of one label that is
     /// not found may still be a service's: nobody else is asked, and the client comes again.
     pub complete: bool,
     /// Rotates the addresses of a name, so that clients that take the first one spread.
@@ -44,7 +44,7 @@ pub struct Known<'a> {
 
 /// Answers a question.
 pub fn answer(known: Known<'_>, question: &[u8], transport: Transport) -> Outcome {
-    let Known { view, complete, turn } = known;
+    let Known { names, complete, turn } = known;
     let Ok(query) = Message::from_vec(question) else {
         return match question.first_chunk::<2>() {
             Some(id) => refuse_id(u16::from_be_bytes(*id), ResponseCode::FormErr),
@@ -65,9 +65,9 @@ pub fn answer(known: Known<'_>, question: &[u8], transport: Transport) -> Outcom
     }
     let name = asked.name();
     let found = if asked.query_type() == RecordType::PTR {
-        pointers(view, name)
+        pointers(names, name)
     } else {
-        forward_or(names::addresses(view, &text(name)), |mut addresses| {
+        forward_or(names.addresses(&text(name)), |mut addresses| {
             if !addresses.is_empty() {
                 let by = turn % addresses.len();
                 addresses.rotate_left(by);
@@ -109,15 +109,15 @@ fn forward_or<T>(found: Option<T>, records: impl FnOnce(T) -> Vec<Record>) -> Fo
     found.map_or(Found::Elsewhere, |it| Found::Here(records(it)))
 }
 
-fn pointers(view: &View, name: &Name) -> Found {
+fn pointers(names: &dyn Names, name: &Name) -> Found {
     let Some(address) = address_of(&text(name)) else { return Found::Elsewhere };
-    let target = names::name_of(view, address).and_then(|it| Name::from_ascii(it + ".").ok());
+    let target = names.name_of(address).and_then(|it| Name::from_ascii(it + ".").ok());
     match target {
         Some(target) => {
             let data = RData::PTR(PTR(target));
             Found::Here(vec![Record::from_rdata(name.clone(), TTL_SECONDS, data)])
         }
-        None if names::is_inside(view, address) => Found::Nowhere,
+        None if names.is_inside(address) => Found::Nowhere,
         None => Found::Elsewhere,
     }
 }

@@ -1,4 +1,4 @@
-//! What a name stands for on the networks of one task. Pure.
+//! What a name stands for: for whoever answers questions, and on the networks of one task. Pure.
 //!
 //! **Invariant:** nothing outside the given networks is ever told.
 
@@ -10,6 +10,34 @@ use skep_types::ServiceId;
 
 /// The prefix that asks for a service's tasks rather than its virtual address, as in Docker.
 const TASKS: &str = "tasks.";
+
+/// What one asker may know. Networks of other kinds than the swarm's answer through this too.
+pub trait Names: Send + Sync {
+    /// The addresses of a name, without its last dot and in any case; None if it is not known here
+    /// and somebody else is to be asked.
+    fn addresses(&self, name: &str) -> Option<Vec<IpAddr>>;
+    /// The name of an address.
+    fn name_of(&self, address: IpAddr) -> Option<String>;
+    /// Whether an address is of these networks, so that nobody else is to be asked about it.
+    fn is_inside(&self, address: IpAddr) -> bool;
+}
+
+/// The swarm's networks of one task as what it may know.
+pub struct OnOverlays<'a>(pub &'a View);
+
+impl Names for OnOverlays<'_> {
+    fn addresses(&self, name: &str) -> Option<Vec<IpAddr>> {
+        addresses(self.0, name)
+    }
+
+    fn name_of(&self, address: IpAddr) -> Option<String> {
+        name_of(self.0, address)
+    }
+
+    fn is_inside(&self, address: IpAddr) -> bool {
+        is_inside(self.0, address)
+    }
+}
 
 /// The networks that a task may ask about, in the order of its interfaces.
 pub type View = [Arc<NetworkState>];

@@ -1,6 +1,6 @@
-//! A task's resolver: sockets inside the task's namespace, served by the daemon.
+//! A container's resolver: sockets inside its namespace, served by the daemon.
 //!
-//! It listens on a port of its own and the task's rules send port 53 there, so that a container
+//! It listens on a port of its own and the namespace's rules send port 53 there, so that a container
 //! may have a name server itself.
 
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use skep_overlay_kernel::Namespace;
 use skep_overlay_plan::NetworkState;
-use skep_types::{NetworkId, TaskId};
+use skep_types::NetworkId;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -20,6 +20,7 @@ use tokio::time::timeout;
 
 use super::answer::{Known, Outcome, Transport, answer, server_failure};
 use super::forward::{Forwarder, read_message, write_message};
+use super::names::OnOverlays;
 
 /// Where containers ask, as in Docker.
 pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 11);
@@ -62,13 +63,35 @@ impl Directory {
     }
 }
 
-/// What a resolver is to know.
-#[derive(Debug, Clone)]
-pub struct Scope {
-    pub task: TaskId,
+/// What answers a resolver's questions.
+pub trait Knowledge: Send + Sync {
+    /// Answers one question with what is known now.
+    fn answer(&self, question: &[u8], transport: Transport, turn: usize) -> Outcome;
+}
+
+/// A task's part of the directory.
+pub struct TaskKnowledge {
     pub networks: Vec<NetworkId>,
     pub directory: Arc<Directory>,
-    /// None: a task without a way to the outside does not get there by names either.
+}
+
+impl Knowledge for TaskKnowledge {
+    fn answer(&self, question: &[u8], transport: Transport, turn: usize) -> Outcome {
+        let view = self.directory.view(&self.networks);
+        let complete = view.len() == self.networks.len();
+        answer(Known { names: &OnOverlays(&view), complete, turn }, question, transport)
+    }
+}
+
+/// Whom a resolver serves, and with what.
+#[derive(Clone)]
+pub struct Scope {
+    /// The asker's name in the log.
+    pub asker: String,
+    /// The port follows from it while it is free: the asker's id, or what is as random.
+    pub seed: u128,
+    pub knowledge: Arc<dyn Knowledge>,
+    /// None: who has no way to the outside does not get there by names either.
     pub forwarder: Option<Forwarder>,
 }
 
@@ -86,10 +109,10 @@ pub struct Resolver {
 }
 
 impl Resolver {
-    /// Listens in a task's namespace. The port follows from the task's id while it is free, so that
-    /// a daemon that starts again listens where the rules already point.
+    /// Listens in a namespace. The port follows from the seed while it is free, so that a daemon
+    ///  that starts again listens where the rules already point.
     pub async fn start(place: &Namespace, scope: Scope) -> io::Result<Self> {
-        let first = preferred_port(scope.task);
+        let first = preferred_port(scope.seed);
         let (udp, tcp) = place.run(move || listen(first)).await.and_then(|it| it)?;
         udp.set_nonblocking(true)?;
         tcp.set_nonblocking(true)?;
@@ -116,8 +139,8 @@ impl Resolver {
 }
 
 /// Ids are random, and so is this.
-fn preferred_port(task: TaskId) -> u16 {
-    PORT_FIRST + (task.bits() % u128::from(PORT_COUNT)) as u16
+fn preferred_port(seed: u128) -> u16 {
+    PORT_FIRST + (seed % u128::from(PORT_COUNT)) as u16
 }
 
 /// One port for both protocols.
@@ -144,7 +167,7 @@ async fn serve_udp(socket: Arc<UdpSocket>, shared: Arc<Shared>) {
             Ok(received) => received,
             // A client that was gone before its answer: its error comes up at the next call.
             Err(error) => {
-                tracing::debug!(task = %shared.scope.task, %error, "resolver could not receive");
+                tracing::debug!(asker = %shared.scope.asker, %error, "resolver could not receive");
                 tokio::time::sleep(PAUSE).await;
                 continue;
             }
@@ -191,7 +214,7 @@ async fn serve_tcp(listener: TcpListener, shared: Arc<Shared>) {
                 connections.spawn(converse(stream, shared.clone()));
             }
             Err(error) => {
-                tracing::debug!(task = %shared.scope.task, %error, "resolver could not accept");
+                tracing::debug!(asker = %shared.scope.asker, %error, "resolver could not accept");
                 tokio::time::sleep(PAUSE).await;
             }
         }
@@ -214,13 +237,8 @@ async fn converse(mut stream: TcpStream, shared: Arc<Shared>) {
 }
 
 fn local(shared: &Shared, question: &[u8], transport: Transport) -> Outcome {
-    let view = shared.scope.directory.view(&shared.scope.networks);
-    let known = Known {
-        view: &view,
-        complete: view.len() == shared.scope.networks.len(),
-        turn: shared.turn.fetch_add(1, Ordering::Relaxed),
-    };
-    answer(known, question, transport)
+    let turn = shared.turn.fetch_add(1, Ordering::Relaxed);
+    shared.scope.knowledge.answer(question, transport, turn)
 }
 
 /// The host's resolvers' answer, or that there is none.

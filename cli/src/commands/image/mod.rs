@@ -1,18 +1,22 @@
 //! `skep image` and its short names: the images of the host whose daemon is asked.
 
+pub mod history;
 pub mod list;
 pub mod transfer;
 
 use clap::{Args, Subcommand};
 use skep_docker_api::json::{ImageRemoveOptions, TagRequest};
 
-use super::Session;
+use super::{Session, prune};
 use crate::failure::{Failure, Outcome};
 use crate::output::{inspect, line, warn};
 use crate::values::image;
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Show the history of an image
+    #[command(override_usage = "skep image history [OPTIONS] IMAGE")]
+    History(history::HistoryArgs),
     /// Import the contents from a tarball to create a filesystem image
     #[command(override_usage = "skep image import [OPTIONS] file|- [REPOSITORY[:TAG]]")]
     Import(transfer::ImportArgs),
@@ -27,9 +31,14 @@ pub enum Command {
         override_usage = "skep image ls [OPTIONS] [REPOSITORY[:TAG]]"
     )]
     Ls(list::LsArgs),
+    /// Remove unused images
+    Prune(prune::AllPruneArgs),
     /// Download an image from a registry
     #[command(override_usage = "skep image pull [OPTIONS] NAME[:TAG|@DIGEST]")]
     Pull(transfer::PullArgs),
+    /// Upload an image to a registry
+    #[command(override_usage = "skep image push [OPTIONS] NAME[:TAG]")]
+    Push(transfer::PushArgs),
     /// Remove one or more images
     #[command(
         visible_alias = "remove",
@@ -75,6 +84,7 @@ pub struct TagArgs {
 
 pub async fn run(session: &Session, command: Command) -> Outcome {
     match command {
+        Command::History(args) => history::run(session, args).await,
         Command::Import(args) => transfer::import(session, args).await,
         Command::Inspect(args) => {
             let mut found = Vec::new();
@@ -86,7 +96,9 @@ pub async fn run(session: &Session, command: Command) -> Outcome {
         }
         Command::Load(args) => transfer::load(session, args).await,
         Command::Ls(args) => list::run(session, args).await,
+        Command::Prune(args) => prune::images(session, args).await,
         Command::Pull(args) => transfer::pull(session, args).await,
+        Command::Push(args) => transfer::push(session, args).await,
         Command::Rm(args) => remove(session, args).await,
         Command::Save(args) => transfer::save(session, args).await,
         Command::Tag(args) => tag(session, args).await,

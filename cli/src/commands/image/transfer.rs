@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use futures::TryStreamExt;
 use skep_docker_api::client::ProgressLines;
-use skep_docker_api::json::{ImportRequest, Progress, PullRequest};
-use tokio::io::AsyncWriteExt;
+use skep_docker_api::json::{ImportRequest, Progress, PullRequest, PushRequest};
 
-use crate::commands::{Session, registry};
+use crate::commands::Session;
+use crate::config::credentials;
 use crate::failure::{Failure, Outcome};
 use crate::output::display::Display;
 use crate::output::human::size;
-use crate::output::line;
+use crate::output::{line, save};
 use crate::values::image;
 
 #[derive(Debug, Args)]
@@ -82,8 +82,7 @@ fn bar(current: u64, total: u64) -> String {
 }
 
 /// Shows lines until the work is done; the first that tells of failure ends it.
-async fn follow(mut lines: ProgressLines, quiet: bool) -> Outcome {
-    let mut display = Display::new(quiet);
+pub async fn follow(mut lines: ProgressLines, mut display: Display) -> Outcome {
     while let Some(one) = lines.try_next().await? {
         let Progress { stream, status, detail, id, .. } = one;
         if !stream.is_empty() {
@@ -105,6 +104,41 @@ async fn follow(mut lines: ProgressLines, quiet: bool) -> Outcome {
     Ok(())
 }
 
+#[derive(Debug, Args)]
+pub struct PushArgs {
+    /// Push all tags of an image to the repository
+    #[arg(short, long)]
+    all_tags: bool,
+    /// Skip image signing
+    #[arg(long, value_name = "bool", action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "true", hide = true, value_parser = crate::values::integer::truth)]
+    disable_content_trust: bool,
+    /// Push a platform-specific manifest as a single-platform image to the registry
+    #[arg(long, value_name = "string", default_value = "", hide_default_value = true)]
+    platform: String,
+    /// Suppress verbose output
+    #[arg(short, long)]
+    quiet: bool,
+    #[arg(hide = true, value_name = "NAME")]
+    name: String,
+}
+
+pub async fn push(session: &Session, args: PushArgs) -> Outcome {
+    let named = image::tagged(&args.name) == args.name;
+    if args.all_tags && named {
+        return Err(Failure::new("tag can't be used with --all-tags/-a"));
+    }
+    if !args.all_tags && !named && !args.quiet {
+        line("Using default tag: latest")?;
+    }
+    let reference = if args.all_tags { args.name } else { image::tagged(&args.name) };
+    let full = image::full(&reference);
+    let auth = credentials::for_image(&session.config, &full)?;
+    let request =
+        PushRequest { reference: image::familiar(&reference), platform: args.platform, auth };
+    follow(session.client.image_push(&request).await?, Display::new(args.quiet)).await?;
+    if args.quiet { line(full) } else { Ok(()) }
+}
+
 pub async fn pull(session: &Session, args: PullArgs) -> Outcome {
     let named = image::tagged(&args.name) == args.name;
     if args.all_tags && named {
@@ -115,8 +149,12 @@ pub async fn pull(session: &Session, args: PullArgs) -> Outcome {
     }
     let reference = if args.all_tags { args.name } else { image::tagged(&args.name) };
     let full = image::full(&reference);
-    let request = PullRequest { reference, platform: args.platform, auth: registry::login(&full)? };
-    follow(session.client.image_pull(&request).await?, args.quiet).await?;
+    let request = PullRequest {
+        reference,
+        platform: args.platform,
+        auth: credentials::for_image(&session.config, &full)?,
+    };
+    follow(session.client.image_pull(&request).await?, Display::new(args.quiet)).await?;
     line(full)
 }
 
@@ -139,7 +177,7 @@ pub async fn load(session: &Session, args: LoadArgs) -> Outcome {
         }
         None => session.client.image_load(silent, tokio::io::stdin()).await?,
     };
-    follow(lines, false).await
+    follow(lines, Display::new(false)).await
 }
 
 pub async fn import(session: &Session, args: ImportArgs) -> Outcome {
@@ -158,57 +196,12 @@ pub async fn import(session: &Session, args: ImportArgs) -> Outcome {
         "-" => session.client.image_import(&request, tokio::io::stdin()).await?,
         path => session.client.image_import(&request, open(Path::new(path)).await?).await?,
     };
-    follow(lines, false).await
-}
-
-/// A file beside the one wanted, which takes its name only when it is whole.
-struct Partial {
-    path: PathBuf,
-}
-
-impl Partial {
-    fn of(path: &Path) -> Self {
-        let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".{}.partial", std::process::id()));
-        Self { path: path.with_file_name(name) }
-    }
-}
-
-impl Drop for Partial {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path);
-    }
+    follow(lines, Display::new(false)).await
 }
 
 pub async fn save(session: &Session, args: SaveArgs) -> Outcome {
+    save::refuse_terminal(args.output.as_deref())?;
     let names: Vec<_> = args.images.iter().map(String::as_str).collect();
-    let Some(path) = &args.output else {
-        if std::io::stdout().is_terminal() {
-            return Err(Failure::new(
-                "cowardly refusing to save to a terminal. Use the -o flag or redirect",
-            ));
-        }
-        let mut bytes = session.client.image_save(&names).await?;
-        let mut out = tokio::io::stdout();
-        while let Some(chunk) = bytes.try_next().await? {
-            out.write_all(&chunk).await?;
-        }
-        out.flush().await?;
-        return Ok(());
-    };
-    let failed = |error: std::io::Error| Failure::new(format!("failed to save image: {error}"));
-    let mut bytes = session.client.image_save(&names).await?;
-    let partial = Partial::of(path);
-    let mut file = tokio::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&partial.path)
-        .await
-        .map_err(failed)?;
-    while let Some(chunk) = bytes.try_next().await? {
-        file.write_all(&chunk).await.map_err(failed)?;
-    }
-    file.sync_all().await.map_err(failed)?;
-    tokio::fs::rename(&partial.path, path).await.map_err(failed)
+    let bytes = session.client.image_save(&names).await?;
+    save::stream(bytes, args.output.as_deref(), "failed to save image").await
 }

@@ -1,7 +1,5 @@
 //! `skep service create`: a spec from flags.
 
-use std::net::IpAddr;
-
 use clap::Args;
 use skep_docker_api::json::{
     ContainerSpec, DnsConfig, EndpointSpec, GlobalService, Mount, NetworkAttachmentConfig,
@@ -17,7 +15,7 @@ use crate::failure::{Failure, Outcome};
 use crate::output::{line, warn};
 use crate::values::port::Ports;
 use crate::values::reference::{self, Reference};
-use crate::values::{image, mount, network, pairs, ulimit};
+use crate::values::{host, image, mount, network, pairs, ulimit};
 
 #[derive(Debug, Args)]
 pub struct CreateArgs {
@@ -31,7 +29,7 @@ pub struct CreateArgs {
     #[arg(long, value_name = "list")]
     container_label: Vec<String>,
     /// Set custom DNS servers
-    #[arg(long, value_name = "list", value_parser = address)]
+    #[arg(long, value_name = "list", value_parser = host::address)]
     dns: Vec<String>,
     /// Set DNS options
     #[arg(long, value_name = "list")]
@@ -52,7 +50,7 @@ pub struct CreateArgs {
     #[arg(long, value_name = "list")]
     group: Vec<String>,
     /// Set one or more custom host-to-IP mappings (host:ip)
-    #[arg(long, value_name = "list", value_parser = host)]
+    #[arg(long, value_name = "list", value_parser = host::mapping)]
     host: Vec<String>,
     /// Service labels
     #[arg(short, long, value_name = "list")]
@@ -92,32 +90,6 @@ pub struct CreateArgs {
     image: String,
     #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARG")]
     arguments: Vec<String>,
-}
-
-pub fn address(text: &str) -> Result<String, String> {
-    let address: Result<IpAddr, _> = text.trim().parse();
-    address
-        .map(|ip| ip.to_string())
-        .map_err(|_| format!("IP address is not correctly formatted: {text}"))
-}
-
-/// `host:ip`, kept as written.
-pub fn host(text: &str) -> Result<String, String> {
-    let (name, ip) = text
-        .split_once([':', '='])
-        .filter(|(name, ip)| !name.is_empty() && !ip.is_empty())
-        .ok_or_else(|| format!("bad format for add-host: {text:?}"))?;
-    let bare = ip.trim_start_matches('[').trim_end_matches(']');
-    if bare != "host-gateway" && bare.parse::<IpAddr>().is_err() {
-        return Err(format!("invalid IP address in add-host: {ip:?}"));
-    }
-    Ok(format!("{name}:{bare}"))
-}
-
-/// `host:ip` as a spec has it: a line of `/etc/hosts`.
-pub fn host_line(text: &str) -> String {
-    let (name, ip) = text.split_once(':').unwrap_or((text, ""));
-    format!("{ip} {name}")
 }
 
 pub fn preference(text: &str) -> Result<PlacementPreference, String> {
@@ -192,7 +164,7 @@ impl CreateArgs {
                 search: self.dns_search.clone(),
                 options: self.dns_option.clone(),
             }),
-            hosts: self.host.iter().map(|one| host_line(one)).collect(),
+            hosts: self.host.iter().map(|one| host::line(one)).collect(),
             sysctls: pairs::map(&self.sysctl),
             ulimits,
             ..Default::default()

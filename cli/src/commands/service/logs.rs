@@ -12,7 +12,7 @@ use skep_types::Timestamp;
 use crate::commands::Session;
 use crate::failure::{Failure, Outcome};
 use crate::output::human::short_id;
-use crate::values::duration;
+use crate::values::moment::{self, Tail};
 
 #[derive(Debug, Args)]
 pub struct LogsArgs {
@@ -35,53 +35,16 @@ pub struct LogsArgs {
     #[arg(long)]
     raw: bool,
     /// Show logs since timestamp (e.g. "2013-01-02T13:23:37Z") or relative (e.g. "42m" for 42 minutes)
-    #[arg(long, value_name = "string", value_parser = since)]
+    #[arg(long, value_name = "string", value_parser = moment::parse)]
     since: Option<Timestamp>,
     /// Number of lines to show from the end of the logs
-    #[arg(short = 'n', long, value_name = "string", default_value = "all", value_parser = tail)]
+    #[arg(short = 'n', long, value_name = "string", default_value = "all", value_parser = moment::tail)]
     tail: Tail,
     /// Show timestamps
     #[arg(short, long)]
     timestamps: bool,
     #[arg(hide = true, value_name = "SERVICE|TASK")]
     target: String,
-}
-
-/// So many lines from the end, or all.
-#[derive(Debug, Clone, Copy)]
-struct Tail(Option<u64>);
-
-fn tail(text: &str) -> Result<Tail, String> {
-    match text {
-        "all" | "" => Ok(Tail(None)),
-        _ => match text.parse() {
-            Ok(lines) => Ok(Tail(Some(lines))),
-            Err(_) => Err("expected a number of lines or \"all\"".into()),
-        },
-    }
-}
-
-/// A moment, a length of time until now, or seconds since 1970.
-fn since(text: &str) -> Result<Timestamp, String> {
-    use time::OffsetDateTime;
-    use time::format_description::well_known::Rfc3339;
-    let nanos = |at: OffsetDateTime| i64::try_from(at.unix_timestamp_nanos()).ok();
-    let day = format!("{text}T00:00:00Z");
-    let second = format!("{text}Z");
-    let parsed = [text, second.as_str(), day.as_str()]
-        .into_iter()
-        .find_map(|text| OffsetDateTime::parse(text, &Rfc3339).ok());
-    let found = match parsed {
-        Some(at) => nanos(at),
-        None => match text.parse::<i64>() {
-            Ok(seconds) => seconds.checked_mul(1_000_000_000),
-            Err(_) => {
-                let ago = duration::parse(text).map_err(|_| format!("invalid time {text:?}"))?;
-                nanos(OffsetDateTime::now_utc()).and_then(|now| now.checked_sub(ago))
-            }
-        },
-    };
-    found.map(Timestamp).ok_or_else(|| format!("invalid time {text:?}"))
 }
 
 const NODE: &str = "com.docker.swarm.node.id";
@@ -261,14 +224,5 @@ mod tests {
         let found = attributes("a=b+c,d=%2C%3D");
         assert_eq!(found["a"], "b c");
         assert_eq!(found["d"], ",=");
-    }
-
-    #[test]
-    fn moments() {
-        assert_eq!(since("1970-01-01T00:00:01Z"), Ok(Timestamp(1_000_000_000)));
-        assert_eq!(since("1970-01-02"), Ok(Timestamp(86_400_000_000_000)));
-        assert_eq!(since("5"), Ok(Timestamp(5_000_000_000)));
-        assert!(since("10m").unwrap() > Timestamp(0));
-        assert!(since("never").is_err());
     }
 }

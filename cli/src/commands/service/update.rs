@@ -10,7 +10,7 @@ use skep_docker_api::json::{
     PortConfig, ServiceSpec, ServiceUpdateOptions, Ulimit,
 };
 
-use super::create::{address, host, host_line, preference};
+use super::create::preference;
 use super::resolve;
 use super::settings::Settings;
 use crate::commands::Session;
@@ -20,7 +20,7 @@ use crate::output::{line, warn};
 use crate::values::port::Ports;
 use crate::values::reference::{self, Reference};
 use crate::values::words::{self, Words};
-use crate::values::{image, mount, network, pairs, ulimit};
+use crate::values::{host, image, mount, network, pairs, ulimit};
 
 #[derive(Debug, Args)]
 pub struct UpdateArgs {
@@ -46,7 +46,7 @@ pub struct UpdateArgs {
     #[arg(long, value_name = "list")]
     container_label_rm: Vec<String>,
     /// Add or update a custom DNS server
-    #[arg(long, value_name = "list", value_parser = address)]
+    #[arg(long, value_name = "list", value_parser = host::address)]
     dns_add: Vec<String>,
     /// Add or update a DNS option
     #[arg(long, value_name = "list")]
@@ -85,7 +85,7 @@ pub struct UpdateArgs {
     #[arg(long, value_name = "list")]
     group_rm: Vec<String>,
     /// Add a custom host-to-IP mapping ("host:ip")
-    #[arg(long, value_name = "list", value_parser = host)]
+    #[arg(long, value_name = "list", value_parser = host::mapping)]
     host_add: Vec<String>,
     /// Remove a custom host-to-IP mapping ("host:ip")
     #[arg(long, value_name = "list")]
@@ -297,7 +297,7 @@ impl UpdateArgs {
             }
         }
         for entry in &self.host_add {
-            let entry = host_line(entry);
+            let entry = host::line(entry);
             if !out.contains(&entry) {
                 out.push(entry);
             }

@@ -17,7 +17,7 @@ impl Drop for Restore {
 }
 
 /// Asks for a line on standard error.
-fn read(question: &str) -> Outcome<String> {
+pub fn read(question: &str) -> Outcome<String> {
     let failed =
         |error: std::io::Error| Failure::new(format!("failed to read the answer: {error}"));
     let mut err = std::io::stderr().lock();
@@ -44,4 +44,10 @@ pub fn hidden(question: &str) -> Outcome<String> {
 /// Anything but yes is no.
 pub fn confirmed(question: &str) -> Outcome<bool> {
     Ok(matches!(read(&format!("{question} [y/N] "))?.trim().to_lowercase().as_str(), "y" | "yes"))
+}
+
+/// As Docker asks before it removes much: on standard output, and `y` alone is yes.
+pub fn agreed(question: &str) -> Outcome<bool> {
+    crate::output::print(&format!("{question} [y/N] "))?;
+    Ok(read("")?.trim().eq_ignore_ascii_case("y"))
 }

@@ -1,17 +1,46 @@
-//! `skep version` and `skep info`: both ends of the conversation.
+//! `skep system`, `skep version` and `skep info`: both ends of the conversation.
+
+mod dial;
+pub mod events;
+mod usage;
 
 use std::fmt::Write;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use serde_json::json;
 use skep_docker_api::json::{ComponentVersion, Info, Version, Whole};
 use skep_docker_api::{ClientError, defaults};
 
-use super::Session;
+use super::{Session, prune};
 use crate::failure::{Failure, Outcome};
 use crate::output::human::{duration, memory};
 use crate::output::template::{Mode, Template};
 use crate::output::{inspect, line, print, tabs, warn};
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show docker disk usage
+    Df(usage::DfArgs),
+    /// Proxy the stdio stream to the daemon connection. Should not be invoked manually.
+    #[command(hide = true)]
+    DialStdio,
+    /// Get real time events from the server
+    Events(events::EventsArgs),
+    /// Display system-wide information
+    Info(InfoArgs),
+    /// Remove unused data
+    Prune(prune::SystemPruneArgs),
+}
+
+pub async fn run(session: &Session, command: Command) -> Outcome {
+    match command {
+        Command::Df(args) => usage::run(session, args).await,
+        Command::DialStdio => dial::run(session).await,
+        Command::Events(args) => events::run(session, args).await,
+        Command::Info(args) => info(session, args).await,
+        Command::Prune(args) => prune::system(session, args).await,
+    }
+}
 
 #[derive(Debug, Args)]
 pub struct VersionArgs {
@@ -46,7 +75,7 @@ pub async fn version(session: &Session, args: VersionArgs) -> Outcome {
             let document = json!({
                 "Client": {
                     "Version": VERSION, "ApiVersion": defaults::API_VERSION, "APIVersion": defaults::API_VERSION,
-                    "DefaultAPIVersion": defaults::API_VERSION, "Os": os, "Arch": arch, "Context": "default",
+                    "DefaultAPIVersion": defaults::API_VERSION, "Os": os, "Arch": arch, "Context": session.context,
                 },
                 "Server": server.as_ref().ok().map(Whole::whole),
             });
@@ -54,8 +83,9 @@ pub async fn version(session: &Session, args: VersionArgs) -> Outcome {
         }
         None => {
             let mut text = format!(
-                "Client:\n Version:\t{VERSION}\n API version:\t{}\n OS/Arch:\t{os}/{arch}\n Context:\tdefault\n",
-                defaults::API_VERSION
+                "Client:\n Version:\t{VERSION}\n API version:\t{}\n OS/Arch:\t{os}/{arch}\n Context:\t{}\n",
+                defaults::API_VERSION,
+                session.context
             );
             if let Ok(server) = &server {
                 text.push_str(&server_text(server));
@@ -108,7 +138,8 @@ fn go_arch(arch: &str) -> &str {
 }
 
 pub async fn info(session: &Session, args: InfoArgs) -> Outcome {
-    let client = json!({ "Version": VERSION, "Context": "default", "Debug": false, "Plugins": [] });
+    let client =
+        json!({ "Version": VERSION, "Context": session.context, "Debug": false, "Plugins": [] });
     match args.format.as_deref().unwrap_or_default() {
         "" => {}
         format => {
@@ -119,7 +150,8 @@ pub async fn info(session: &Session, args: InfoArgs) -> Outcome {
         }
     }
     print(&format!(
-        "Client:\n Version:    {VERSION}\n Context:    default\n Debug Mode: false\n\nServer:\n"
+        "Client:\n Version:    {VERSION}\n Context:    {}\n Debug Mode: false\n\nServer:\n",
+        session.context
     ))?;
     match session.client.info().await {
         Ok(info) => {

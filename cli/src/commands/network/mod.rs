@@ -1,4 +1,6 @@
-//! `skep network`: the swarm's networks.
+//! `skep network`: networks of the host and of the swarm.
+
+mod place;
 
 use std::net::IpAddr;
 
@@ -6,8 +8,8 @@ use clap::{Args, Subcommand};
 use ipnet::IpNet;
 use skep_docker_api::json::{ConfigFrom, Ipam, IpamConfig, Map, Network, NetworkCreateRequest};
 
-use super::Session;
 use super::payload::joined;
+use super::{Session, prune};
 use crate::failure::{EXIT_FAILURE, Failure, Outcome};
 use crate::output::human::{moment, short_id};
 use crate::output::list::{Columns, Row, Shape};
@@ -18,15 +20,23 @@ use crate::values::pairs;
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Connect a container to a network
+    #[command(override_usage = "skep network connect [OPTIONS] NETWORK CONTAINER")]
+    Connect(place::ConnectArgs),
     /// Create a network
     #[command(override_usage = "skep network create [OPTIONS] NETWORK")]
     Create(Box<CreateArgs>),
+    /// Disconnect a container from a network
+    #[command(override_usage = "skep network disconnect [OPTIONS] NETWORK CONTAINER")]
+    Disconnect(place::DisconnectArgs),
     /// Display detailed information on one or more networks
     #[command(override_usage = "skep network inspect [OPTIONS] NETWORK [NETWORK...]")]
     Inspect(InspectArgs),
     /// List networks
     #[command(visible_alias = "list")]
     Ls(LsArgs),
+    /// Remove all unused networks
+    Prune(prune::PruneArgs),
     /// Remove one or more networks
     #[command(visible_alias = "remove", override_usage = "skep network rm NETWORK [NETWORK...]")]
     Rm(RmArgs),
@@ -91,6 +101,9 @@ pub struct CreateArgs {
 
 #[derive(Debug, Args)]
 pub struct InspectArgs {
+    /// Verbose output for diagnostics
+    #[arg(short, long)]
+    verbose: bool,
     /// Format output using a custom template: 'json' or a Go template
     #[arg(short, long, value_name = "string")]
     format: Option<String>,
@@ -140,7 +153,9 @@ const COLUMNS: Columns = Columns {
 
 pub async fn run(session: &Session, command: Command) -> Outcome {
     match command {
+        Command::Connect(args) => place::connect(session, args).await,
         Command::Create(args) => create(session, *args).await,
+        Command::Disconnect(args) => place::disconnect(session, args).await,
         Command::Inspect(args) => {
             let mut found = Vec::new();
             for name in &args.names {
@@ -150,6 +165,7 @@ pub async fn run(session: &Session, command: Command) -> Outcome {
             inspect::show(args.format.as_deref(), found)
         }
         Command::Ls(args) => list(session, args).await,
+        Command::Prune(args) => prune::networks(session, args).await,
         Command::Rm(args) => remove(session, args).await,
     }
 }
