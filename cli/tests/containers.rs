@@ -251,8 +251,9 @@ fn a_folder_goes_over_whole() {
     std::fs::create_dir_all(top.join("inner")).unwrap();
     std::fs::write(top.join("inner/deep"), "deep\n").unwrap();
     std::os::unix::fs::symlink("inner/deep", top.join("link")).unwrap();
-    told(&recorder, env!("CARGO_BIN_EXE_skep"), "cp|tree|web:/dir").unwrap();
-    let put = recorder.calls().pop().unwrap();
+    let told = told(&recorder, env!("CARGO_BIN_EXE_skep"), "cp|tree|web:/dir").unwrap();
+    let (calls, said) = told;
+    let put = calls.last().unwrap_or_else(|| panic!("{said}"));
     assert_eq!(put.path, "/containers/web/archive?noOverwriteDirNonDir=1&path=%2Fdir");
     assert_eq!(
         put.body,
