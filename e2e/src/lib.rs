@@ -7,6 +7,7 @@
 //!
 //! **Invariant:** the machine's own network, mounts and cgroups are as before once a fleet is down.
 
+pub mod bench;
 mod boot;
 mod cgroup;
 mod command_line;

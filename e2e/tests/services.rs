@@ -1,6 +1,9 @@
 //! Services on a fleet of real daemons: containers, networks, secrets, nodes that die.
 
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -154,6 +157,52 @@ fn a_dead_workers_tasks_are_replaced() {
     fleet.down().unwrap();
 }
 
+/// Clients that fetch a page one after the other, until they are told to end.
+struct Load {
+    ending: Arc<AtomicBool>,
+    answers: Arc<AtomicUsize>,
+    clients: Vec<JoinHandle<Vec<String>>>,
+}
+
+impl Load {
+    const CLIENTS: usize = 4;
+
+    fn on(host: &Host, url: &'static str) -> Self {
+        let (ending, answers) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
+        let client = |_| {
+            let (host, ending, answers) = (host.clone(), ending.clone(), answers.clone());
+            std::thread::spawn(move || {
+                let mut failed = Vec::new();
+                while !ending.load(Ordering::Relaxed) {
+                    match fetch(&host, url) {
+                        Ok(_) => drop(answers.fetch_add(1, Ordering::Relaxed)),
+                        Err(error) => failed.push(format!("{error:#}")),
+                    }
+                }
+                failed
+            })
+        };
+        let clients = (0..Self::CLIENTS).map(client).collect();
+        Self { ending, answers, clients }
+    }
+
+    /// Waits for so many answers more.
+    fn wait_answers(&self, more: usize) {
+        let wanted = self.answers.load(Ordering::Relaxed) + more;
+        eventually_blocking(SOON, || {
+            let got = self.answers.load(Ordering::Relaxed);
+            ensure!(got >= wanted, "{got} of {wanted} answers");
+            Ok(())
+        });
+    }
+
+    /// What went wrong.
+    fn end(self) -> Vec<String> {
+        self.ending.store(true, Ordering::Relaxed);
+        self.clients.into_iter().flat_map(|client| client.join().unwrap()).collect()
+    }
+}
+
 #[test]
 fn containers_outlive_the_daemon_and_are_taken_up_again() {
     if !root() {
@@ -167,11 +216,11 @@ fn containers_outlive_the_daemon_and_are_taken_up_again() {
     wait_running(&one, "web", 3);
     let pids = |host: &Host| host.check(&["pgrep", "httpd"]);
     let before = eventually_blocking(SOON, || pids(&two));
+    let load = Load::on(&two, "http://127.0.0.1:8080/");
+    load.wait_answers(20);
     two.kill(Signal::SIGKILL).unwrap();
     // Nobody but the kernel is left to answer.
-    for _ in 0..20 {
-        fetch(&two, "http://127.0.0.1:8080/").unwrap();
-    }
+    load.wait_answers(50);
     two.start().unwrap();
     let id = skep(&one, &["service", "ps", "web", "-q"]).unwrap();
     eventually_blocking(SOON, || {
@@ -180,6 +229,8 @@ fn containers_outlive_the_daemon_and_are_taken_up_again() {
         ensure!(running(&one, "web")?.len() == 3, "not all run");
         Ok(())
     });
+    load.wait_answers(20);
+    assert_eq!(load.end(), Vec::<String>::new(), "requests that were not answered");
     assert_eq!(pids(&two).unwrap(), before, "the same processes run");
     assert_eq!(skep(&one, &["service", "ps", "web", "-q"]).unwrap(), id, "the same tasks run");
     fetch(&two, "http://127.0.0.1:8080/").unwrap();

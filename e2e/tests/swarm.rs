@@ -312,3 +312,78 @@ fn walk(dir: &Path) -> impl Iterator<Item = std::path::PathBuf> + use<> {
     }
     files.into_iter()
 }
+
+/// A host with several addresses is asked which to use, as in Docker, and nothing is made.
+#[test]
+fn init_does_not_guess_among_addresses() {
+    if !root() {
+        return;
+    }
+    let fleet = daemons(1);
+    let one = fleet.host(1);
+    one.check(&["ip", "address", "add", "198.51.100.7/24", "dev", "eth0"]).unwrap();
+    let error = format!("{:#}", skep(&one, &["swarm", "init"]).unwrap_err());
+    for part in ["could not choose an IP address to advertise", "198.51.100.7", "--advertise-addr"]
+    {
+        assert!(error.contains(part), "{part} is not in {error}");
+    }
+    skep(&one, &["node", "ls"]).unwrap_err();
+    skep(&one, &["swarm", "init", "--advertise-addr", "198.51.100.7"]).unwrap();
+    fleet.down().unwrap();
+}
+
+/// A manager whose disk is full takes no more, says why, and has all that it acknowledged once
+/// there is room again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_loses_nothing_that_was_acknowledged() {
+    if !root() {
+        return;
+    }
+    let fleet = tokio::task::spawn_blocking(|| daemons(1)).await.unwrap();
+    let one = fleet.host(1);
+    tokio::task::block_in_place(|| {
+        one.kill(Signal::SIGKILL).unwrap();
+        one.check(&["mount", "-t", "tmpfs", "-o", "size=24m", "small", "/var/lib/skep"]).unwrap();
+        one.start().unwrap();
+        let address = one.address().to_string();
+        skep(&one, &["swarm", "init", "--advertise-addr", &address]).unwrap();
+    });
+    let client = one.client();
+    let big = "A".repeat(400 * 1024);
+    let mut acknowledged = BTreeSet::new();
+    let refusal = loop {
+        let name = format!("c{:03}", acknowledged.len());
+        let spec = ConfigSpec { name: name.clone(), data: big.clone(), ..ConfigSpec::default() };
+        match client.config_create(&spec).await {
+            Ok(_) => acknowledged.insert(name),
+            Err(error) => break error.to_string(),
+        };
+        assert!(acknowledged.len() < 200, "a disk of 24 MiB takes 60 MiB");
+    };
+    assert!(!acknowledged.is_empty(), "{refusal}");
+    // The answer, or the log where the manager ended over it.
+    let log = std::fs::read_to_string(one.log()).unwrap();
+    assert!(
+        [&refusal, &log].iter().any(|text| text.to_lowercase().contains("no space left")),
+        "{refusal}\n{}",
+        one.log_tail()
+    );
+    tokio::task::block_in_place(|| {
+        one.check(&["mount", "-o", "remount,size=200m", "/var/lib/skep"]).unwrap();
+        if one.daemon().unwrap().is_some() {
+            one.kill(Signal::SIGKILL).unwrap();
+        }
+        one.start().unwrap();
+    });
+    eventually(SOON, async || {
+        let found = client.configs(&Filters::default()).await?;
+        let found: BTreeSet<String> = found.into_iter().map(|it| it.spec.name).collect();
+        let lost: Vec<&String> = acknowledged.difference(&found).collect();
+        assert!(lost.is_empty(), "lost {lost:?}");
+        anyhow::Ok(())
+    })
+    .await;
+    let more = ConfigSpec { name: "more".into(), data: "aGk=".into(), ..ConfigSpec::default() };
+    eventually(SOON, async || client.config_create(&more).await).await;
+    tokio::task::spawn_blocking(|| fleet.down().unwrap()).await.unwrap();
+}

@@ -69,17 +69,19 @@ fn from_stdin() -> Outcome<String> {
 pub async fn login(session: &mut Session, args: LoginArgs) -> Outcome {
     let mut password = args.password.clone().unwrap_or_default();
     if args.password.is_some() {
-        warn("WARNING! Using --password via the CLI is insecure. Use --password-stdin.");
         if args.password_stdin {
-            return Err(Failure::new("--password and --password-stdin are mutually exclusive"));
+            return Err(Failure::new(
+                "conflicting options: cannot specify both --password and --password-stdin",
+            ));
         }
+        warn("WARNING! Using --password via the CLI is insecure. Use --password-stdin.");
         if password.is_empty() {
             return Err(Failure::new("password is empty"));
         }
     }
     if args.password_stdin {
         if args.username.is_empty() {
-            return Err(Failure::new("username is empty"));
+            return Err(Failure::new("the --password-stdin option requires --username to be set"));
         }
         password = from_stdin()?;
         if password.is_empty() {
@@ -88,18 +90,25 @@ pub async fn login(session: &mut Session, args: LoginArgs) -> Outcome {
     }
     let server = key(args.server);
     let kept = credentials::get(&session.config, &server)?;
-    if args.username.is_empty() && password.is_empty() {
-        if let Some(auth) = kept.clone().filter(|auth| *auth != RegistryAuth::default()) {
-            let name = match auth.username.as_str() {
-                "" => String::new(),
-                name => format!(" [Username: {name}]"),
+    if args.username.is_empty()
+        && password.is_empty()
+        && let Some(auth) = kept.clone().filter(|auth| *auth != RegistryAuth::default())
+    {
+        let name = match auth.username.as_str() {
+            "" => String::new(),
+            name => format!(" [Username: {name}]"),
+        };
+        warn(format!(
+            "Authenticating with existing credentials...{name}\n\n Info -> To login with a different account, run 'skep logout' followed by 'skep login'\n\n"
+        ));
+        if let Ok(answer) = session.client.auth(&auth).await {
+            // What is kept already is kept.
+            return match answer.identity_token.is_empty() {
+                true => line(answer.status),
+                false => done(session, auth, &answer.identity_token, &answer.status),
             };
-            warn(format!("Authenticating with existing credentials...{name}"));
-            if let Ok(answer) = session.client.auth(&auth).await {
-                return done(session, auth, &answer.identity_token, &answer.status);
-            }
-            warn("Login did not succeed, error: the existing credentials were refused");
         }
+        warn("Login did not succeed, error: the existing credentials were refused");
     }
     let auth = asked(&server, args.username, password, kept)?;
     let answer = session.client.auth(&auth).await?;

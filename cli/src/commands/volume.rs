@@ -6,7 +6,7 @@ use skep_docker_api::json::{Volume, VolumeCreateRequest};
 use super::payload::joined;
 use super::{Session, prune};
 use crate::failure::{Failure, Outcome};
-use crate::output::human::size;
+use crate::output::human::long_size;
 use crate::output::list::{Columns, Row, Shape};
 use crate::output::{inspect, line, natural};
 use crate::values::filter::{self, Filter};
@@ -16,7 +16,7 @@ use crate::values::pairs;
 pub enum Command {
     /// Create a volume
     #[command(override_usage = "skep volume create [OPTIONS] [VOLUME]")]
-    Create(CreateArgs),
+    Create(Box<CreateArgs>),
     /// Display detailed information on one or more volumes
     #[command(override_usage = "skep volume inspect [OPTIONS] VOLUME [VOLUME...]")]
     Inspect(InspectArgs),
@@ -164,7 +164,7 @@ pub const USAGE: Columns =
 
 pub async fn run(session: &Session, command: Command) -> Outcome {
     match command {
-        Command::Create(args) => create(session, args).await,
+        Command::Create(args) => create(session, *args).await,
         Command::Inspect(args) => {
             let mut found = Vec::new();
             for name in &args.names {
@@ -206,7 +206,7 @@ async fn update(session: &Session, args: UpdateArgs) -> Outcome {
 pub fn row(volume: Volume) -> Row {
     let usage = volume.usage_data.as_ref();
     let links = usage.map_or("N/A".into(), |usage| usage.ref_count.to_string());
-    let bytes = usage.map_or("N/A".into(), |usage| size(usage.size));
+    let bytes = usage.map_or("N/A".into(), |usage| long_size(usage.size));
     Row::from([
         ("Driver", volume.driver.into()),
         ("Scope", volume.scope.into()),

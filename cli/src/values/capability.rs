@@ -20,6 +20,11 @@ fn normal(list: &[String]) -> BTreeSet<String> {
         .collect()
 }
 
+/// As the daemon has them: in full, each once, in order.
+pub fn list(names: &[String]) -> Vec<String> {
+    normal(names).into_iter().collect()
+}
+
 /// `ALL` stands for the others of its list.
 fn reduced(set: BTreeSet<String>) -> BTreeSet<String> {
     if set.contains(ALL) { BTreeSet::from([ALL.into()]) } else { set }

@@ -24,7 +24,10 @@ pub fn familiar(image: &str) -> String {
 /// A name as registries have it: `nginx` is `docker.io/library/nginx`.
 pub fn full(image: &str) -> String {
     let first = image.split('/').next().unwrap_or_default();
-    let registry = image.contains('/') && (first.contains(['.', ':']) || first == "localhost");
+    // No repository has capitals; a host may.
+    let hostly =
+        first.contains(['.', ':']) || first == "localhost" || first != first.to_lowercase();
+    let registry = image.contains('/') && hostly;
     match (registry, image.contains('/')) {
         (true, _) => image.into(),
         (false, true) => format!("docker.io/{image}"),
@@ -87,7 +90,7 @@ mod tests {
         for good in ["nginx", "a/b-c:1.2", "localhost:5000/a/b", "nginx@sha256:ab"] {
             assert!(check(good).is_ok(), "{good}");
         }
-        for bad in ["", "-x", "A/b", "nginx:", "a//b", "nginx: x"] {
+        for bad in ["", "-x", "a/B", "Nginx", "nginx:", "a//b", "nginx: x"] {
             assert!(check(bad).is_err(), "{bad}");
         }
         assert_eq!(tagged("nginx"), "nginx:latest");

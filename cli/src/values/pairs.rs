@@ -95,11 +95,11 @@ pub fn environment_of_files(files: &[String]) -> Outcome<Vec<String>> {
     Ok(out)
 }
 
-/// Labels of files and flags; a name alone has an empty value.
+/// Labels of files and flags; a name alone has an empty value in a flag, and is nothing in a file.
 pub fn labels(files: &[String], pairs: &[String]) -> Outcome<Map> {
     let mut all = Vec::new();
     for file in files {
-        all.extend(file_lines(Path::new(file))?);
+        all.extend(file_lines(Path::new(file))?.into_iter().filter(|line| line.contains('=')));
     }
     all.extend_from_slice(pairs);
     Ok(map(&all))

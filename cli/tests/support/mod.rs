@@ -5,6 +5,7 @@
 
 pub mod busy;
 pub mod fake;
+pub mod recorder;
 
 use std::path::PathBuf;
 use std::process::{Command, Output};

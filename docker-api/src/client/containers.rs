@@ -113,7 +113,11 @@ impl Client {
 
     /// Begins to wait: when this is back, no end is missed.
     pub async fn container_wait(&self, id: &str, condition: WaitCondition) -> Answer<Ended> {
-        let path = format!("/containers/{}/wait?condition={}", encode(id), condition.as_str());
+        let query = match condition {
+            WaitCondition::NotRunning => String::new(),
+            other => format!("?condition={}", other.as_str()),
+        };
+        let path = format!("/containers/{}/wait{query}", encode(id));
         let sent = self.send(Method::POST, &path, None, whole(Vec::new()));
         let response = self.timely(&path, sent).await?;
         let client = self.clone();
@@ -280,7 +284,7 @@ impl Client {
         self.send(Method::PUT, &path, None, upload(tar)).await.map(drop)
     }
 
-    pub async fn container_commit(&self, options: &CommitOptions) -> Answer<IdResponse> {
+    pub async fn container_commit(&self, options: &CommitOptions) -> Answer<MadeResponse> {
         let mut path = format!("/commit?container={}", encode(&options.container));
         for (name, value) in [
             ("repo", &options.repo),
@@ -317,7 +321,7 @@ impl Client {
         &self,
         container: &str,
         request: &ExecCreateRequest,
-    ) -> Answer<IdResponse> {
+    ) -> Answer<MadeResponse> {
         self.create(&format!("/containers/{}/exec", encode(container)), request).await
     }
 

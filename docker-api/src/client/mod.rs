@@ -57,6 +57,8 @@ pub struct Client {
     target: Target,
     host: String,
     answer_timeout: std::time::Duration,
+    /// What paths begin with: the version of the API that is spoken, `/v1.44`.
+    prefix: std::sync::Arc<str>,
 }
 
 type Answer<T> = Result<T, ClientError>;
@@ -101,7 +103,8 @@ impl Client {
             .map_err(|message| ClientError::Failed { message })?
             .ok_or_else(|| ClientError::BadHost { host: host.into() })?;
         let shown = if host.starts_with('/') { format!("unix://{host}") } else { host.into() };
-        Ok(Self { target, host: shown, answer_timeout: defaults::ANSWER_TIMEOUT })
+        let prefix = format!("/v{}", defaults::API_VERSION).into();
+        Ok(Self { target, host: shown, answer_timeout: defaults::ANSWER_TIMEOUT, prefix })
     }
 
     /// `SKEP_HOST`, else `DOCKER_HOST`, else the default socket.
@@ -109,6 +112,22 @@ impl Client {
         let set = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
         let host = set("SKEP_HOST").or_else(|| set("DOCKER_HOST"));
         Self::connect(host.as_deref().unwrap_or(defaults::SOCKET))
+    }
+
+    /// Asks the daemon which versions it speaks, and speaks the newest that both know, as Docker's
+    /// clients do. Without it our newest is spoken, which our own daemon knows.
+    pub async fn negotiated(mut self) -> Answer<Self> {
+        self.prefix = "".into();
+        let answer = self.send(Method::GET, "/_ping", None, whole(Vec::new())).await?;
+        let theirs = answer.headers().get("Api-Version").and_then(|it| it.to_str().ok());
+        let number = |version: &str| -> Option<(u32, u32)> {
+            let (major, minor) = version.split_once('.')?;
+            Some((major.parse().ok()?, minor.parse().ok()?))
+        };
+        let older = theirs
+            .filter(|it| number(it).is_some_and(|it| Some(it) < number(defaults::API_VERSION)));
+        self.prefix = format!("/v{}", older.unwrap_or(defaults::API_VERSION)).into();
+        Ok(self)
     }
 
     /// Another bound than the default on the wait for an answer; streams have none after their head.
@@ -189,7 +208,7 @@ impl Client {
         let mut sender = self.sender().await?;
         let mut request = Request::builder()
             .method(method)
-            .uri(format!("/v{}{path}", defaults::API_VERSION))
+            .uri(format!("{}{path}", self.prefix))
             .header(header::HOST, "api.skep.local")
             .header(header::CONTENT_TYPE, "application/json")
             .body(body)

@@ -15,6 +15,9 @@ shape! {
 
     ContainerCreateResponse { "Id" id: String, "Warnings" warnings: Vec<String> }
 
+    /// The id of what was made, where Docker calls it `Id`.
+    MadeResponse { "Id" id: String }
+
     WaitError { "Message" message: String }
 
     ContainerWaitResponse { "StatusCode" status_code: i64, "Error" error: Option<WaitError> => "omitempty" }
@@ -36,6 +39,7 @@ shape! {
         [redacted] "Env" env: Vec<String>,
         "WorkingDir" working_dir: String,
         "Cmd" cmd: Vec<String>,
+        "Detach" detach: bool,
     }
 
     ExecStartRequest {

@@ -44,10 +44,11 @@ async fn running(session: &Session, name: &str) -> Outcome<ContainerInspect> {
 
 pub async fn run(session: &Session, args: AttachArgs) -> Outcome {
     let client = &session.client;
-    let container = running(session, &args.container).await?;
-    let (id, config) = (container.id, container.config);
-    check_terminal(!args.no_stdin, config.tty)?;
+    let id = args.container;
+    // Before all: an end that comes while we look is not missed.
     let ended = client.container_wait(&id, WaitCondition::NotRunning).await?;
+    let config = running(session, &id).await?.config;
+    check_terminal(!args.no_stdin, config.tty)?;
     let wiring = Wiring {
         stdin: !args.no_stdin && config.open_stdin,
         stdout: true,

@@ -71,6 +71,7 @@ impl ExecArgs {
             env,
             working_dir: self.workdir.clone(),
             cmd: self.command.clone(),
+            detach: self.detach,
         })
     }
 }

@@ -97,14 +97,14 @@ impl StopArgs {
 pub async fn stop(session: &Session, args: StopArgs) -> Outcome {
     let options = &args.options();
     let stop = async |name: &str| session.client.container_stop(name, options).await.map(drop);
-    each(&args.names.containers, |name| stop(name)).await
+    each(&args.names.containers, stop).await
 }
 
 pub async fn restart(session: &Session, args: StopArgs) -> Outcome {
     let options = &args.options();
     let restart =
         async |name: &str| session.client.container_restart(name, options).await.map(drop);
-    each(&args.names.containers, |name| restart(name)).await
+    each(&args.names.containers, restart).await
 }
 
 pub async fn kill(session: &Session, args: KillArgs) -> Outcome {

@@ -36,7 +36,10 @@ pub enum Command {
     )]
     Cp(copy::CopyArgs),
     /// Create a new container
-    #[command(override_usage = "skep container create [OPTIONS] IMAGE [COMMAND] [ARG...]")]
+    #[command(
+        disable_help_flag = true,
+        override_usage = "skep container create [OPTIONS] IMAGE [COMMAND] [ARG...]"
+    )]
     Create(create::CreateArgs),
     /// Inspect changes to files or directories on a container's filesystem
     #[command(override_usage = "skep container diff CONTAINER")]
@@ -81,7 +84,10 @@ pub enum Command {
     )]
     Rm(life::RmArgs),
     /// Create and run a new container from an image
-    #[command(override_usage = "skep container run [OPTIONS] IMAGE [COMMAND] [ARG...]")]
+    #[command(
+        disable_help_flag = true,
+        override_usage = "skep container run [OPTIONS] IMAGE [COMMAND] [ARG...]"
+    )]
     Run(run::RunArgs),
     /// Start one or more stopped containers
     #[command(override_usage = "skep container start [OPTIONS] CONTAINER [CONTAINER...]")]

@@ -3,8 +3,11 @@
 use skep_docker_api::Client;
 use tokio::signal::unix::{SignalKind, signal};
 
+/// A signal as the API calls it, and as it is caught.
+type Named = (&'static str, fn() -> SignalKind);
+
 /// Those that are passed on. Not the ones that stop or tell of our own reading and writing, nor what cannot be caught.
-const NAMES: [(&str, fn() -> SignalKind); 9] = [
+const SIGNALS: [Named; 9] = [
     ("HUP", SignalKind::hangup),
     ("INT", SignalKind::interrupt),
     ("QUIT", SignalKind::quit),
@@ -27,7 +30,7 @@ impl Drop for Proxy {
 
 /// From now on signals go to the container.
 pub fn proxy(client: &Client, container: &str) -> Proxy {
-    let task = |(name, kind): (&'static str, fn() -> SignalKind)| {
+    let task = |(name, kind): Named| {
         // A signal that cannot be caught keeps what it does to a process by itself.
         let mut signals = signal(kind()).ok()?;
         let (client, container) = (client.clone(), container.to_owned());
@@ -38,5 +41,5 @@ pub fn proxy(client: &Client, container: &str) -> Proxy {
             }
         }))
     };
-    Proxy(NAMES.into_iter().filter_map(task).collect())
+    Proxy(SIGNALS.into_iter().filter_map(task).collect())
 }

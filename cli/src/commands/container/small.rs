@@ -165,7 +165,13 @@ pub struct CommitArgs {
 }
 
 pub async fn commit(session: &Session, args: CommitArgs) -> Outcome {
-    let reference = args.reference.unwrap_or_default();
+    let reference = match args.reference.as_deref().unwrap_or_default() {
+        "" => String::new(),
+        name => {
+            crate::values::image::check(name)?;
+            crate::values::image::full(name)
+        }
+    };
     let (repo, tag) = crate::values::image::parts(&reference);
     let options = CommitOptions {
         container: args.container,

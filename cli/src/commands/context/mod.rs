@@ -161,6 +161,7 @@ fn endpoint_of(store: &Store, pairs: &[String], context: &mut Context) -> Outcom
             }
         }
     }
+    // DEVIATION: Docker keeps a host that no command will understand, and each command then says so.
     if !host.is_empty() && !endpoint::is_host(&host) {
         return Err(Failure::new(format!(
             "unable to create docker endpoint config: unable to parse docker host `{host}`"

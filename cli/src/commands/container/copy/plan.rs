@@ -108,6 +108,8 @@ impl Plan {
         };
         match self.to.as_str() {
             "." | "" => rest.into(),
+            // Joining nothing would put a slash behind it.
+            to if rest.as_os_str().is_empty() => to.into(),
             to => Path::new(to).join(rest),
         }
     }

@@ -6,7 +6,7 @@ use skep_docker_api::json::{ContainerCreateRequest, DeviceRequest};
 use super::process::some;
 use super::refuse;
 use crate::failure::{Failure, Outcome};
-use crate::values::{device, pairs};
+use crate::values::{capability, device, pairs};
 
 #[derive(Debug, Args)]
 pub struct IsolationFlags {
@@ -90,10 +90,10 @@ fn security_option(text: &str) -> Outcome<String> {
         None if text == "no-new-privileges" || text.starts_with("no-new-privileges:") => {
             return Ok(text.into());
         }
-        None => return refuse(format!("invalid --security-opt: {text:?}")),
+        None => return refuse(format!("Invalid --security-opt: {text:?}")),
     };
     if value.is_empty() && key != "no-new-privileges" {
-        return refuse(format!("invalid --security-opt: {text:?}"));
+        return refuse(format!("Invalid --security-opt: {text:?}"));
     }
     if key != "seccomp" || matches!(value, "builtin" | "unconfined") {
         return Ok(text.into());
@@ -129,8 +129,8 @@ impl IsolationFlags {
             mode("cgroupns", "CGROUP", &self.cgroupns, &["host", "private"], false)?;
         host.ipc_mode = self.ipc.clone();
         host.isolation = self.isolation.clone();
-        host.cap_add = some(&self.cap_add);
-        host.cap_drop = some(&self.cap_drop);
+        host.cap_add = some(&capability::list(&self.cap_add));
+        host.cap_drop = some(&capability::list(&self.cap_drop));
         host.cgroup_parent = self.cgroup_parent.clone();
         host.privileged = self.privileged;
         host.readonly_rootfs = self.read_only;

@@ -30,6 +30,10 @@ pub struct ContainerFlags {
     storage: storage::StorageFlags,
     #[command(flatten)]
     health: health::HealthFlags,
+    /// Print usage
+    // `-h` is the host name's.
+    #[arg(long, action = clap::ArgAction::Help)]
+    help: Option<bool>,
     #[arg(hide = true, required = true, value_name = "IMAGE")]
     pub image: String,
     #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARG")]

@@ -80,8 +80,6 @@ impl NetworkFlags {
         host.links = some(&self.link);
         let mode = self.network.first().map_or("default", |first| first.target.as_str());
         host.network_mode = mode.into();
-        // Servers before 1.44 read it here; Docker's command line writes both.
-        config.mac_address = self.mac_address.clone();
         request.networking_config = Some(NetworkingConfig { endpoints_config: self.endpoints()? });
         Ok(())
     }

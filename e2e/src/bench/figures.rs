@@ -1,0 +1,124 @@
+//! What was measured, as a table and as `bench.json`.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum Unit {
+    #[serde(rename = "s")]
+    Seconds,
+    #[serde(rename = "MiB")]
+    Mebibytes,
+}
+
+impl Unit {
+    fn text(self) -> &'static str {
+        match self {
+            Self::Seconds => "s",
+            Self::Mebibytes => "MiB",
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Figure {
+    pub name: &'static str,
+    pub value: f64,
+    pub unit: Unit,
+}
+
+impl Figure {
+    pub fn seconds(name: &'static str, value: f64) -> Self {
+        Self { name, value, unit: Unit::Seconds }
+    }
+
+    pub fn mebibytes(name: &'static str, value: f64) -> Self {
+        Self { name, value, unit: Unit::Mebibytes }
+    }
+}
+
+/// The middle one; of an even number the upper. `values` is not empty.
+pub fn median(values: Vec<f64>) -> f64 {
+    percentile(values, 50)
+}
+
+/// The smallest value that `percent` of all are not above. `values` is not empty.
+pub fn percentile(mut values: Vec<f64>, percent: usize) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[(values.len() * percent / 100).min(values.len() - 1)]
+}
+
+#[derive(Serialize)]
+struct Row {
+    name: &'static str,
+    value: f64,
+    unit: Unit,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peer: Option<f64>,
+    /// Ours by the peer's: less is better.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ratio: Option<f64>,
+}
+
+/// Our figures beside the peer's.
+pub struct Report(Vec<Row>);
+
+impl Report {
+    pub fn new(ours: &[Figure], peer: &[Figure]) -> Self {
+        let row = |figure: &Figure| {
+            let peer = peer.iter().find(|it| it.name == figure.name).map(|it| it.value);
+            let ratio = peer.map(|peer| figure.value / peer);
+            Row { name: figure.name, value: figure.value, unit: figure.unit, peer, ratio }
+        };
+        Self(ours.iter().map(row).collect())
+    }
+
+    pub fn table(&self) -> String {
+        let mut text = format!("{:44} {:>10} {:>10} {:>7}\n", "", "skep", "peer", "ratio");
+        for row in &self.0 {
+            let number = |value: Option<f64>| value.map_or("-".into(), |it| format!("{it:.3}"));
+            let name = format!("{} ({})", row.name, row.unit.text());
+            let (value, peer) = (number(Some(row.value)), number(row.peer));
+            let _ = writeln!(text, "{name:44} {value:>10} {peer:>10} {:>7}", number(row.ratio));
+        }
+        text
+    }
+
+    /// Writes the list for programs.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        let text = serde_json::to_string_pretty(&self.0).context("failed to encode figures")?;
+        std::fs::write(path, text + "\n")
+            .with_context(|| format!("failed to write {}", path.display()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_figure_of_both_sides_has_a_ratio() {
+        let ours = [Figure::seconds("init", 0.1), Figure::mebibytes("idle", 12.0)];
+        let report = Report::new(&ours, &[Figure::seconds("init", 0.5)]);
+        let rows = serde_json::to_value(&report.0).unwrap();
+        assert_eq!(
+            rows,
+            serde_json::json!([
+                { "name": "init", "value": 0.1, "unit": "s", "peer": 0.5, "ratio": 0.2 },
+                { "name": "idle", "value": 12.0, "unit": "MiB" },
+            ])
+        );
+        assert!(report.table().contains("init (s)"), "{}", report.table());
+    }
+
+    #[test]
+    fn percentiles_are_values_that_were_measured() {
+        let values: Vec<f64> = (1..=20).map(f64::from).collect();
+        assert_eq!(percentile(values.clone(), 50), 11.0);
+        assert_eq!(percentile(values, 99), 20.0);
+        assert_eq!(median(vec![3.0]), 3.0);
+    }
+}

@@ -1,0 +1,210 @@
+//! One of the two that are compared: three hosts, each with a daemon of its kind.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use nix::sys::signal::Signal;
+use skep_docker_api::Client;
+use skep_docker_api::json::{SwarmInitRequest, SwarmJoinRequest};
+
+use super::wait;
+use crate::{Fleet, FleetConfig, Host, Process, limits};
+
+pub const HOSTS: usize = 3;
+/// What tasks run: Debian's static busybox and nothing else.
+pub const IMAGE: &str = "bench:1";
+/// A dockerd with an empty state takes a few seconds.
+const READY_WITHIN: Duration = Duration::from_secs(60);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Engine {
+    /// The binary at this path.
+    Skep(PathBuf),
+    /// Debian's `dockerd`, with a containerd of its own.
+    Docker,
+}
+
+/// Runs what waits for a daemon. A runtime each: benchmarks are few and long.
+pub fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_all().build().context("failed to start a runtime")?.block_on(work)
+}
+
+/// See the module. Dropped, nothing of it stays.
+pub struct Side {
+    pub engine: Engine,
+    pub fleet: Fleet,
+}
+
+impl Side {
+    /// Three hosts with daemons, in no swarm yet, each with the image.
+    pub fn up(engine: Engine, image: &Path) -> Result<Self> {
+        let config = match &engine {
+            Engine::Skep(binary) => FleetConfig::hosts(HOSTS).daemon(binary),
+            Engine::Docker => FleetConfig::hosts(HOSTS),
+        };
+        let side = Self { engine, fleet: Fleet::up(config)? };
+        for host in side.fleet.hosts() {
+            if side.engine == Engine::Docker {
+                launch_dockerd(&host)?;
+            }
+            block_on(side.ready(&host))?;
+            let place = host.dir().join("tmp/image.tar");
+            std::fs::copy(image, &place)
+                .with_context(|| format!("failed to copy {}", image.display()))?;
+            host.check(&[side.program(), "import", "/tmp/image.tar", IMAGE])?;
+        }
+        Ok(side)
+    }
+
+    fn program(&self) -> &'static str {
+        match self.engine {
+            Engine::Skep(_) => "skep",
+            Engine::Docker => "docker",
+        }
+    }
+
+    pub fn name(&self) -> &'static str {
+        match self.engine {
+            Engine::Skep(_) => "skep",
+            Engine::Docker => "docker",
+        }
+    }
+
+    async fn ready(&self, host: &Host) -> Result<()> {
+        let client = host.client();
+        wait::until(Instant::now(), READY_WITHIN, async || {
+            client.clone().negotiated().await.map(drop).context("no answer")
+        })
+        .await
+        .with_context(|| format!("the daemon of {} is not ready", host.name()))
+        .map(drop)
+    }
+
+    /// Speaks to a host's daemon in a version that it knows.
+    pub async fn client(&self, host: &Host) -> Result<Client> {
+        host.client().negotiated().await.context("failed to speak to a daemon")
+    }
+
+    /// Seconds of `swarm init` on the first host.
+    pub async fn init(&self) -> Result<f64> {
+        let first = self.fleet.host(1);
+        let client = self.client(&first).await?;
+        let request = SwarmInitRequest {
+            listen_addr: "0.0.0.0:2377".into(),
+            advertise_addr: first.address().to_string(),
+            ..Default::default()
+        };
+        let begin = Instant::now();
+        client.swarm_init(&request).await?;
+        Ok(begin.elapsed().as_secs_f64())
+    }
+
+    /// Seconds of each other host's `swarm join` as a manager.
+    pub async fn join(&self) -> Result<Vec<f64>> {
+        let first = self.fleet.host(1);
+        let token = self.client(&first).await?.swarm_inspect().await?.join_tokens.manager;
+        let mut took = Vec::new();
+        for host in self.fleet.hosts().skip(1) {
+            let client = self.client(&host).await?;
+            let request = SwarmJoinRequest {
+                listen_addr: "0.0.0.0:2377".into(),
+                advertise_addr: host.address().to_string(),
+                remote_addrs: vec![format!("{}:2377", first.address())],
+                join_token: token.clone(),
+                ..Default::default()
+            };
+            let begin = Instant::now();
+            client.swarm_join(&request).await?;
+            took.push(begin.elapsed().as_secs_f64());
+        }
+        Ok(took)
+    }
+
+    /// All three as managers of one swarm, which all of them see ready.
+    pub async fn form(&self) -> Result<()> {
+        self.init().await?;
+        self.join().await?;
+        self.settled().await
+    }
+
+    /// Waits until each manager sees all of them ready and reachable.
+    pub async fn settled(&self) -> Result<()> {
+        for host in self.fleet.hosts() {
+            let client = self.client(&host).await?;
+            wait::until(Instant::now(), limits::SWARM_WITHIN, async || {
+                let nodes = client.nodes(&Default::default()).await?;
+                let well = nodes.iter().filter(|node| {
+                    let manager = node.manager_status.as_ref();
+                    node.status.state == "ready"
+                        && manager.is_some_and(|it| it.reachability == "reachable")
+                });
+                ensure!(well.count() == HOSTS, "not all are ready");
+                Ok(())
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// Ends the swarm on every host.
+    pub async fn leave(&self) -> Result<()> {
+        for host in self.fleet.hosts() {
+            self.client(&host).await?.swarm_leave(true).await?;
+        }
+        Ok(())
+    }
+
+    /// A host's processes of one command (its name, or how it was called), as the machine counts.
+    pub fn processes(&self, host: &Host, command: &str) -> Result<Vec<i32>> {
+        let found = host.run(&["pgrep", "-f", command])?;
+        let first = host.first_process()?;
+        let inner = String::from_utf8_lossy(&found.stdout).into_owned();
+        let inner = inner.lines().filter_map(|line| line.trim().parse::<i32>().ok());
+        let mut pids = Vec::new();
+        for inner in inner {
+            // It may have ended since.
+            pids.extend(Process::inside(first, inner)?.map(|process| process.pid));
+        }
+        Ok(pids)
+    }
+
+    /// The daemon dies at once; its containers go on.
+    pub fn kill_daemon(&self, host: &Host) -> Result<()> {
+        if self.engine != Engine::Docker {
+            return host.kill(Signal::SIGKILL);
+        }
+        for pid in self.processes(host, "^dockerd")? {
+            let Some(process) = Process::find(pid) else { continue };
+            process.signal(Signal::SIGKILL)?;
+            process.wait_gone(limits::GONE_WITHIN)?;
+        }
+        Ok(())
+    }
+
+    /// Starts it again and waits until it answers.
+    pub async fn start_daemon(&self, host: &Host) -> Result<()> {
+        match self.engine {
+            Engine::Docker => launch_dockerd(host)?,
+            Engine::Skep(_) => host.start()?,
+        }
+        self.ready(host).await
+    }
+}
+
+fn launch_dockerd(host: &Host) -> Result<()> {
+    let log = File::options().create(true).append(true).open(host.log());
+    let log = log.with_context(|| format!("failed to open {}", host.log().display()))?;
+    let socket = format!("unix://{}", limits::SOCKET);
+    let script = "rm -f /run/dockerd.pid; exec setsid dockerd \"$@\" </dev/null >&2 2>&1 &";
+    let words = ["sh", "-c", script, "sh", "-H", &socket, "--data-root", "/var/lib/skep/docker"];
+    let rest = ["--exec-root", "/run/docker", "--pidfile", "/run/dockerd.pid"];
+    let mut command = host.enter(limits::DAEMON_LEAF, &[&words[..], &rest[..]].concat())?;
+    let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).status();
+    let status = status.context("failed to start dockerd")?;
+    ensure!(status.success(), "dockerd was not started: {status}");
+    Ok(())
+}

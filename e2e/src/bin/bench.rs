@@ -1,0 +1,89 @@
+//! `bench`: measures skep on the local fleet, and a peer beside it, and prints what it found.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result, ensure};
+use clap::Parser;
+use skep_e2e::bench::{ALL, Engine, Figure, Report, Side};
+
+/// Benchmarks on a fleet of three hosts on this machine.
+#[derive(Parser)]
+#[command(name = "bench", max_term_width = 100)]
+struct Arguments {
+    /// The skep binary to measure
+    #[arg(long, value_name = "PATH")]
+    skep: PathBuf,
+    /// Measure Debian's dockerd too, in the same run
+    #[arg(long)]
+    peer: bool,
+    /// Only the benchmarks whose name begins so
+    #[arg(long, value_name = "NAME")]
+    only: Option<String>,
+    /// Where to write the figures as JSON
+    #[arg(long, value_name = "FILE", default_value = "target/bench.json")]
+    out: PathBuf,
+}
+
+/// A root file system of the machine's static busybox.
+fn image(dir: &Path) -> Result<PathBuf> {
+    let bin = dir.join("root/bin");
+    std::fs::create_dir_all(&bin).context("failed to make the image")?;
+    std::fs::copy("/bin/busybox", bin.join("busybox"))
+        .context("failed to copy /bin/busybox: is busybox-static installed?")?;
+    let archive = dir.join("image.tar");
+    let mut tar = Command::new("tar");
+    tar.arg("-C").arg(dir.join("root")).arg("-cf").arg(&archive).arg(".");
+    ensure!(tar.status().context("failed to run tar")?.success(), "tar failed");
+    Ok(archive)
+}
+
+fn measure(engine: &Engine, only: &str, image: &Path) -> Result<Vec<Figure>> {
+    let mut figures = Vec::new();
+    for benchmark in ALL.iter().filter(|it| it.name.starts_with(only)) {
+        // A fleet each: what one benchmark leaves behind does not slow the next.
+        let side = Side::up(engine.clone(), image)?;
+        eprintln!("{}: {} …", side.name(), benchmark.name);
+        match (benchmark.measure)(&side) {
+            Ok(measured) => figures.extend(measured),
+            // Its figures are then missing, and so are their ratios: the peer may lack something
+            // on this kernel.
+            Err(error) if *engine == Engine::Docker => {
+                eprintln!("{}: {}: not measured: {error:#}", side.name(), benchmark.name);
+            }
+            Err(error) => {
+                return Err(error.context(format!("benchmark {} failed", benchmark.name)));
+            }
+        }
+    }
+    Ok(figures)
+}
+
+fn act(arguments: &Arguments) -> Result<()> {
+    let only = arguments.only.as_deref().unwrap_or_default();
+    ensure!(
+        ALL.iter().any(|it| it.name.starts_with(only)),
+        "no benchmark begins with `{only}`: there are {}",
+        ALL.iter().map(|it| it.name).collect::<Vec<_>>().join(", ")
+    );
+    let dir = tempfile::tempdir().context("failed to make a directory")?;
+    let image = image(dir.path())?;
+    let ours = measure(&Engine::Skep(arguments.skep.clone()), only, &image)?;
+    let peer = match arguments.peer {
+        true => measure(&Engine::Docker, only, &image)?,
+        false => Vec::new(),
+    };
+    let report = Report::new(&ours, &peer);
+    print!("{}", report.table());
+    report.save(&arguments.out)
+}
+
+fn main() -> ExitCode {
+    match act(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
