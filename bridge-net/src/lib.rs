@@ -1,13 +1,29 @@
 //! Networks on one host: bridges, addresses, published ports and names of the containers that are
 //! started by hand.
 //!
-//! It knows nothing of the swarm's networks and does not run containers.
+//! What is decided is pure (`spec`, `pool`, `endpoint`, `ports`, `names`, `rules`, `resolv`),
+//! `kernel` and `held` carry it out, `records` remembers it, and `host_networks` and `life` are the
+//! one place that drives them. It knows nothing of the swarm's networks and runs no containers.
 
+mod endpoint;
 mod error;
+mod held;
+mod host_networks;
+mod kernel;
+mod life;
+mod names;
+mod network;
 mod options;
+mod pool;
+mod ports;
+mod records;
+mod resolv;
+mod rules;
 mod sandbox;
+mod spec;
 
 pub use error::BridgeError;
+pub use host_networks::HostNetworks;
 pub use options::{
     AddressPool, DEFAULT_BRIDGE, DefaultBridge, DnsOptions, HostNetworksConfig, MTU,
     NetworkOptions, SWARM_POOL, default_pools,

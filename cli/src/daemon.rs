@@ -1,10 +1,14 @@
 //! `skep daemon`: the daemon's own flags, and the runtime that it runs on.
 
+mod network_flags;
+
 use std::path::PathBuf;
 
 use clap::Args;
 use skep_node::config::{Config, DATA_ROOT, EXEC_ROOT};
+use skep_node::config_file::{self, CONFIG_FILE};
 
+use self::network_flags::NetworkFlags;
 use crate::args::LogLevel;
 use crate::failure::{Failure, Outcome};
 
@@ -29,6 +33,11 @@ pub struct DaemonArgs {
     /// Parent cgroup of the containers
     #[arg(long, value_name = "PATH", default_value = skep_node::config::CGROUP_PARENT)]
     pub cgroup_parent: PathBuf,
+    /// File with the daemon's network options, under Docker's keys
+    #[arg(long, value_name = "PATH")]
+    pub config_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub networks: NetworkFlags,
     /// Write logs as JSON, one object a line
     #[arg(long)]
     pub log_json: bool,
@@ -49,7 +58,12 @@ pub fn run(args: DaemonArgs, level: LogLevel) -> Outcome {
         LogLevel::Warn => "warn",
         LogLevel::Error => "error",
     };
+    let file = args.config_file.clone().unwrap_or_else(|| CONFIG_FILE.into());
+    let networks = config_file::read(&file, args.config_file.is_some())
+        .and_then(|keys| config_file::network_options(args.networks.keys(), keys, &file))
+        .map_err(|error| Failure::new(error.to_string()))?;
     let config = Config {
+        networks,
         data_root: args.data_root,
         exec_root: args.exec_root,
         socket: host.into(),
@@ -70,8 +84,17 @@ pub fn run(args: DaemonArgs, level: LogLevel) -> Outcome {
 }
 
 fn ours(level: &str) -> String {
-    let rooms =
-        ["node", "manager", "agent", "raft", "engine", "images", "overlay_net", "docker_api"];
+    let rooms = [
+        "node",
+        "manager",
+        "agent",
+        "raft",
+        "engine",
+        "images",
+        "overlay_net",
+        "docker_api",
+        "bridge",
+    ];
     let filters: Vec<String> = rooms.iter().map(|room| format!("skep_{room}={level}")).collect();
     filters.join(",")
 }

@@ -25,27 +25,52 @@ fn told(recorder: &Recorder, program: &str, line: &str) -> Option<(Vec<Call>, St
     Some((recorder.calls(), said))
 }
 
+/// What a line left here: names and texts.
+fn tree(at: &std::path::Path) -> String {
+    if let Ok(text) = std::fs::read_to_string(at) {
+        return format!("{}: {text}", at.display());
+    }
+    let Ok(entries) = std::fs::read_dir(at) else { return String::new() };
+    let mut below: Vec<_> = entries.flatten().map(|entry| tree(&entry.path())).collect();
+    below.sort();
+    format!("{}/\n{}", at.display(), below.concat())
+}
+
 /// Where the two differ on a line; words are parted by `|`. Calls that only look are not compared one by one.
 fn unlike(line: &str) -> Option<String> {
     let recorder = Recorder::start();
     for (name, text) in [
         ("env", "# said\nA=file\nFROM_HERE\nNOT_HERE\n"),
         ("labels", "one=1\ntwo\n"),
+        ("tree/inner/deep", "deep\n"),
+        ("tree/top", "top\n"),
         ("seccomp.json", "{\n  \"defaultAction\": \"SCMP_ACT_ALLOW\"\n}\n"),
     ] {
-        std::fs::write(recorder.dir.path().join(name), text).unwrap();
+        let path = recorder.dir.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
     }
     let (theirs, mut said) = told(&recorder, "docker", line)?;
+    // What Docker's logger says of its own threads is for nobody.
+    said = said.split_inclusive('\n').filter(|line| !line.starts_with("time=")).collect();
     said = ours_for(&said);
     std::fs::remove_file(recorder.dir.path().join("cid")).ok();
-    let (ours, shown) = told(&recorder, env!("CARGO_BIN_EXE_skep"), line)?;
+    let got = recorder.dir.path().join("got");
+    said.push_str(&tree(&got));
+    std::fs::remove_dir_all(&got).or_else(|_| std::fs::remove_file(&got)).ok();
+    let (ours, mut shown) = told(&recorder, env!("CARGO_BIN_EXE_skep"), line)?;
+    shown.push_str(&tree(&got));
     let changing = |calls: &[Call]| -> Vec<String> {
         let mut calls: Vec<String> = calls
             .iter()
             .filter(|call| call.method != "GET" && call.method != "HEAD")
             // Docker waits for what it leaves in the background too, and for nothing.
             .filter(|call| !(line.starts_with("run|-d|") && call.path.contains("/wait")))
-            .map(|call| format!("{} {} {:#}", call.method, call.path, call.body))
+            .map(|call| match call.path.split_once("?fromImage=") {
+                // A name may be whole or in parts.
+                Some((path, _)) => format!("{} {path}", call.method),
+                None => format!("{} {} {:#}", call.method, call.path, call.body),
+            })
             .collect();
         // Waiting and attaching begin side by side.
         calls.sort();
@@ -189,6 +214,64 @@ fn running() {
         ]
         .into_iter()
         .filter_map(unlike),
+    );
+}
+
+#[test]
+fn copying() {
+    none(
+        [
+            "cp|tree|web:/dir",
+            "cp|tree/.|web:/dir",
+            "cp|tree|web:/new",
+            "cp|tree/top|web:/dir",
+            "cp|tree/top|web:/dir/",
+            "cp|tree/top|web:/new",
+            "cp|tree/top|web:/new/",
+            "cp|tree/top|web:/file",
+            "cp|tree|web:/file",
+            "cp|-a|-q|tree/top|web:/dir",
+            "cp|gone|web:/dir",
+            "cp|web:/file|got",
+            "cp|web:/dir|got",
+            "cp|web:/file|gone/got",
+            "cp|-q|web:/file|got",
+            "cp|web:/a|db:/b",
+            "cp|a|b",
+        ]
+        .into_iter()
+        .filter_map(unlike),
+    );
+}
+
+#[test]
+fn a_folder_goes_over_whole() {
+    let recorder = Recorder::start();
+    let top = recorder.dir.path().join("tree");
+    std::fs::create_dir_all(top.join("inner")).unwrap();
+    std::fs::write(top.join("inner/deep"), "deep\n").unwrap();
+    std::os::unix::fs::symlink("inner/deep", top.join("link")).unwrap();
+    let told = told(&recorder, env!("CARGO_BIN_EXE_skep"), "cp|tree|web:/dir").unwrap();
+    let (calls, said) = told;
+    let put = calls.last().unwrap_or_else(|| panic!("{said}"));
+    assert_eq!(put.path, "/containers/web/archive?noOverwriteDirNonDir=1&path=%2Fdir");
+    assert_eq!(
+        put.body,
+        serde_json::json!([
+            "tree Directory 0",
+            "tree/inner Directory 0",
+            "tree/inner/deep Regular 5",
+            "tree/link Symlink 0",
+        ])
+    );
+}
+
+#[test]
+fn a_missing_image_is_pulled() {
+    none(
+        ["create|missing", "create|-q|missing", "create|--pull|never|missing", "run|-d|missing"]
+            .into_iter()
+            .filter_map(unlike),
     );
 }
 

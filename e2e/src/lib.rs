@@ -10,26 +10,34 @@
 pub mod bench;
 mod boot;
 mod cgroup;
+mod command_line;
 mod config;
 mod daemon;
 mod eventually;
 mod fleet;
 mod host;
+pub mod http;
 mod limits;
 mod mounts;
 mod network;
 mod process;
 mod registry;
+mod root_fs;
 mod run;
+mod session;
+mod single;
 mod subnet;
 mod swarm;
 
 pub use boot::{BootSpec, boot};
+pub use command_line::{CommandLine, Program, Ran, SOON, docker_version};
 pub use config::{FleetConfig, Owner, skep_binary};
 pub use eventually::{eventually, eventually_blocking};
 pub use fleet::{Fleet, HostListing};
 pub use host::{Host, HostState};
 pub use process::Process;
 pub use registry::Registry;
+pub use session::Session;
+pub use single::{IMAGE, Single, both, image_archive};
 
 pub use nix::sys::signal::Signal;

@@ -46,6 +46,8 @@ pub const FREEZE_WITHIN: Duration = Duration::from_secs(10);
 pub const TOOL_WITHIN: Duration = Duration::from_secs(30);
 /// One command of a test on a host, a pull of an image included.
 pub const COMMAND_WITHIN: Duration = Duration::from_secs(120);
+/// Images, containers and elections are ready well within it, on a busy machine too.
+pub const SHOWN_WITHIN: Duration = Duration::from_secs(60);
 /// Joining N nodes and seeing all of them ready.
 pub const SWARM_WITHIN: Duration = Duration::from_secs(120);
 /// Output of one command that is kept in memory.

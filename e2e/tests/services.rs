@@ -1,6 +1,5 @@
 //! Services on a fleet of real daemons: containers, networks, secrets, nodes that die.
 
-use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -8,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use skep_e2e::{Fleet, FleetConfig, Host, Signal, eventually_blocking, skep_binary};
+use skep_e2e::{Fleet, FleetConfig, Host, Signal, eventually_blocking, image_archive, skep_binary};
 
 /// Images, containers and elections are ready well within it, on a busy machine too.
 const SOON: Duration = Duration::from_secs(90);
@@ -21,34 +20,6 @@ fn root() -> bool {
     root
 }
 
-/// A root file system of Debian's static busybox and nothing else.
-fn busybox() -> &'static PathBuf {
-    static ARCHIVE: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
-    ARCHIVE.get_or_init(|| {
-        // Beside what is built, as it is built from the machine's own busybox.
-        let target = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"));
-        let dir = target.join(format!("busybox-{}", std::process::id()));
-        let bin = dir.join("root/bin");
-        std::fs::create_dir_all(&bin).unwrap();
-        std::fs::create_dir_all(dir.join("root/tmp")).unwrap();
-        std::fs::copy("/bin/busybox", bin.join("busybox")).unwrap();
-        for applet in [
-            "sh", "sleep", "httpd", "cat", "hostname", "nc", "nslookup", "mkdir", "test", "touch",
-            "rm",
-        ] {
-            std::os::unix::fs::symlink("busybox", bin.join(applet)).unwrap();
-        }
-        let (made, archive) = (dir.join("busybox.tar"), target.join("busybox.tar"));
-        let mut tar = Command::new("tar");
-        tar.arg("-C").arg(dir.join("root")).arg("-cf").arg(&made).arg(".");
-        assert!(tar.status().unwrap().success());
-        // In one step: another run of the tests may be reading it.
-        std::fs::rename(&made, &archive).unwrap();
-        std::fs::remove_dir_all(&dir).unwrap();
-        archive
-    })
-}
-
 /// A swarm of three hosts, of which so many are managers, each with the busybox image.
 fn swarm(managers: usize) -> Fleet {
     let config = FleetConfig::hosts(3).daemon(skep_binary()).managers(managers);
@@ -56,7 +27,7 @@ fn swarm(managers: usize) -> Fleet {
     for host in fleet.hosts() {
         let socket = format!("unix://{}", host.socket().display());
         let mut import = Command::new(skep_binary());
-        import.args(["-H", &socket, "image", "import"]).arg(busybox()).arg("busybox:latest");
+        import.args(["-H", &socket, "image", "import"]).arg(image_archive()).arg("busybox:latest");
         let output = import.output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
@@ -105,7 +76,7 @@ fn inside(host: &Host, command: &str, words: &[&str]) -> Result<String> {
     host.check(&all)
 }
 
-const WEB: &str = "mkdir /w; hostname > /w/index.html; exec httpd -f -p 80 -h /w";
+const WEB: &str = "mkdir -p /w; hostname > /w/index.html; exec httpd -f -p 80 -h /w";
 
 #[test]
 fn a_service_answers_by_name_and_on_every_host() {

@@ -25,6 +25,8 @@ pub struct Config {
     pub certs_dir: PathBuf,
     /// The cgroup that holds the containers' cgroups.
     pub cgroup_parent: PathBuf,
+    /// What containers' networks on this host are told.
+    pub networks: skep_bridge::NetworkOptions,
     /// As `tracing-subscriber` reads it: `info`, `skep_raft=debug`, ….
     pub log_filter: String,
     pub log_json: bool,

@@ -16,9 +16,11 @@ use crate::swarm::Swarm;
 /// The state cannot be opened or the socket not be bound: what and where.
 pub async fn run(config: Config) -> anyhow::Result<()> {
     let engine = crate::open_engine(&config).await?;
+    let networks = crate::open_networks(&config).await?;
     let swarm = Swarm::open(&config.data_root, Arc::clone(&engine) as _);
     let swarm = Arc::new(swarm.await.context("failed to take up this node's swarm")?);
-    let backend = Arc::new(DaemonBackend::new(config.clone(), Arc::clone(&swarm), engine));
+    let backend =
+        Arc::new(DaemonBackend::new(config.clone(), Arc::clone(&swarm), engine, networks));
     let gid = socket_group();
     let server = Server::bind(&config.socket, gid).await;
     let server = server.with_context(|| format!("failed to serve {}", config.socket.display()))?;

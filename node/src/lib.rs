@@ -2,6 +2,7 @@
 
 pub mod backend;
 pub mod config;
+pub mod config_file;
 pub mod daemon;
 pub mod host;
 pub mod logging;
@@ -15,8 +16,10 @@ use std::time::Duration;
 
 use anyhow::Context;
 use skep_agent::containers::{Containers, Networks, Parts, Registries, Volumes};
+use skep_bridge::{HostNetworks, HostNetworksConfig};
 use skep_engine::{Runtime, RuntimeConfig};
 use skep_images::Store;
+use skep_overlay_kernel::Namespace;
 
 /// Opens this node's engine: images, volumes, containers that run already.
 async fn open_engine(config: &config::Config) -> anyhow::Result<Arc<Containers>> {
@@ -42,6 +45,19 @@ async fn open_engine(config: &config::Config) -> anyhow::Result<Arc<Containers>>
         networks: Networks::new(config.exec_root.join("net")),
     };
     Ok(Containers::open(parts).await?)
+}
+
+/// Opens this host's networks; the kernel is changed when somebody is to be on one.
+async fn open_networks(config: &config::Config) -> anyhow::Result<Arc<HostNetworks>> {
+    let networks = HostNetworksConfig {
+        state_dir: config.data_root.join("bridge"),
+        run_dir: config.exec_root.join("bridge"),
+        host: Namespace::current()?,
+        resolv_conf: None,
+        options: config.networks.clone(),
+    };
+    let networks = HostNetworks::open(networks).await;
+    Ok(Arc::new(networks.context("failed to open the host's networks")?))
 }
 
 /// A daemon that was killed a moment ago may not be wholly gone: its lock is waited for.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
 use skep_agent::containers::{Containers, Networks, Parts, Registries, Volumes};
+use skep_bridge::{HostNetworks, HostNetworksConfig};
 use skep_docker_api::json::*;
 use skep_docker_api::{Backend, ByteStream, Filters, Kind, Server, router};
 use skep_engine::{Runtime, RuntimeConfig};
@@ -14,6 +15,7 @@ use skep_images::Store;
 use skep_node::backend::DaemonBackend;
 use skep_node::config::Config;
 use skep_node::swarm::Swarm;
+use skep_overlay_kernel::Namespace;
 use tempfile::TempDir;
 
 async fn backend(dir: &Path) -> DaemonBackend {
@@ -24,6 +26,7 @@ async fn backend(dir: &Path) -> DaemonBackend {
         insecure_registries: Vec::new(),
         certs_dir: dir.join("certs.d"),
         cgroup_parent: format!("/skep-test-{}", std::process::id()).into(),
+        networks: skep_bridge::NetworkOptions::default(),
         log_filter: "info".to_owned(),
         log_json: false,
     };
@@ -45,7 +48,15 @@ async fn backend(dir: &Path) -> DaemonBackend {
     };
     let engine = Containers::open(parts).await.unwrap();
     let swarm = Swarm::open(root, Arc::clone(&engine) as _).await.unwrap();
-    DaemonBackend::new(config, Arc::new(swarm), engine)
+    let networks = HostNetworks::open(HostNetworksConfig {
+        state_dir: root.join("bridge"),
+        run_dir: config.exec_root.join("bridge"),
+        host: Namespace::current().unwrap(),
+        resolv_conf: None,
+        options: config.networks.clone(),
+    });
+    let networks = Arc::new(networks.await.unwrap());
+    DaemonBackend::new(config, Arc::new(swarm), engine, networks)
 }
 
 /// A root file system with busybox alone.

@@ -149,9 +149,28 @@ fn serve(stream: &UnixStream, noted: &Mutex<Vec<Call>>) -> std::io::Result<()> {
             None => Vec::new(),
         };
         let path = bare(target);
-        let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+        let body: Value = match path.contains("/archive?") && method == "PUT" {
+            true => entries(&body),
+            false => serde_json::from_slice(&body).unwrap_or_default(),
+        };
         let call = Call { method: method.to_owned(), path: path.clone(), body: plain(body) };
-        noted.lock().unwrap().push(call.clone());
+        let pulled = {
+            let mut noted = noted.lock().unwrap();
+            noted.push(call.clone());
+            noted.iter().any(|call| call.path.starts_with("/images/create"))
+        };
+        if let Some((_, asked)) = path.split_once("/archive?path=").filter(|_| method != "PUT") {
+            let (status, stat, tar) = archive(&asked.replace("%2F", "/"));
+            let head = format!(
+                "HTTP/1.1 {status}\r\nContent-Type: application/x-tar\r\nX-Docker-Container-Path-Stat: {stat}\r\nContent-Length: {}\r\n\r\n",
+                tar.len()
+            );
+            writer.write_all(head.as_bytes())?;
+            if method != "HEAD" {
+                writer.write_all(&tar)?;
+            }
+            continue;
+        }
         if headers.contains_key("upgrade") {
             let mut frames = b"HTTP/1.1 101 UPGRADED\r\nContent-Type: application/vnd.docker.multiplexed-stream\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n".to_vec();
             for (number, text) in [(1, "said\n"), (2, "shouted\n")] {
@@ -163,7 +182,13 @@ fn serve(stream: &UnixStream, noted: &Mutex<Vec<Call>>) -> std::io::Result<()> {
             // What is closed with something unread is cut off, and the client would say so.
             return reader.read_to_end(&mut Vec::new()).map(drop);
         }
-        let (status, answer) = answer(&call);
+        let missing = call.body["Image"] == "missing" && !pulled;
+        let (status, answer) = match missing {
+            true => {
+                ("404 Not Found", json!({ "message": "No such image: missing:latest" }).to_string())
+            }
+            false => answer(&call),
+        };
         let length = answer.len();
         let head = format!(
             "HTTP/1.1 {status}\r\nApi-Version: 1.50\r\nOstype: linux\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
@@ -195,6 +220,58 @@ fn bare(target: &str) -> String {
         .collect();
     pairs.sort();
     if pairs.is_empty() { path } else { format!("{path}?{}", pairs.join("&")) }
+}
+
+/// What is in an archive: names, kinds and sizes.
+fn entries(tar: &[u8]) -> Value {
+    let mut archive = tar::Archive::new(tar);
+    let mut names: Vec<String> = archive
+        .entries()
+        .unwrap()
+        .map(|entry| {
+            let entry = entry.unwrap();
+            let name = entry.path().unwrap().display().to_string();
+            let name = name.trim_start_matches("./").trim_end_matches('/').to_owned();
+            format!("{name} {:?} {}", entry.header().entry_type(), entry.size())
+        })
+        // What is in a folder, without the folder itself.
+        .filter(|entry| !entry.starts_with(" ") && !entry.starts_with(". "))
+        .collect();
+    names.sort();
+    names.into()
+}
+
+/// `/dir` with a file, `/file`, and nothing else.
+fn archive(path: &str) -> (&'static str, String, Vec<u8>) {
+    use base64::Engine as _;
+    let mut out = tar::Builder::new(Vec::new());
+    let mut add = |kind: tar::EntryType, name: &str, text: &str| {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_mode(0o755);
+        header.set_size(text.len() as u64);
+        out.append_data(&mut header, name, text.as_bytes()).unwrap();
+    };
+    let mode: u32 = match path.trim_end_matches('/') {
+        "/dir" => {
+            add(tar::EntryType::Directory, "dir/", "");
+            add(tar::EntryType::Regular, "dir/f", "inside\n");
+            1 << 31 | 0o755
+        }
+        "/dir/." => {
+            add(tar::EntryType::Directory, "./", "");
+            add(tar::EntryType::Regular, "./f", "inside\n");
+            1 << 31 | 0o755
+        }
+        "/file" => {
+            add(tar::EntryType::Regular, "file", "a file\n");
+            0o644
+        }
+        _ => return ("404 Not Found", String::new(), Vec::new()),
+    };
+    let stat = json!({ "name": "x", "size": 0, "mode": mode, "mtime": "2024-01-01T00:00:00Z", "linkTarget": "" });
+    let stat = base64::engine::general_purpose::STANDARD.encode(stat.to_string());
+    ("200 OK", stat, out.into_inner().unwrap())
 }
 
 /// The container that every name means.
@@ -241,6 +318,7 @@ fn answer(call: &Call) -> (&'static str, String) {
         })),
         ("GET", ["exec", _, "json"]) => ok(json!({ "ID": "e1", "ExitCode": 4 })),
         (_, ["exec", _, "start"]) => ok(Value::Null),
+        (_, ["images", "create"]) => ok(json!({ "status": "Status: Downloaded newer image" })),
         (_, ["commit"]) => ("201 Created", json!({ "Id": "sha256:abc" }).to_string()),
         (_, ["containers", "prune"]) => {
             ok(json!({ "ContainersDeleted": ["a", "b"], "SpaceReclaimed": 12_345_678 }))

@@ -156,15 +156,23 @@ impl ImageFilter {
         })
     }
 
+    /// Leaves the names that were asked for: an image asked for by one is not shown by its others.
+    pub fn narrow(&self, mut image: ImageSummary) -> ImageSummary {
+        if !self.references.is_empty() {
+            image.repo_tags.retain(|tag| self.names(tag));
+        }
+        image
+    }
+
+    fn names(&self, tag: &str) -> bool {
+        self.references.iter().any(|pattern| names_of(tag).any(|name| pattern.is_match(&name)))
+    }
+
     pub fn matches(&self, image: &ImageSummary) -> bool {
         let is_dangling = !image.repo_tags.iter().any(|tag| tag != "<none>:<none>");
-        let named = |pattern: &regex::Regex| {
-            let mut tags = image.repo_tags.iter();
-            tags.any(|tag| names_of(tag).any(|name| pattern.is_match(&name)))
-        };
         self.filters.labels("label", &image.labels)
             && self.dangling.is_none_or(|dangling| dangling == is_dangling)
-            && (self.references.is_empty() || self.references.iter().any(named))
+            && (self.references.is_empty() || image.repo_tags.iter().any(|tag| self.names(tag)))
     }
 }
 

@@ -130,7 +130,8 @@ impl DaemonBackend {
     pub(super) async fn list_images(&self, filters: Filters) -> Answer<Vec<ImageSummary>> {
         let filter = ImageFilter::new(&filters)?;
         let images = self.engine.images().list().await.map_err(engine_error::image)?;
-        Ok(images.iter().map(summary).filter(|image| filter.matches(image)).collect())
+        let shown = images.iter().map(summary).filter(|image| filter.matches(image));
+        Ok(shown.map(|image| filter.narrow(image)).collect())
     }
 
     pub(super) async fn inspect_image(&self, name: &str) -> Answer<json::ImageInspect> {

@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use skep_agent::containers::Containers;
+use skep_bridge::HostNetworks;
 use skep_docker_api::json::*;
 use skep_docker_api::{ApiError, Backend, ByteStream, Filters, Flow, LogOptions, Logs};
 
@@ -34,11 +35,17 @@ pub struct DaemonBackend {
     config: Config,
     swarm: Arc<Swarm>,
     engine: Arc<Containers>,
+    networks: Arc<HostNetworks>,
 }
 
 impl DaemonBackend {
-    pub fn new(config: Config, swarm: Arc<Swarm>, engine: Arc<Containers>) -> Self {
-        Self { config, swarm, engine }
+    pub fn new(
+        config: Config,
+        swarm: Arc<Swarm>,
+        engine: Arc<Containers>,
+        networks: Arc<HostNetworks>,
+    ) -> Self {
+        Self { config, swarm, engine, networks }
     }
 }
 

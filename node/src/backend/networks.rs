@@ -1,19 +1,22 @@
-//! `/networks`: the swarm's.
+//! `/networks`: this host's and the swarm's. The host's are shown and changed without a swarm too.
 
 use std::sync::Arc;
 
-use skep_docker_api::Filters;
 use skep_docker_api::convert::{network_spec_from_api, network_to_api};
 use skep_docker_api::filters::NetworkFilter;
 use skep_docker_api::json;
 use skep_docker_api::resolve::find;
+use skep_docker_api::{ApiError, Filters, Kind};
 use skep_manager::control::Request;
 use skep_state::State;
 use skep_types::{Network, NetworkId};
 
 use super::{Answer, DaemonBackend};
 
-/// The network that `given` means.
+/// The driver of the swarm's networks; all others are a host's.
+const OVERLAY: &str = "overlay";
+
+/// The swarm's network that `given` means.
 pub fn find_network<'a>(view: &'a State, given: &str) -> Answer<&'a Arc<Network>> {
     let named =
         |network: &'a Arc<Network>| (network.id, network.spec.annotations.name.as_str(), network);
@@ -27,32 +30,78 @@ fn in_use(view: &State, id: NetworkId) -> bool {
     view.services().iter().any(|service| uses(&service.spec.task.networks))
 }
 
+fn is_not_found<T>(answer: &Answer<T>) -> bool {
+    answer.as_ref().is_err_and(|error| error.kind == Kind::NotFound)
+}
+
 impl DaemonBackend {
+    /// The swarm's state, if this node manages one.
+    async fn swarm_view(&self) -> Answer<Option<State>> {
+        match self.fresh().await {
+            Ok(view) => Ok(Some(view)),
+            Err(error) if error.kind == Kind::Unavailable => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     pub(super) async fn list_networks(&self, filters: Filters) -> Answer<Vec<json::Network>> {
         let filter = NetworkFilter::new(&filters)?;
-        let view = self.fresh().await?;
-        let networks = view.networks().iter().map(|network| (network_to_api(network), network.id));
-        let shown = networks.filter(|(shown, id)| filter.matches(shown, in_use(&view, *id)));
-        Ok(shown.map(|(shown, _)| shown).collect())
+        let mut shown = Vec::new();
+        for mut network in self.networks.list().await {
+            let used = !network.containers.is_empty();
+            if filter.matches(&network, used) {
+                // A list tells no containers, as in Docker.
+                network.containers.clear();
+                shown.push(network);
+            }
+        }
+        if let Some(view) = self.swarm_view().await? {
+            let networks =
+                view.networks().iter().map(|network| (network_to_api(network), network.id));
+            let of_swarm = networks.filter(|(shown, id)| filter.matches(shown, in_use(&view, *id)));
+            shown.extend(of_swarm.map(|(shown, _)| shown));
+        }
+        Ok(shown)
     }
 
     pub(super) async fn inspect_network(&self, given: &str) -> Answer<json::Network> {
-        let view = self.fresh().await?;
-        Ok(network_to_api(find_network(&view, given)?))
+        let of_host = self.networks.inspect(given).await.map_err(ApiError::from);
+        if is_not_found(&of_host)
+            && let Some(view) = self.swarm_view().await?
+        {
+            return Ok(network_to_api(find_network(&view, given)?));
+        }
+        of_host
     }
 
     pub(super) async fn create_network(
         &self,
         request: json::NetworkCreateRequest,
     ) -> Answer<json::NetworkCreateResponse> {
-        let spec = network_spec_from_api(&request)?;
-        let id = self.execute(Request::CreateNetwork(spec)).await?;
+        let id = if request.driver == OVERLAY || request.scope == "swarm" || request.ingress {
+            let spec = network_spec_from_api(&request)?;
+            self.execute(Request::CreateNetwork(spec)).await?
+        } else {
+            let name = request.name.as_str();
+            if let Some(view) = self.swarm_view().await?
+                && view.networks().iter().any(|it| it.spec.annotations.name == name)
+            {
+                let text = format!("network with name {name} already exists");
+                return Err(ApiError::conflict(text));
+            }
+            self.networks.create(&request).await?
+        };
         Ok(json::NetworkCreateResponse { id, ..Default::default() })
     }
 
     pub(super) async fn remove_network(&self, given: &str) -> Answer<()> {
-        let view = self.fresh().await?;
-        let id = find_network(&view, given)?.id;
-        self.execute(Request::RemoveNetwork(id)).await.map(drop)
+        let of_host = self.networks.remove(given).await.map_err(ApiError::from);
+        if is_not_found(&of_host)
+            && let Some(view) = self.swarm_view().await?
+        {
+            let id = find_network(&view, given)?.id;
+            return self.execute(Request::RemoveNetwork(id)).await.map(drop);
+        }
+        of_host
     }
 }

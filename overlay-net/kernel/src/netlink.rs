@@ -6,7 +6,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use futures::TryStreamExt;
 use ipnet::IpNet;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags};
-use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use netlink_packet_route::link::{
+    InfoBridgePort, InfoPortData, InfoPortKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+};
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteType,
 };
@@ -96,6 +98,20 @@ impl Netlink {
     pub async fn join(&self, name: &str, bridge: &str) -> Result<(), KernelError> {
         let bridge = self.index(bridge).await?;
         self.set(name, LinkUnspec::new_with_name(name).controller(bridge).build()).await
+    }
+
+    /// Lets a bridge's port send back where it came from. A container that reaches itself through
+    /// a translation needs it on hosts whose bridges call packet rules (`br_netfilter`).
+    pub async fn reflect(&self, name: &str) -> Result<(), KernelError> {
+        let mut message = LinkUnspec::new_with_name(name).build();
+        let port = InfoPortData::BridgePort(vec![InfoBridgePort::HairpinMode(true)]);
+        message.attributes.push(LinkAttribute::LinkInfo(vec![
+            LinkInfo::PortKind(InfoPortKind::Bridge),
+            LinkInfo::PortData(port),
+        ]));
+        // Ports' settings are heeded in this message alone (`RTM_NEWLINK`).
+        let request = self.handle.link().change(message);
+        request.execute().await.map_err(KernelError::netlink(self.step("change link", name)))
     }
 
     async fn set(&self, name: &str, message: LinkMessage) -> Result<(), KernelError> {

@@ -4,6 +4,7 @@ mod pack;
 mod plan;
 mod unpack;
 
+use std::io::IsTerminal;
 use std::path::Path;
 
 use clap::Args;
@@ -28,11 +29,11 @@ pub struct CopyArgs {
     #[arg(short = 'L', long)]
     follow_link: bool,
     /// Suppress progress output during copy. Progress output is automatically suppressed if no terminal is attached
-    #[arg(short, long)]
-    quiet: bool,
-    #[arg(hide = true, value_name = "SRC_PATH")]
+    #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "bool", value_parser = crate::values::integer::truth)]
+    quiet: Option<bool>,
+    #[arg(hide = true, value_name = "SRC_PATH", allow_hyphen_values = true)]
     source: String,
-    #[arg(hide = true, value_name = "DEST_PATH")]
+    #[arg(hide = true, value_name = "DEST_PATH", allow_hyphen_values = true)]
     destination: String,
 }
 
@@ -85,7 +86,7 @@ fn followed(path: &str, stat: &PathStat) -> Option<String> {
 }
 
 fn told(args: &CopyArgs, bytes: u64, to: &str) {
-    if !args.quiet {
+    if !args.quiet.unwrap_or_else(|| !std::io::stdout().is_terminal()) {
         let shown = size(i64::try_from(bytes).unwrap_or(i64::MAX));
         warn(format!("Successfully copied {shown} to {to}"));
     }

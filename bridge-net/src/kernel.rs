@@ -1,0 +1,161 @@
+//! Carries out on the kernel what was decided. Every step can be done again.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use ipnet::IpNet;
+use skep_overlay_kernel::link::{self, LOOPBACK, Peer};
+use skep_overlay_kernel::netlink::{self, Family, Netlink};
+use skep_overlay_kernel::{KernelError, Namespace, nft, sysctl};
+use skep_overlay_net::Mac;
+
+use crate::endpoint::Endpoint;
+use crate::network::HostNetwork;
+
+/// The kernel of one host.
+#[derive(Debug)]
+pub struct Kernel {
+    pub host: Namespace,
+    namespaces: PathBuf,
+}
+
+impl Kernel {
+    pub fn new(host: Namespace, run: &Path) -> Self {
+        Self { host, namespaces: run.join("sandboxes") }
+    }
+
+    /// Where a container's namespace has its name.
+    pub fn path(&self, container: &str) -> PathBuf {
+        self.namespaces.join(container)
+    }
+
+    /// A network's bridge with the network's own addresses.
+    pub async fn make_bridge(&self, network: &HostNetwork) -> Result<(), KernelError> {
+        let name = &network.interface;
+        let netlink = Netlink::open(&self.host).await?;
+        if network.ours {
+            if netlink.find(name).await?.is_none() {
+                let mut mac = [0x02, 0x42, 0, 0, 0, 0];
+                // Ids are hexadecimal; the bytes stay zero should one not be.
+                let _ = hex::decode_to_slice(&network.id[..8], &mut mac[2..]);
+                netlink.add(name, link::bridge(name, Mac(mac), network.mtu)).await?;
+            }
+            for subnet in &network.subnets {
+                netlink.add_address(name, subnet.gateway_net()).await?;
+            }
+        }
+        let localnet = format!("ipv4/conf/{name}/route_localnet");
+        sysctl::write(&self.host, vec![(localnet, "1")]).await?;
+        netlink.up(name).await
+    }
+
+    pub async fn remove_bridge(&self, network: &HostNetwork) -> Result<(), KernelError> {
+        if !network.ours {
+            return Ok(());
+        }
+        Netlink::open(&self.host).await?.delete(&network.interface).await
+    }
+
+    pub async fn enable_forwarding(&self, ipv6: bool) -> Result<(), KernelError> {
+        let mut settings = vec![("ipv4/ip_forward".to_owned(), "1")];
+        if ipv6 {
+            settings.push(("ipv6/conf/all/forwarding".to_owned(), "1"));
+        }
+        sysctl::write(&self.host, settings).await
+    }
+
+    pub async fn make_sandbox(&self, container: &str) -> Result<Namespace, KernelError> {
+        let place = Namespace::create(&self.path(container)).await?;
+        Netlink::open(&place).await?.up(LOOPBACK).await?;
+        Ok(place)
+    }
+
+    pub fn sandbox(&self, container: &str) -> Result<Namespace, KernelError> {
+        Namespace::open(&self.path(container))
+    }
+
+    /// An interface of a container on a network's bridge. What stood under its name is replaced.
+    pub async fn plug(
+        &self,
+        place: &Namespace,
+        network: &HostNetwork,
+        endpoint: &Endpoint,
+    ) -> Result<(), KernelError> {
+        let (end, name) = (endpoint.host_end(), endpoint.interface.as_str());
+        let (outside, inside) = (Netlink::open(&self.host).await?, Netlink::open(place).await?);
+        outside.delete(&end).await?;
+        inside.delete(name).await?;
+        let peer = Peer { name, place, mac: Some(endpoint.mac()) };
+        outside.add(&end, link::pair(&end, network.mtu, &peer)).await?;
+        outside.join(&end, &network.interface).await?;
+        outside.reflect(&end).await?;
+        outside.up(&end).await?;
+        let disable = if endpoint.v6().is_some() { "0" } else { "1" };
+        sysctl::write(place, vec![(format!("ipv6/conf/{name}/disable_ipv6"), disable)]).await?;
+        for address in &endpoint.addresses {
+            inside.add_address(name, *address).await?;
+        }
+        inside.up(name).await
+    }
+
+    pub async fn unplug(&self, endpoint: &Endpoint) -> Result<(), KernelError> {
+        Netlink::open(&self.host).await?.delete(&endpoint.host_end()).await
+    }
+
+    /// The one way out of a container.
+    pub async fn route(
+        &self,
+        place: &Namespace,
+        way_out: Option<&Endpoint>,
+    ) -> Result<(), KernelError> {
+        let inside = Netlink::open(place).await?;
+        for family in [Family::V4, Family::V6] {
+            inside.remove_default_routes(family).await?;
+        }
+        let Some(endpoint) = way_out else { return Ok(()) };
+        for gateway in &endpoint.gateways {
+            inside.set_default_route(&endpoint.interface, *gateway).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes a container's namespace away. A process that is still inside would keep its links.
+    pub async fn remove_sandbox(&self, container: &str) -> Result<(), KernelError> {
+        Namespace::remove(&self.path(container))
+    }
+
+    pub async fn rules(&self, place: &Namespace, script: &str) -> Result<(), KernelError> {
+        nft::execute(place, script).await
+    }
+
+    pub async fn routes(&self) -> Result<Vec<IpNet>, KernelError> {
+        Netlink::open(&self.host).await?.routed_networks().await
+    }
+
+    /// The IPv4 address of a bridge that somebody else made.
+    pub async fn address_of(&self, bridge: &str) -> Result<Option<IpNet>, KernelError> {
+        let netlink = Netlink::open(&self.host).await?;
+        let index = netlink.index(bridge).await?;
+        let addresses = netlink.addresses().await?;
+        let v4 = |(at, net): &(u32, IpNet)| *at == index && matches!(net.addr(), IpAddr::V4(_));
+        Ok(addresses.into_iter().find(v4).map(|(_, net)| net))
+    }
+
+    /// Host's ends of endpoints that stand.
+    pub async fn host_ends(&self) -> Result<Vec<String>, KernelError> {
+        let links = Netlink::open(&self.host).await?.links().await?;
+        let names = links.iter().filter_map(netlink::name);
+        let ours = names.filter(|it| it.starts_with(Endpoint::HOST_END_PREFIX));
+        Ok(ours.map(str::to_owned).collect())
+    }
+
+    pub async fn delete_link(&self, name: &str) -> Result<(), KernelError> {
+        Netlink::open(&self.host).await?.delete(name).await
+    }
+
+    /// Containers whose namespaces stand, or stood when the daemon ended.
+    pub fn sandboxes(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(&self.namespaces).into_iter().flatten().flatten();
+        entries.filter_map(|it| it.file_name().into_string().ok()).collect()
+    }
+}

@@ -1,0 +1,578 @@
+//! A container's sandbox from its opening to its end, and through restarts of the daemon.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::{Arc, PoisonError};
+
+use ipnet::IpNet;
+use skep_docker_api::json::EndpointSettings;
+use skep_docker_api::{ApiError, Kind};
+use skep_overlay_kernel::{KernelError, Namespace};
+use skep_overlay_net::dns::forward::Forwarder;
+use skep_overlay_net::dns::server::{ADDRESS, Resolver, Scope};
+
+use crate::endpoint::{self, Endpoint, Record, SHORT_DIGITS, Wanted, way_out};
+use crate::held::{Bound, bind_all, hold};
+use crate::host_networks::{HostNetworks, Live, State, random_id};
+use crate::names::ContainerKnowledge;
+use crate::network::{BRIDGE, Driver, HOST, NONE};
+use crate::ports::{self, Defaults, Published, Wish};
+use crate::sandbox::{Sandbox, SandboxMode, SandboxRequest};
+use crate::{BridgeError, resolv, rules};
+
+/// The kernel's, where it does not say.
+const EPHEMERAL: (u16, u16) = (32_768, 60_999);
+
+impl HostNetworks {
+    /// Gives a container its namespace and its places on networks. When it fails, nothing of it
+    /// is left.
+    pub async fn open_sandbox(&self, request: SandboxRequest) -> Result<Sandbox, BridgeError> {
+        let container = request.container.clone();
+        let opened = self.try_open(request).await;
+        if opened.is_err()
+            && let Err(error) = self.close_sandbox(&container).await
+        {
+            tracing::warn!(container, %error, "what a failed sandbox left is not taken down yet");
+        }
+        opened
+    }
+
+    async fn try_open(&self, request: SandboxRequest) -> Result<Sandbox, BridgeError> {
+        let container = request.container.clone();
+        if !container.bytes().all(|it| it.is_ascii_hexdigit()) || container.len() < SHORT_DIGITS {
+            return Err(ApiError::invalid(format!("invalid container id {container:?}")).into());
+        }
+        if self.state.lock().await.open.contains_key(&container) {
+            self.close_sandbox(&container).await?;
+        }
+        let mode = request.mode.clone();
+        {
+            let mut state = self.state.lock().await;
+            let record = Record { request, endpoints: Vec::new(), published: Vec::new() };
+            state.open.insert(container.clone(), record);
+            state.live.insert(container.clone(), Live::default());
+            if let SandboxMode::Networks(networks) = &mode {
+                for (given, settings) in networks {
+                    self.allocate(&mut state, &container, given, settings).await?;
+                }
+            }
+        }
+        if let SandboxMode::Host | SandboxMode::Container(_) = mode {
+            return self.told(&container).await;
+        }
+        self.publish(&container).await?;
+        let (record, networks) = self.snapshot(&container).await?;
+        self.records.put_sandbox(&record)?;
+        let place = self.kernel.make_sandbox(&container).await?;
+        for endpoint in &record.endpoints {
+            let Some(network) = networks.get(&endpoint.network) else { continue };
+            self.kernel.plug(&place, network, endpoint).await?;
+        }
+        if let Some(endpoint) = way_out(&record.endpoints, &networks) {
+            self.kernel.route(&place, Some(endpoint)).await?;
+        }
+        self.follow(&container, &place).await?;
+        self.told(&container).await
+    }
+
+    /// A place on one network. The default bridge is made under the lock, for its last endpoint
+    /// takes it away under the same.
+    async fn allocate(
+        &self,
+        state: &mut State,
+        container: &str,
+        given: &str,
+        settings: &EndpointSettings,
+    ) -> Result<Endpoint, BridgeError> {
+        let network = state.find(given)?.clone();
+        if network.driver != Driver::Bridge {
+            let text = format!(
+                "container cannot be disconnected from {0} network or connected to {0} network",
+                network.name
+            );
+            return Err(ApiError::new(Kind::Forbidden, text).into());
+        }
+        let Some(record) = state.open.get(container) else { return Err(closed(container)) };
+        if record.endpoints.iter().any(|it| it.network == network.id) {
+            let (name, on) = (&record.request.name, &network.name);
+            let text = format!("endpoint with name {name} already exists in network {on}");
+            return Err(ApiError::new(Kind::Forbidden, text).into());
+        }
+        let interfaces = record.endpoints.iter().map(|it| it.interface.clone()).collect();
+        let endpoint = endpoint::allocate(Wanted {
+            network: &network,
+            settings,
+            request: &record.request,
+            taken: &state.taken(&network.id),
+            interfaces: &interfaces,
+            id: random_id(),
+        })?;
+        if let Some(record) = state.open.get_mut(container) {
+            record.endpoints.push(endpoint.clone());
+        }
+        if !network.is_users() {
+            self.kernel.make_bridge(&network).await?;
+        }
+        Ok(endpoint)
+    }
+
+    /// Takes a container's places away; one that has none is no error.
+    pub async fn close_sandbox(&self, container: &str) -> Result<(), BridgeError> {
+        let record = {
+            let mut state = self.state.lock().await;
+            let live = state.live.remove(container);
+            let record = state.open.get(container).cloned();
+            drop(state);
+            if let Some(resolver) = live.and_then(|it| it.resolver) {
+                resolver.stop().await;
+            }
+            record
+        };
+        let Some(record) = record else { return Ok(()) };
+        // Addresses are free for others only when the kernel has nothing of them any more.
+        for endpoint in &record.endpoints {
+            self.kernel.unplug(endpoint).await?;
+        }
+        self.kernel.remove_sandbox(container).await?;
+        self.records.drop_sandbox(container)?;
+        {
+            let mut state = self.state.lock().await;
+            state.open.remove(container);
+            self.drop_default_bridge(&state).await?;
+        }
+        self.refresh().await
+    }
+
+    async fn drop_default_bridge(&self, state: &State) -> Result<(), KernelError> {
+        let default = state.networks.values().find(|it| it.name == BRIDGE);
+        match default {
+            Some(network) if state.on(&network.id).next().is_none() => {
+                self.kernel.remove_bridge(network).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes a container that runs onto one more network.
+    pub async fn connect(
+        &self,
+        container: &str,
+        given: &str,
+        settings: EndpointSettings,
+    ) -> Result<Sandbox, BridgeError> {
+        let endpoint = {
+            let mut state = self.state.lock().await;
+            let Some(record) = state.open.get(container) else { return Err(closed(container)) };
+            if let SandboxMode::Host | SandboxMode::Container(_) = record.request.mode {
+                let text = "container sharing network namespace with another container or host \
+                            cannot be connected to any other network";
+                return Err(ApiError::invalid(text).into());
+            }
+            if matches!(record.request.mode, SandboxMode::None) {
+                let text = "container cannot be connected to multiple networks with one of the \
+                            networks in private (none) mode";
+                return Err(ApiError::new(Kind::Forbidden, text).into());
+            }
+            self.allocate(&mut state, container, given, &settings).await?
+        };
+        let done = self.try_connect(container, &endpoint).await;
+        if done.is_err()
+            && let Err(error) = self.unplug(container, &endpoint).await
+        {
+            tracing::warn!(container, %error, "what a failed connection left is not taken down yet");
+        }
+        done
+    }
+
+    async fn try_connect(
+        &self,
+        container: &str,
+        endpoint: &Endpoint,
+    ) -> Result<Sandbox, BridgeError> {
+        let (record, networks) = self.snapshot(container).await?;
+        self.records.put_sandbox(&record)?;
+        let place = self.kernel.sandbox(container)?;
+        if let Some(network) = networks.get(&endpoint.network) {
+            self.kernel.plug(&place, network, endpoint).await?;
+        }
+        self.kernel.route(&place, way_out(&record.endpoints, &networks)).await?;
+        self.follow(container, &place).await?;
+        self.told(container).await
+    }
+
+    /// Takes a container that runs off a network.
+    pub async fn disconnect(&self, container: &str, given: &str) -> Result<Sandbox, BridgeError> {
+        let endpoint = {
+            let state = self.state.lock().await;
+            let network = state.find(given)?;
+            if network.driver != Driver::Bridge {
+                let text = format!(
+                    "container cannot be disconnected from {0} network or connected to {0} network",
+                    network.name
+                );
+                return Err(ApiError::new(Kind::Forbidden, text).into());
+            }
+            let record = state.open.get(container);
+            let on = record.and_then(|it| it.endpoints.iter().find(|it| it.network == network.id));
+            let Some(endpoint) = on else {
+                let text =
+                    format!("container {container} is not connected to network {}", network.name);
+                return Err(ApiError::new(Kind::Forbidden, text).into());
+            };
+            endpoint.clone()
+        };
+        self.unplug(container, &endpoint).await?;
+        self.told(container).await
+    }
+
+    async fn unplug(&self, container: &str, endpoint: &Endpoint) -> Result<(), BridgeError> {
+        self.kernel.unplug(endpoint).await?;
+        {
+            let mut state = self.state.lock().await;
+            if let Some(record) = state.open.get_mut(container) {
+                record.endpoints.retain(|it| it.id != endpoint.id);
+            }
+            self.drop_default_bridge(&state).await?;
+        }
+        let (record, networks) = self.snapshot(container).await?;
+        self.records.put_sandbox(&record)?;
+        let place = self.kernel.sandbox(container)?;
+        self.kernel.route(&place, way_out(&record.endpoints, &networks)).await?;
+        self.follow(container, &place).await
+    }
+
+    /// Others call a container by its new name from now on.
+    pub async fn rename(&self, container: &str, name: &str) -> Result<(), BridgeError> {
+        let record = {
+            let mut state = self.state.lock().await;
+            let Some(record) = state.open.get_mut(container) else { return Ok(()) };
+            record.request.name = name.to_owned();
+            let request = record.request.clone();
+            for it in record.endpoints.iter_mut().filter(|it| !it.names.is_empty()) {
+                it.names = endpoint::names(&request, &it.wished);
+            }
+            record.clone()
+        };
+        self.records.put_sandbox(&record)?;
+        self.refresh().await
+    }
+
+    /// After a start of the daemon: containers of `running` keep their places without a break,
+    /// what others left is taken down, and users' networks stand again.
+    pub async fn restore(&self, running: &BTreeSet<String>) -> Result<(), BridgeError> {
+        let (open, networks) = {
+            let state = self.state.lock().await;
+            (state.open.clone(), state.networks.clone())
+        };
+        let known: BTreeSet<String> = open
+            .values()
+            .filter(|it| running.contains(&it.request.container))
+            .flat_map(|it| it.endpoints.iter().map(Endpoint::host_end))
+            .collect();
+        for end in self.kernel.host_ends().await? {
+            if !known.contains(&end) {
+                self.kernel.delete_link(&end).await?;
+            }
+        }
+        for container in self.kernel.sandboxes() {
+            if !(running.contains(&container) && open.contains_key(&container)) {
+                self.kernel.remove_sandbox(&container).await?;
+            }
+        }
+        for container in open.keys().filter(|it| !running.contains(*it)) {
+            self.close_sandbox(container).await?;
+        }
+        for network in networks.values().filter(|it| it.driver == Driver::Bridge) {
+            let used = open.values().any(|it| {
+                running.contains(&it.request.container)
+                    && it.endpoints.iter().any(|at| at.network == network.id)
+            });
+            if network.is_users() || used {
+                self.kernel.make_bridge(network).await?;
+            }
+        }
+        for (container, record) in open.iter().filter(|(it, _)| running.contains(*it)) {
+            if let Err(error) = self.revive(container, record).await {
+                tracing::error!(container, %error, "a container's network is not whole");
+            }
+        }
+        if networks.values().any(|it| it.is_users()) || !open.is_empty() {
+            self.refresh().await?;
+        }
+        Ok(())
+    }
+
+    /// What of a sandbox ended with the daemon: its resolver and the sockets that hold its ports.
+    async fn revive(&self, container: &str, record: &Record) -> Result<(), BridgeError> {
+        self.state.lock().await.live.insert(container.to_owned(), Live::default());
+        for published in &record.published {
+            let (at, port) = (vec![published.address], published.host_port);
+            let protocol = published.port.protocol;
+            let bound = self.kernel.host.run(move || bind_all(&at, port, protocol)).await;
+            let bound = bound
+                .and_then(|it| it)
+                .map_err(BridgeError::io(ports::taken(published.address, port)))?;
+            self.keep(container, bound, &[*published]).await?;
+        }
+        if matches!(record.request.mode, SandboxMode::Networks(_)) {
+            let place = self.kernel.sandbox(container)?;
+            self.follow(container, &place).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes rules, names, the resolver and relays follow where a container is.
+    async fn follow(&self, container: &str, place: &Namespace) -> Result<(), BridgeError> {
+        let (record, networks) = self.snapshot(container).await?;
+        let out = way_out(&record.endpoints, &networks);
+        let old = {
+            let mut state = self.state.lock().await;
+            let Some(live) = state.live.get_mut(container) else { return Err(closed(container)) };
+            let addresses = out.map(|it| it.addresses.iter().map(IpNet::addr).collect());
+            *live.behind.lock().unwrap_or_else(PoisonError::into_inner) =
+                addresses.unwrap_or_default();
+            live.resolver.take()
+        };
+        self.refresh().await?;
+        if let Some(old) = old {
+            old.stop().await;
+        }
+        let embedded = record.endpoints.iter().any(|it| !it.names.is_empty());
+        if !embedded {
+            return Ok(());
+        }
+        let chosen = &record.request.dns.servers;
+        let servers = if chosen.is_empty() { &self.options.dns.servers } else { chosen };
+        let forwarder = out.map(|_| match servers.as_slice() {
+            [] => self.forwarder.clone(),
+            servers => Forwarder::of_task(place.clone(), servers.to_vec()),
+        });
+        let knowledge = ContainerKnowledge {
+            container: container.to_owned(),
+            directory: self.directory.clone(),
+        };
+        // Ids are hexadecimal and random.
+        let seed = u128::from_str_radix(&container[..SHORT_DIGITS], 16).unwrap_or_default();
+        let asker = container[..SHORT_DIGITS].to_owned();
+        let scope = Scope { asker, seed, knowledge: Arc::new(knowledge), forwarder };
+        let resolver = Resolver::start(place, scope)
+            .await
+            .map_err(|source| BridgeError::Resolver { container: container.to_owned(), source })?;
+        let script = rules::container(ADDRESS.into(), resolver.port());
+        self.kernel.rules(place, &script).await?;
+        let mut state = self.state.lock().await;
+        if let Some(live) = state.live.get_mut(container) {
+            live.resolver = Some(resolver);
+        }
+        Ok(())
+    }
+
+    /// Holds the ports that a container wishes, where it has a way to the outside.
+    async fn publish(&self, container: &str) -> Result<(), BridgeError> {
+        let (record, networks) = self.snapshot(container).await?;
+        let Some(out) = way_out(&record.endpoints, &networks) else { return Ok(()) };
+        let request = &record.request;
+        if request.ports.is_empty() && !request.publish_all {
+            return Ok(());
+        }
+        let bind = networks.get(&out.network).and_then(|it| it.bind).unwrap_or(self.options.bind);
+        let defaults = self.defaults(bind).await?;
+        let wishes =
+            ports::wishes(&request.ports, &request.exposed, request.publish_all, &defaults)?;
+        for wish in wishes {
+            let (port, bound) = self.bind(&wish).await.map_err(|refused| {
+                let text = format!(
+                    "driver failed programming external connectivity on endpoint {} ({}): {}",
+                    request.name, out.id, refused.message
+                );
+                ApiError::new(refused.kind, text)
+            })?;
+            let published: Vec<Published> = wish
+                .addresses
+                .iter()
+                .map(|at| Published { port: wish.port, address: *at, host_port: port })
+                .collect();
+            self.keep(container, bound, &published).await?;
+            let mut state = self.state.lock().await;
+            if let Some(record) = state.open.get_mut(container) {
+                record.published.extend(published);
+            }
+        }
+        Ok(())
+    }
+
+    async fn keep(
+        &self,
+        container: &str,
+        bound: Vec<Bound>,
+        published: &[Published],
+    ) -> Result<(), BridgeError> {
+        let mut state = self.state.lock().await;
+        let Some(live) = state.live.get_mut(container) else { return Err(closed(container)) };
+        for (bound, published) in bound.into_iter().zip(published) {
+            let held = hold(&self.kernel.host, bound, *published, live.behind.clone())
+                .map_err(BridgeError::io("serve a held port"))?;
+            live.held.push(held);
+        }
+        Ok(())
+    }
+
+    async fn defaults(&self, bind: IpAddr) -> Result<Defaults, BridgeError> {
+        let read = || {
+            let text = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range");
+            let ipv6 = std::fs::read_to_string("/proc/sys/net/ipv6/conf/all/disable_ipv6");
+            (text.unwrap_or_default(), ipv6.is_ok_and(|it| it.trim() == "0"))
+        };
+        let (range, ipv6) = self
+            .kernel
+            .host
+            .run(read)
+            .await
+            .map_err(BridgeError::io("read the host's range of ports"))?;
+        let mut words = range.split_whitespace().map(str::parse::<u16>);
+        let ephemeral = match (words.next(), words.next()) {
+            (Some(Ok(first)), Some(Ok(last))) if 0 < first && first <= last => first..=last,
+            _ => EPHEMERAL.0..=EPHEMERAL.1,
+        };
+        Ok(Defaults { bind, ipv6, ephemeral })
+    }
+
+    /// The first candidate that nobody has, neither a container nor a process of the host.
+    async fn bind(&self, wish: &Wish) -> Result<(u16, Vec<Bound>), ApiError> {
+        let theirs: BTreeSet<Published> = {
+            let state = self.state.lock().await;
+            state.open.values().flat_map(|it| it.published.iter().copied()).collect()
+        };
+        let clashes = move |at: &IpAddr, port: u16, protocol| {
+            theirs.iter().any(|it| {
+                let meets = it.address == *at
+                    || it.address.is_ipv4() == at.is_ipv4()
+                        && (it.address.is_unspecified() || at.is_unspecified());
+                meets && it.host_port == port && it.port.protocol == protocol
+            })
+        };
+        let (addresses, candidates) = (wish.addresses.clone(), wish.candidates.clone());
+        let protocol = wish.port.protocol;
+        let try_all = move || {
+            let mut last = None;
+            for port in candidates {
+                if addresses.iter().any(|at| clashes(at, port, protocol)) {
+                    continue;
+                }
+                match bind_all(&addresses, port, protocol) {
+                    Ok(bound) => return Ok((port, bound)),
+                    Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {}
+                    Err(error) => {
+                        last = Some(error);
+                        break;
+                    }
+                }
+            }
+            Err(last)
+        };
+        let tried = self.kernel.host.run(try_all).await;
+        let (first, at) = (*wish.candidates.start(), wish.addresses[0]);
+        match tried {
+            Ok(Ok(bound)) => Ok(bound),
+            Ok(Err(None)) => Err(ApiError::system(ports::taken(at, first))),
+            Ok(Err(Some(error))) | Err(error) => {
+                Err(ApiError::system(format!("failed to bind host port {at}:{first}: {error}")))
+            }
+        }
+    }
+
+    async fn snapshot(
+        &self,
+        container: &str,
+    ) -> Result<(Record, BTreeMap<String, crate::network::HostNetwork>), BridgeError> {
+        let state = self.state.lock().await;
+        let record = state.open.get(container).ok_or_else(|| closed(container))?;
+        Ok((record.clone(), state.networks.clone()))
+    }
+
+    /// What a container has now; None if it is not open.
+    pub async fn sandbox(&self, container: &str) -> Option<Sandbox> {
+        self.told(container).await.ok()
+    }
+
+    async fn told(&self, container: &str) -> Result<Sandbox, BridgeError> {
+        let host = tokio::fs::read_to_string(&self.resolv_conf).await.unwrap_or_default();
+        let state = self.state.lock().await;
+        let record = state.open.get(container).ok_or_else(|| closed(container))?;
+        let request = &record.request;
+        let builtin = |name: &str| {
+            let id = state.networks.values().find(|it| it.name == name).map(|it| it.id.clone());
+            let shown =
+                EndpointSettings { network_id: id.unwrap_or_default(), ..Default::default() };
+            BTreeMap::from([(name.to_owned(), shown)])
+        };
+        let shown = record.endpoints.iter().filter_map(|endpoint| {
+            let network = state.networks.get(&endpoint.network)?;
+            Some((network.name.clone(), endpoint.show()))
+        });
+        let networks = match &request.mode {
+            SandboxMode::Networks(_) => shown.collect(),
+            SandboxMode::Host => builtin(HOST),
+            SandboxMode::None => builtin(NONE),
+            SandboxMode::Container(_) => BTreeMap::new(),
+        };
+        let namespace = match &request.mode {
+            SandboxMode::Networks(_) | SandboxMode::None => Some(self.kernel.path(container)),
+            SandboxMode::Host => None,
+            SandboxMode::Container(other) => match state.open.get(other) {
+                Some(it) if matches!(it.request.mode, SandboxMode::Host) => None,
+                Some(_) => Some(self.kernel.path(other)),
+                None => return Err(closed(other)),
+            },
+        };
+        let embedded = record.endpoints.iter().any(|it| !it.names.is_empty());
+        let resolver = match &request.mode {
+            _ if embedded => resolv::Resolver::Embedded(ADDRESS.into()),
+            SandboxMode::Host => resolv::Resolver::Host,
+            _ => resolv::Resolver::Servers,
+        };
+        let mut dns = request.dns.clone();
+        let defaults = &self.options.dns;
+        if dns.servers.is_empty() && resolver != resolv::Resolver::Host {
+            dns.servers.clone_from(&defaults.servers);
+        }
+        if dns.search.is_empty() {
+            dns.search.clone_from(&defaults.search);
+        }
+        if dns.options.is_empty() {
+            dns.options.clone_from(&defaults.options);
+        }
+        Ok(Sandbox {
+            namespace,
+            networks,
+            ports: ports::show(&request.exposed, &record.published),
+            resolver: embedded.then_some(ADDRESS.into()),
+            hosts: hosts(&state, record),
+            resolv_conf: resolv::text(&host, &dns, resolver),
+        })
+    }
+}
+
+/// A container's own addresses by its host name, then those that it is linked to.
+fn hosts(state: &State, record: &Record) -> Vec<(IpAddr, Vec<String>)> {
+    let mut hosts = Vec::new();
+    for address in record.endpoints.iter().flat_map(|it| &it.addresses) {
+        hosts.push((address.addr(), vec![record.request.hostname.clone()]));
+    }
+    for link in &record.request.links {
+        let Some(other) = state.open.get(&link.container) else { continue };
+        let Some(address) = other.endpoints.iter().find_map(Endpoint::v4) else { continue };
+        let mut names = vec![link.alias.clone()];
+        for name in [&other.request.hostname, &other.request.name] {
+            if !names.contains(name) {
+                names.push(name.clone());
+            }
+        }
+        hosts.push((address.addr(), names));
+    }
+    hosts
+}
+
+fn closed(container: &str) -> BridgeError {
+    ApiError::conflict(format!("container {container} is not running")).into()
+}

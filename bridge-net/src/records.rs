@@ -1,0 +1,100 @@
+//! What outlives the daemon: networks, through a boot; open sandboxes, until the next boot.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::BridgeError;
+use crate::endpoint::Record;
+use crate::network::HostNetwork;
+
+const SUFFIX: &str = ".json";
+
+/// One file for each object, replaced at once.
+#[derive(Debug)]
+pub struct Records {
+    networks: PathBuf,
+    sandboxes: PathBuf,
+}
+
+impl Records {
+    pub fn open(state: &Path, run: &Path) -> Result<Self, BridgeError> {
+        let records = Self { networks: state.join("networks"), sandboxes: run.join("open") };
+        for directory in [&records.networks, &records.sandboxes] {
+            fs::create_dir_all(directory)
+                .map_err(BridgeError::io(format!("create {}", directory.display())))?;
+        }
+        Ok(records)
+    }
+
+    pub fn networks(&self) -> Result<BTreeMap<String, HostNetwork>, BridgeError> {
+        read_all(&self.networks)
+    }
+
+    pub fn sandboxes(&self) -> Result<BTreeMap<String, Record>, BridgeError> {
+        read_all(&self.sandboxes)
+    }
+
+    pub fn put_network(&self, network: &HostNetwork) -> Result<(), BridgeError> {
+        write(&self.networks, &network.id, network)
+    }
+
+    pub fn drop_network(&self, id: &str) -> Result<(), BridgeError> {
+        remove(&self.networks, id)
+    }
+
+    pub fn put_sandbox(&self, record: &Record) -> Result<(), BridgeError> {
+        write(&self.sandboxes, &record.request.container, record)
+    }
+
+    pub fn drop_sandbox(&self, container: &str) -> Result<(), BridgeError> {
+        remove(&self.sandboxes, container)
+    }
+}
+
+fn read_all<T: DeserializeOwned>(directory: &Path) -> Result<BTreeMap<String, T>, BridgeError> {
+    let step = || format!("read {}", directory.display());
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(directory).map_err(BridgeError::io(step()))? {
+        let path = entry.map_err(BridgeError::io(step()))?.path();
+        let name = path.file_name().and_then(|it| it.to_str()).unwrap_or_default();
+        // What lacks the suffix was being written when the daemon ended.
+        let Some(id) = name.strip_suffix(SUFFIX) else {
+            let _ = fs::remove_file(&path);
+            continue;
+        };
+        let text = fs::read(&path).map_err(BridgeError::io(step()))?;
+        let value = serde_json::from_slice(&text)
+            .map_err(|source| BridgeError::Record { path: path.display().to_string(), source })?;
+        found.insert(id.to_owned(), value);
+    }
+    Ok(found)
+}
+
+fn write(directory: &Path, id: &str, value: &impl Serialize) -> Result<(), BridgeError> {
+    let path = directory.join(format!("{id}{SUFFIX}"));
+    let begun = directory.join(format!("{id}.begun"));
+    let step = format!("write {}", path.display());
+    let write = || -> io::Result<()> {
+        let mut file = File::create(&begun)?;
+        file.write_all(&serde_json::to_vec(value)?)?;
+        file.sync_all()?;
+        fs::rename(&begun, &path)?;
+        File::open(directory)?.sync_all()
+    };
+    write().map_err(BridgeError::io(step))
+}
+
+fn remove(directory: &Path, id: &str) -> Result<(), BridgeError> {
+    let path = directory.join(format!("{id}{SUFFIX}"));
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(BridgeError::io(format!("remove {}", path.display()))(error))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,59 @@
+//! The Python SDK from PyPI against skep's daemon; `make test` installs it and says where.
+
+use std::process::Command;
+
+use skep_e2e::Single;
+
+/// What the script prints; none (and SKIP) without root or the SDK.
+fn python(script: &str) -> Option<String> {
+    let Some(place) = std::env::var_os("SKEP_DOCKER_PY") else {
+        eprintln!("SKIP: SKEP_DOCKER_PY does not say where the Python SDK is: use make test");
+        return None;
+    };
+    let single = Single::shared()?;
+    let output = Command::new("python3")
+        .args(["-c", script])
+        .env("PYTHONPATH", place)
+        .env("DOCKER_HOST", format!("unix://{}", single.host().socket().display()))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Some(String::from_utf8(output.stdout).unwrap())
+}
+
+#[test]
+fn speaks_of_the_daemon_and_its_images() {
+    let script = r#"
+import docker
+client = docker.from_env()
+assert client.ping()
+assert client.version()["ApiVersion"]
+image = client.images.get("busybox:latest")
+assert image.tag("from-python", tag="one")
+assert [i.id for i in client.images.list("from-python")] == [image.id]
+client.images.remove("from-python:one")
+try:
+    client.images.get("from-python:one")
+except docker.errors.ImageNotFound:
+    print("gone")
+"#;
+    if let Some(said) = python(script) {
+        assert_eq!(said, "gone\n");
+    }
+}
+
+#[test]
+fn makes_and_removes_volumes() {
+    let script = r#"
+import docker
+client = docker.from_env()
+volume = client.volumes.create("py", labels={"a": "b"})
+assert [v.name for v in client.volumes.list(filters={"label": "a=b"})] == ["py"]
+assert volume.attrs["Labels"] == {"a": "b"}
+volume.remove()
+print(len(client.volumes.list()))
+"#;
+    if let Some(said) = python(script) {
+        assert_eq!(said, "0\n");
+    }
+}
