@@ -78,7 +78,7 @@ fn family(address: IpAddr) -> &'static str {
 fn inet(bridges: &[Bridge], forwarded: &[Forwarded]) -> String {
     let mut rules = String::new();
     let mut chain = |name: &str, hook: &str, body: Vec<String>| {
-        let _ = write!(rules, "\tchain {name} {{\n");
+        let _ = writeln!(rules, "\tchain {name} {{");
         if !hook.is_empty() {
             let _ = writeln!(rules, "\t\ttype {hook}; policy accept;");
         }
