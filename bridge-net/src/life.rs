@@ -143,6 +143,8 @@ impl HostNetworks {
         self.refresh().await
     }
 
+    /// DEVIATION: Docker's default bridge stands from the daemon's start on. Ours stands while a
+    /// container is on it, so that a host without any keeps the interfaces and rules it had.
     async fn drop_default_bridge(&self, state: &State) -> Result<(), KernelError> {
         let default = state.networks.values().find(|it| it.name == BRIDGE);
         match default {

@@ -29,19 +29,6 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "skep-overlay-kernel",
         ],
     ),
-    (
-        "skep-containers",
-        &[
-            "skep-types",
-            "skep-docker-api",
-            "skep-engine",
-            "skep-images",
-            "skep-bridge",
-            "skep-overlay-net",
-            "skep-overlay-plan",
-            "skep-overlay-kernel",
-        ],
-    ),
     ("skep-raft", &["skep-types", "skep-state", "skep-proto", "skep-secrets"]),
     ("skep-dispatch", &["skep-types", "skep-state"]),
     (
@@ -73,8 +60,6 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "skep-overlay-net",
             "skep-docker-api",
             "skep-agent-plan",
-            "skep-containers",
-            "skep-bridge",
         ],
     ),
     (
@@ -90,7 +75,6 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "skep-images",
             "skep-manager",
             "skep-agent",
-            "skep-containers",
             "skep-bridge",
             "skep-overlay-kernel",
         ],
