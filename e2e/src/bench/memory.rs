@@ -56,7 +56,7 @@ pub fn measure(side: &Side) -> Result<Vec<Figure>> {
             Figure::mebibytes("a container's shim, proportional", shims / each),
             Figure::mebibytes(
                 "what a container adds in all, proportional",
-                (shims + after - before).max(shims) / each,
+                (shims + after - before) / each,
             ),
         ])
     })

@@ -6,7 +6,6 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use nix::sys::signal::Signal;
 use skep_docker_api::Client;
 use skep_docker_api::json::{SwarmInitRequest, SwarmJoinRequest};
 
@@ -172,17 +171,13 @@ impl Side {
         Ok(pids)
     }
 
-    /// The daemon dies at once; its containers go on.
-    pub fn kill_daemon(&self, host: &Host) -> Result<()> {
-        if self.engine != Engine::Docker {
-            return host.kill(Signal::SIGKILL);
-        }
-        for pid in self.processes(host, "^dockerd")? {
-            let Some(process) = Process::find(pid) else { continue };
-            process.signal(Signal::SIGKILL)?;
-            process.wait_gone(limits::GONE_WITHIN)?;
-        }
-        Ok(())
+    /// The daemon's process, as the machine counts.
+    pub fn daemon(&self, host: &Host) -> Result<Process> {
+        let daemon = match self.engine {
+            Engine::Skep(_) => host.daemon()?,
+            Engine::Docker => self.processes(host, "^dockerd")?.into_iter().find_map(Process::find),
+        };
+        daemon.with_context(|| format!("no daemon runs on {}", host.name()))
     }
 
     /// Starts it again and waits until it answers.

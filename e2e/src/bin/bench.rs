@@ -38,25 +38,31 @@ fn image(dir: &Path) -> Result<PathBuf> {
     Ok(archive)
 }
 
-fn measure(engine: &Engine, only: &str, image: &Path) -> Result<Vec<Figure>> {
-    let mut figures = Vec::new();
+struct Measured {
+    figures: Vec<Figure>,
+    /// Names of the benchmarks that came to no end.
+    failed: Vec<&'static str>,
+}
+
+/// Runs the benchmarks on one side. One that fails has no figures and costs the others nothing: a
+/// peer may lack something on this kernel.
+fn measure(engine: &Engine, only: &str, image: &Path) -> Measured {
+    let mut measured = Measured { figures: Vec::new(), failed: Vec::new() };
     for benchmark in ALL.iter().filter(|it| it.name.starts_with(only)) {
         // A fleet each: what one benchmark leaves behind does not slow the next.
-        let side = Side::up(engine.clone(), image)?;
-        eprintln!("{}: {} …", side.name(), benchmark.name);
-        match (benchmark.measure)(&side) {
-            Ok(measured) => figures.extend(measured),
-            // Its figures are then missing, and so are their ratios: the peer may lack something
-            // on this kernel.
-            Err(error) if *engine == Engine::Docker => {
-                eprintln!("{}: {}: not measured: {error:#}", side.name(), benchmark.name);
-            }
+        let figures = Side::up(engine.clone(), image).and_then(|side| {
+            eprintln!("{}: {} …", side.name(), benchmark.name);
+            (benchmark.measure)(&side)
+        });
+        match figures {
+            Ok(figures) => measured.figures.extend(figures),
             Err(error) => {
-                return Err(error.context(format!("benchmark {} failed", benchmark.name)));
+                eprintln!("{}: not measured: {error:#}", benchmark.name);
+                measured.failed.push(benchmark.name);
             }
         }
     }
-    Ok(figures)
+    measured
 }
 
 fn act(arguments: &Arguments) -> Result<()> {
@@ -68,14 +74,16 @@ fn act(arguments: &Arguments) -> Result<()> {
     );
     let dir = tempfile::tempdir().context("failed to make a directory")?;
     let image = image(dir.path())?;
-    let ours = measure(&Engine::Skep(arguments.skep.clone()), only, &image)?;
+    let ours = measure(&Engine::Skep(arguments.skep.clone()), only, &image);
     let peer = match arguments.peer {
-        true => measure(&Engine::Docker, only, &image)?,
+        true => measure(&Engine::Docker, only, &image).figures,
         false => Vec::new(),
     };
-    let report = Report::new(&ours, &peer);
+    let report = Report::new(&ours.figures, &peer);
     print!("{}", report.table());
-    report.save(&arguments.out)
+    report.save(&arguments.out)?;
+    ensure!(ours.failed.is_empty(), "not measured: {}", ours.failed.join(", "));
+    Ok(())
 }
 
 fn main() -> ExitCode {
