@@ -44,7 +44,7 @@ pub fn measure(side: &Side) -> Result<Vec<Figure>> {
         let resident = sum(side, daemons, "Rss")? / hosts;
         let before = sum(side, daemons, "Pss")?;
         let client = side.client(&side.fleet.host(1)).await?;
-        run(&client, &sleepers("held", CONTAINERS, None)).await.context("no containers")?;
+        run(&client, &sleepers(side, "held", CONTAINERS, None)).await.context("no containers")?;
         let after = sum(side, daemons, "Pss")?;
         let shims = sum(side, shims, "Pss")?;
         end(side, &client, "held").await?;

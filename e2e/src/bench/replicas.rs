@@ -10,7 +10,7 @@ use skep_docker_api::json::{
 use skep_docker_api::{Client, Filters};
 
 use super::figures::{Figure, median};
-use super::side::{IMAGE, Side, block_on};
+use super::side::{Side, block_on};
 use super::wait;
 
 const REPLICAS: u64 = 60;
@@ -22,11 +22,11 @@ const GONE_WITHIN: Duration = Duration::from_secs(120);
 const NETWORK: &str = "bench";
 
 /// A service whose tasks do nothing.
-pub fn sleepers(name: &str, replicas: u64, network: Option<&str>) -> ServiceSpec {
+pub fn sleepers(side: &Side, name: &str, replicas: u64, network: Option<&str>) -> ServiceSpec {
     let attachment =
         |target: &str| NetworkAttachmentConfig { target: target.to_owned(), ..Default::default() };
     let container = ContainerSpec {
-        image: IMAGE.to_owned(),
+        image: side.image.clone(),
         command: ["/bin/busybox", "sleep", "86400"].map(str::to_owned).to_vec(),
         // Nothing is to be waited for when it is taken away.
         stop_grace_period_ns: Some(0),
@@ -91,7 +91,7 @@ async fn rounds(side: &Side, spec: ServiceSpec, rounds: usize) -> Result<f64> {
 pub fn one_task(side: &Side) -> Result<Vec<Figure>> {
     block_on(async {
         side.form().await?;
-        let took = rounds(side, sleepers("one", 1, None), ROUNDS_OF_ONE).await?;
+        let took = rounds(side, sleepers(side, "one", 1, None), ROUNDS_OF_ONE).await?;
         side.leave().await?;
         Ok(vec![Figure::seconds("service create to running, one task, median", took)])
     })
@@ -100,7 +100,7 @@ pub fn one_task(side: &Side) -> Result<Vec<Figure>> {
 pub fn many(side: &Side) -> Result<Vec<Figure>> {
     block_on(async {
         side.form().await?;
-        let took = rounds(side, sleepers("many", REPLICAS, None), ROUNDS_OF_MANY).await?;
+        let took = rounds(side, sleepers(side, "many", REPLICAS, None), ROUNDS_OF_MANY).await?;
         side.leave().await?;
         Ok(vec![Figure::seconds("60 replicas over 3 hosts, median", took)])
     })
@@ -116,7 +116,7 @@ pub fn many_on_an_overlay(side: &Side) -> Result<Vec<Figure>> {
             ..Default::default()
         };
         client.network_create(&request).await.context("failed to make an overlay")?;
-        let spec = sleepers("many", REPLICAS, Some(NETWORK));
+        let spec = sleepers(side, "many", REPLICAS, Some(NETWORK));
         let took = rounds(side, spec, ROUNDS_OF_MANY).await?;
         side.leave().await?;
         Ok(vec![Figure::seconds("60 replicas on an overlay, median", took)])

@@ -13,8 +13,7 @@ use super::wait;
 use crate::{Fleet, FleetConfig, Host, Process, limits};
 
 pub const HOSTS: usize = 3;
-/// What tasks run: Debian's static busybox and nothing else.
-pub const IMAGE: &str = "bench:1";
+const IMAGE: &str = "bench:1";
 /// A dockerd with an empty state takes a few seconds.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 
@@ -36,6 +35,8 @@ pub fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
 pub struct Side {
     pub engine: Engine,
     pub fleet: Fleet,
+    /// What tasks run: Debian's static busybox and nothing else.
+    pub image: String,
 }
 
 impl Side {
@@ -45,18 +46,38 @@ impl Side {
             Engine::Skep(binary) => FleetConfig::hosts(HOSTS).daemon(binary),
             Engine::Docker => FleetConfig::hosts(HOSTS),
         };
-        let side = Self { engine, fleet: Fleet::up(config)? };
+        let mut side = Self { engine, fleet: Fleet::up(config)?, image: IMAGE.to_owned() };
         for host in side.fleet.hosts() {
             if side.engine == Engine::Docker {
                 launch_dockerd(&host)?;
             }
             block_on(side.ready(&host))?;
-            let place = host.dir().join("tmp/image.tar");
-            std::fs::copy(image, &place)
-                .with_context(|| format!("failed to copy {}", image.display()))?;
-            host.check(&[side.program(), "import", "/tmp/image.tar", IMAGE])?;
         }
+        side.bring_image(image)?;
         Ok(side)
+    }
+
+    /// The same image on each host. The peer's tasks name it by its id, for which no registry is
+    /// asked: by a name it is asked for each task, even for an image that is there.
+    fn bring_image(&mut self, archive: &Path) -> Result<()> {
+        let put = |host: &Host, archive: &Path| {
+            let place = host.dir().join("tmp/image.tar");
+            std::fs::copy(archive, &place)
+                .map(drop)
+                .with_context(|| format!("failed to copy {}", archive.display()))
+        };
+        let first = self.fleet.host(1);
+        put(&first, archive)?;
+        let id = first.check(&[self.program(), "import", "/tmp/image.tar", IMAGE])?;
+        first.check(&[self.program(), "save", "-o", "/tmp/saved.tar", IMAGE])?;
+        for host in self.fleet.hosts().skip(1) {
+            put(&host, &first.dir().join("tmp/saved.tar"))?;
+            host.check(&[self.program(), "load", "-i", "/tmp/image.tar"])?;
+        }
+        if self.engine == Engine::Docker {
+            self.image = id.trim().to_owned();
+        }
+        Ok(())
     }
 
     fn program(&self) -> &'static str {

@@ -48,7 +48,10 @@ struct Measured {
 /// peer may lack something on this kernel.
 fn measure(engine: &Engine, only: &str, image: &Path) -> Measured {
     let mut measured = Measured { figures: Vec::new(), failed: Vec::new() };
-    for benchmark in ALL.iter().filter(|it| it.name.starts_with(only)) {
+    // A whole name means that one alone.
+    let exact = ALL.iter().any(|it| it.name == only);
+    let wanted = |name: &str| if exact { name == only } else { name.starts_with(only) };
+    for benchmark in ALL.iter().filter(|it| wanted(it.name)) {
         // A fleet each: what one benchmark leaves behind does not slow the next.
         let figures = Side::up(engine.clone(), image).and_then(|side| {
             eprintln!("{}: {} …", side.name(), benchmark.name);
