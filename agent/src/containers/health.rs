@@ -100,15 +100,15 @@ pub fn check_of(container: &ContainerConfig) -> Option<HealthCheck> {
     })
 }
 
-/// Asks for as long as the container runs; `changed` is told of each new status. Ends with a status
-/// of unhealthy, or with the container: it is for its owner to end one that is not healthy.
+/// Asks for as long as the container runs; `changed` is told of each new status. Gives the last one:
+/// that of a container that has ended, or unhealthy, and then it is for the caller to end it.
 pub async fn ask(
     task: TaskId,
     container: &Container,
     check: &HealthCheck,
     reports: &HealthReports,
     changed: impl Fn(),
-) {
+) -> HealthStatus {
     let mut report = HealthReport::default();
     reports.set(task, &report);
     let started = container.state().await.ok().and_then(|state| state.started_at);
@@ -116,7 +116,9 @@ pub async fn ask(
     let age = || Duration::try_from(OffsetDateTime::now_utc() - started).unwrap_or_default();
     loop {
         tokio::time::sleep(report.health.wait(check, age())).await;
-        let Some(answer) = probe(container, check).await else { return };
+        let Some(answer) = probe(container, check).await else {
+            return report.health.status;
+        };
         let before = report.health.status;
         report.health.answered(check, answer.exit_code == 0, age());
         if report.answers.len() == ANSWERS_MAX {
@@ -130,7 +132,7 @@ pub async fn ask(
             changed();
         }
         if now == HealthStatus::Unhealthy {
-            return;
+            return now;
         }
     }
 }

@@ -137,15 +137,13 @@ impl Containers {
         tokio::spawn(async move {
             let changed = || sender.send_modify(|count| *count += 1);
             let guard = async {
-                if let Some(check) = health::check_of(container.config()) {
-                    health::ask(task, &container, &check, &reports, changed).await;
-                    let unhealthy =
-                        |it: &Arc<HealthReport>| it.health.status == HealthStatus::Unhealthy;
-                    if reports.get(task).is_some_and(|it| unhealthy(&it)) {
-                        let grace = skep_types::defaults::STOP_GRACE_PERIOD;
-                        if let Err(error) = container.stop(None, grace).await {
-                            tracing::warn!(%task, %error, "failed to end an unhealthy container");
-                        }
+                if let Some(check) = health::check_of(container.config())
+                    && health::ask(task, &container, &check, &reports, changed).await
+                        == HealthStatus::Unhealthy
+                {
+                    let grace = skep_types::defaults::STOP_GRACE_PERIOD;
+                    if let Err(error) = container.stop(None, grace).await {
+                        tracing::warn!(%task, %error, "failed to end an unhealthy container");
                     }
                 }
                 std::future::pending::<()>().await

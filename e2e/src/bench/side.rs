@@ -68,11 +68,11 @@ impl Side {
         };
         let first = self.fleet.host(1);
         put(&first, archive)?;
-        let id = first.check(&[self.program(), "import", "/tmp/image.tar", IMAGE])?;
-        first.check(&[self.program(), "save", "-o", "/tmp/saved.tar", IMAGE])?;
+        let id = first.check(&[self.name(), "import", "/tmp/image.tar", IMAGE])?;
+        first.check(&[self.name(), "save", "-o", "/tmp/saved.tar", IMAGE])?;
         for host in self.fleet.hosts().skip(1) {
             put(&host, &first.dir().join("tmp/saved.tar"))?;
-            host.check(&[self.program(), "load", "-i", "/tmp/image.tar"])?;
+            host.check(&[self.name(), "load", "-i", "/tmp/image.tar"])?;
         }
         if self.engine == Engine::Docker {
             self.image = id.trim().to_owned();
@@ -80,13 +80,7 @@ impl Side {
         Ok(())
     }
 
-    fn program(&self) -> &'static str {
-        match self.engine {
-            Engine::Skep(_) => "skep",
-            Engine::Docker => "docker",
-        }
-    }
-
+    /// What it is called, and its command line too.
     pub fn name(&self) -> &'static str {
         match self.engine {
             Engine::Skep(_) => "skep",

@@ -35,12 +35,12 @@ fn is_not_found<T>(answer: &Answer<T>) -> bool {
 }
 
 impl DaemonBackend {
-    /// The swarm's state, if this node manages one.
+    /// The swarm's state, if this node manages one. A manager that cannot say what holds (nobody
+    /// leads) is an error, not a node without a swarm.
     async fn swarm_view(&self) -> Answer<Option<State>> {
-        match self.fresh().await {
-            Ok(view) => Ok(Some(view)),
-            Err(error) if error.kind == Kind::Unavailable => Ok(None),
-            Err(error) => Err(error),
+        match self.manager().await {
+            Ok(_) => self.fresh().await.map(Some),
+            Err(_) => Ok(None),
         }
     }
 
