@@ -13,11 +13,6 @@ pub const EXIT_TEMPLATE: u8 = 64;
 /// What a shell reports for a process that wrote to a closed pipe: 128 and SIGPIPE.
 pub const EXIT_PIPE: u8 = 141;
 
-/// How a daemon answers a call that it does not have, in Docker's words.
-const NO_SUCH_CALL: &str = "page not found";
-const HINT_NO_SUCH_CALL: &str = "Hint: this daemon does not offer what the command asks of it; \
-    docs/compatibility.md says what skep's does";
-
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct Failure {
@@ -47,9 +42,6 @@ impl Failure {
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
         let message = match &error {
-            ClientError::Daemon { message, .. } if message == NO_SUCH_CALL => {
-                format!("{error}\n{HINT_NO_SUCH_CALL}")
-            }
             // The API speaks to the docker command line too; to our user its commands are ours.
             ClientError::Daemon { .. } => error.to_string().replace("\"docker ", "\"skep "),
             _ => chain(&error),
