@@ -41,6 +41,10 @@ pub const CGROUP_REMOVE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a new daemon waits for the state directory of the last one.
 pub const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// How long a memory file may stay busy before it can be sealed. The kernel itself waits a sixth of
+/// a second at a time, which was seen not to be enough on a loaded machine.
+pub const SEAL_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// A pause between two looks at something that the kernel does not announce.
 pub const POLL_INTERVAL: Duration = Duration::from_millis(5);
 

@@ -8,9 +8,12 @@ use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+
+use crate::defaults::{POLL_INTERVAL, SEAL_TIMEOUT};
 
 /// The shim's program. Executed by way of [`Program::path`].
 #[derive(Debug)]
@@ -64,6 +67,16 @@ fn seal(file: File) -> io::Result<OwnedFd> {
         | SealFlag::F_SEAL_SHRINK
         | SealFlag::F_SEAL_GROW
         | SealFlag::F_SEAL_WRITE;
-    fcntl(&file, FcntlArg::F_ADD_SEALS(seals))?;
-    Ok(file.into())
+    // While anything else of the kernel's still holds a page that was just written (a batch that
+    // waits for its turn), it is busy; that passes.
+    let deadline = Instant::now() + SEAL_TIMEOUT;
+    loop {
+        match fcntl(&file, FcntlArg::F_ADD_SEALS(seals)) {
+            Err(Errno::EBUSY) if Instant::now() < deadline => std::thread::sleep(POLL_INTERVAL),
+            sealed => {
+                sealed?;
+                return Ok(file.into());
+            }
+        }
+    }
 }
