@@ -54,6 +54,91 @@ pub struct ContainerConfig {
     pub labels: BTreeMap<String, String>,
     /// Kept and given back, not looked at.
     pub annotations: BTreeMap<String, String>,
+    #[serde(default)]
+    pub domainname: String,
+    /// Standard input is a pipe to whoever attaches; otherwise it is empty.
+    #[serde(default)]
+    pub open_stdin: bool,
+    /// Standard input ends with the first client that was attached to it.
+    #[serde(default)]
+    pub stdin_once: bool,
+    #[serde(default)]
+    pub log_driver: LogDriver,
+    /// The newest log file; None: beside the container, and gone with it.
+    #[serde(default)]
+    pub log_path: Option<PathBuf>,
+    #[serde(default)]
+    pub privileged: bool,
+    #[serde(default)]
+    pub devices: Vec<Device>,
+    /// Further rules of the device cgroup: `c 10:200 rwm`.
+    #[serde(default)]
+    pub device_rules: Vec<String>,
+    #[serde(default)]
+    pub seccomp: Seccomp,
+    /// A profile's name; None: the kernel's default where it has AppArmor.
+    #[serde(default)]
+    pub apparmor: Option<String>,
+    #[serde(default)]
+    pub no_new_privileges: bool,
+    /// None: Docker's.
+    #[serde(default)]
+    pub masked_paths: Option<Vec<String>>,
+    /// None: Docker's.
+    #[serde(default)]
+    pub read_only_paths: Option<Vec<String>>,
+    #[serde(default)]
+    pub pid: Namespace,
+    #[serde(default)]
+    pub ipc: Namespace,
+    #[serde(default)]
+    pub uts: Namespace,
+    #[serde(default)]
+    pub cgroup: Namespace,
+    /// The size of /dev/shm; zero: Docker's.
+    #[serde(default)]
+    pub shm_bytes: u64,
+}
+
+/// Where what a container says is kept.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LogDriver {
+    #[default]
+    JsonFile,
+    None,
+    /// With Docker's options (`syslog-address`, `tag` …).
+    Syslog(BTreeMap<String, String>),
+    /// With Docker's options.
+    Journald(BTreeMap<String, String>),
+}
+
+/// A device of the host that a container may use.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device {
+    pub on_host: PathBuf,
+    pub in_container: PathBuf,
+    /// Of `rwm`.
+    pub access: String,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Seccomp {
+    /// Docker's profile.
+    #[default]
+    Default,
+    Unconfined,
+    /// Docker's JSON.
+    Profile(String),
+}
+
+/// Whose namespace of a kind a container has.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Namespace {
+    #[default]
+    Private,
+    Host,
+    /// That of the process, as the host counts.
+    Of(i32),
 }
 
 /// Where the root filesystem comes from.
@@ -75,6 +160,28 @@ pub struct Mount {
     pub target: PathBuf,
     pub source: MountSource,
     pub read_only: bool,
+    /// `rprivate`, `private`, `rshared`, `shared`, `rslave`, `slave`; empty is the first.
+    #[serde(default)]
+    pub propagation: String,
+    /// A bind without what is mounted below its source.
+    #[serde(default)]
+    pub non_recursive: bool,
+    /// What is mounted below a read-only bind stays writable.
+    #[serde(default)]
+    pub read_only_non_recursive: bool,
+}
+
+impl Mount {
+    pub fn new(target: impl Into<PathBuf>, source: MountSource, read_only: bool) -> Mount {
+        Mount {
+            target: target.into(),
+            source,
+            read_only,
+            propagation: String::new(),
+            non_recursive: false,
+            read_only_non_recursive: false,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -82,7 +189,13 @@ pub enum MountSource {
     /// An absolute path on the host, which must exist: a bind, or a volume's directory.
     Bind(PathBuf),
     /// Zero means no size limit of its own; mode zero means 1777.
-    Tmpfs { size_bytes: u64, mode: u32 },
+    Tmpfs {
+        size_bytes: u64,
+        mode: u32,
+        /// Further options of mount(8), over `noexec,nosuid,nodev`: `exec`, `uid=1000` …
+        #[serde(default)]
+        options: Vec<String>,
+    },
 }
 
 /// A file whose contents come with the configuration (a secret, a config). It is written to memory
@@ -144,6 +257,30 @@ pub struct Resources {
     /// Billionths of a CPU.
     pub nano_cpus: i64,
     pub pids: i64,
+    #[serde(default)]
+    pub cpu_shares: u64,
+    /// Microseconds, with `cpu_quota`; not together with `nano_cpus`.
+    #[serde(default)]
+    pub cpu_period: u64,
+    #[serde(default)]
+    pub cpu_quota: i64,
+    /// `0-2,4`; empty means all.
+    #[serde(default)]
+    pub cpuset_cpus: String,
+    #[serde(default)]
+    pub cpuset_mems: String,
+    #[serde(default)]
+    pub memory_reservation_bytes: i64,
+    /// Memory and swap together; zero is twice the memory, -1 no limit.
+    #[serde(default)]
+    pub memory_swap_bytes: i64,
+    #[serde(default)]
+    pub memory_swappiness: Option<u64>,
+    #[serde(default)]
+    pub oom_kill_disable: bool,
+    /// 10 to 1000.
+    #[serde(default)]
+    pub blkio_weight: u16,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -192,6 +329,24 @@ impl ContainerConfig {
             log: LogLimits::default(),
             labels: BTreeMap::new(),
             annotations: BTreeMap::new(),
+            domainname: String::new(),
+            open_stdin: false,
+            stdin_once: false,
+            log_driver: LogDriver::default(),
+            log_path: None,
+            privileged: false,
+            devices: Vec::new(),
+            device_rules: Vec::new(),
+            seccomp: Seccomp::default(),
+            apparmor: None,
+            no_new_privileges: false,
+            masked_paths: None,
+            read_only_paths: None,
+            pid: Namespace::default(),
+            ipc: Namespace::default(),
+            uts: Namespace::default(),
+            cgroup: Namespace::default(),
+            shm_bytes: 0,
         }
     }
 
@@ -203,9 +358,7 @@ impl ContainerConfig {
     /// Refuses what could not work, before anything is made.
     pub fn check(&self) -> Result<()> {
         check_id(&self.id)?;
-        if self.tty {
-            return Err(Error::Unsupported("terminals (tty) are not supported yet"));
-        }
+        self.check_offered()?;
         if self.args.first().is_none_or(|command| command.is_empty()) {
             return Err(Error::Invalid("no command specified".into()));
         }
@@ -235,6 +388,54 @@ impl ContainerConfig {
         capabilities::resolve(&self.capability_add, &self.capability_drop)?;
         self.check_paths()?;
         self.check_amounts()
+    }
+
+    /// What the shim does not do yet.
+    fn check_offered(&self) -> Result<()> {
+        let resources = Resources {
+            memory_bytes: self.resources.memory_bytes,
+            nano_cpus: self.resources.nano_cpus,
+            pids: self.resources.pids,
+            ..Resources::default()
+        };
+        let private = [&self.pid, &self.ipc, &self.uts, &self.cgroup];
+        let plain = |mount: &Mount| {
+            let options =
+                matches!(&mount.source, MountSource::Tmpfs { options, .. } if !options.is_empty());
+            mount.propagation.is_empty()
+                && !mount.non_recursive
+                && !mount.read_only_non_recursive
+                && !options
+        };
+        let absent = [
+            (self.tty, "terminals (tty) are not supported yet"),
+            (self.open_stdin || self.stdin_once, "standard input is not supported yet"),
+            (self.log_driver != LogDriver::JsonFile, "log drivers are not supported yet"),
+            (self.privileged, "privileged containers are not supported yet"),
+            (
+                !self.devices.is_empty() || !self.device_rules.is_empty(),
+                "devices are not supported yet",
+            ),
+            (self.seccomp != Seccomp::Default, "seccomp profiles are not supported yet"),
+            (self.apparmor.is_some(), "AppArmor profiles are not supported yet"),
+            (self.no_new_privileges, "no-new-privileges is not supported yet"),
+            (
+                self.masked_paths.is_some() || self.read_only_paths.is_some(),
+                "masked paths of one's own are not supported yet",
+            ),
+            (
+                private.iter().any(|it| **it != Namespace::Private),
+                "shared namespaces are not supported yet",
+            ),
+            (!self.domainname.is_empty(), "domain names are not supported yet"),
+            (self.shm_bytes != 0, "a size of /dev/shm is not supported yet"),
+            (self.resources != resources, "this limit on resources is not supported yet"),
+            (!self.mounts.iter().all(plain), "options of mounts are not supported yet"),
+        ];
+        match absent.into_iter().find(|(asked, _)| *asked) {
+            Some((_, what)) => Err(Error::Unsupported(what)),
+            None => Ok(()),
+        }
     }
 
     fn check_paths(&self) -> Result<()> {
@@ -284,7 +485,7 @@ impl ContainerConfig {
     fn check_amounts(&self) -> Result<()> {
         // Docker's own least limit.
         const MEMORY_BYTES_MIN: i64 = 6 * 1024 * 1024;
-        let Resources { memory_bytes, nano_cpus, pids } = self.resources;
+        let Resources { memory_bytes, nano_cpus, pids, .. } = self.resources;
         if memory_bytes < 0 || nano_cpus < 0 {
             return Err(Error::Invalid("a resource limit is negative".into()));
         }

@@ -13,16 +13,18 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Interes
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-use crate::config::ContainerConfig;
+use crate::attach::{AttachOptions, Attached};
+use crate::config::{ContainerConfig, Resources};
 use crate::defaults::{KILL_TIMEOUT, MESSAGE_BYTES_MAX, REQUEST_TIMEOUT};
 use crate::error::{Error, Result};
-use crate::exec::{self, Exec, ExecOutput};
+use crate::exec::{self, Exec, ExecConfig, ExecOutput, ExecSession};
 use crate::layout::{Places, SOCKET};
 use crate::logs::{self, LogQuery, LogStream};
 use crate::protocol::{Reply, Request};
 use crate::record::{self, Live, Stored};
 use crate::runtime::{Shared, blocking};
 use crate::signal::Signal;
+use crate::stats::Stats;
 use crate::status::{ContainerState, ExitStatus, Status};
 use crate::{lock, process, recover};
 
@@ -123,7 +125,9 @@ impl Container {
     pub async fn delete(&self) -> Result<()> {
         let state = self.state().await?;
         match state.status {
-            Status::Running => return Err(Error::Running(self.id().to_owned())),
+            Status::Running | Status::Paused => {
+                return Err(Error::Running(self.id().to_owned()));
+            }
             Status::Created => match self.ask(Request::Abandon).await {
                 Ok(()) | Err(Error::NotRunning(_)) => {}
                 Err(Error::AlreadyStarted(id)) => return Err(Error::Running(id)),
@@ -152,9 +156,49 @@ impl Container {
         }
     }
 
+    /// Begins a command in it and goes on.
+    pub async fn open_exec(&self, _exec: ExecConfig) -> Result<ExecSession> {
+        Err(Error::Unsupported("commands with streams are not supported yet"))
+    }
+
+    /// Connects to its streams; also before it is started, and many at once. A client that does not
+    /// take its output holds the container up once a bounded buffer is full, as in Docker.
+    pub async fn attach(&self, _options: AttachOptions) -> Result<Attached> {
+        Err(Error::Unsupported("attaching is not supported yet"))
+    }
+
+    /// Sets the size of its terminal.
+    pub async fn resize(&self, _rows: u16, _columns: u16) -> Result<()> {
+        Err(Error::Unsupported("terminals (tty) are not supported yet"))
+    }
+
+    /// Freezes all of its processes.
+    pub async fn pause(&self) -> Result<()> {
+        Err(Error::Unsupported("pausing is not supported yet"))
+    }
+
+    pub async fn unpause(&self) -> Result<()> {
+        Err(Error::Unsupported("pausing is not supported yet"))
+    }
+
+    /// Changes its limits while it runs; all of them are given, the old and the new.
+    pub async fn update(&self, _resources: &Resources) -> Result<()> {
+        Err(Error::Unsupported("changing limits is not supported yet"))
+    }
+
+    /// What it uses now.
+    pub async fn stats(&self) -> Result<Stats> {
+        Err(Error::Unsupported("statistics are not supported yet"))
+    }
+
+    /// Its processes, as the host counts.
+    pub async fn processes(&self) -> Result<Vec<i32>> {
+        Err(Error::Unsupported("listing processes is not supported yet"))
+    }
+
     /// Its output.
     pub async fn logs(&self, query: LogQuery) -> Result<LogStream> {
-        let path = self.places.log();
+        let path = self.config().log_path.clone().unwrap_or_else(|| self.places.log());
         let (exit, config) = (self.places.exit(), self.places.config());
         // The status is written after the last of the output. A deleted container has none.
         let ended = move || exit.exists() || !config.exists();

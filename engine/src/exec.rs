@@ -8,6 +8,7 @@ use tokio::net::unix::pipe;
 use tokio::process::Command;
 use tokio::time::timeout;
 
+use crate::attach::{AttachOptions, Attached};
 use crate::container::Container;
 use crate::defaults::{EXEC_DRAIN_TIMEOUT, EXEC_NAME, MESSAGE_BYTES_MAX, SHIM_NAME};
 use crate::error::{Error, Result};
@@ -32,6 +33,59 @@ pub struct ExecOutput {
     /// Both outputs, as they came.
     pub output: Vec<u8>,
     pub truncated: bool,
+}
+
+/// A command that somebody may be attached to.
+#[derive(Debug, Clone, Default)]
+pub struct ExecConfig {
+    pub args: Vec<String>,
+    /// `NAME=value`, over the container's.
+    pub env: Vec<String>,
+    pub cwd: Option<String>,
+    pub user: Option<String>,
+    pub privileged: bool,
+    pub tty: bool,
+    /// The streams that somebody will read or write.
+    pub attach: AttachOptions,
+    /// Rows and columns of its terminal.
+    pub console: Option<(u16, u16)>,
+}
+
+/// A command that runs in a container. It does not end when this is dropped.
+#[derive(Debug)]
+pub struct ExecSession {
+    pid: i32,
+}
+
+/// A command's terminal, if it has one.
+#[derive(Debug, Clone)]
+pub struct Terminal;
+
+impl Terminal {
+    pub fn resize(&self, _rows: u16, _columns: u16) -> Result<()> {
+        Err(Error::Unsupported("terminals (tty) are not supported yet"))
+    }
+}
+
+impl ExecSession {
+    /// As the host counts.
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    pub fn terminal(&self) -> Option<Terminal> {
+        None
+    }
+
+    /// Its streams; None the second time.
+    pub fn attached(&mut self) -> Option<Attached> {
+        None
+    }
+
+    /// Its exit code. Cancelling it loses nothing.
+    pub async fn wait(&mut self) -> Result<i32> {
+        Err(Error::Unsupported("commands with streams are not supported yet"))
+    }
 }
 
 /// Runs it to its end. Dropping the future kills the command.

@@ -10,6 +10,7 @@
 //!
 //! **Invariant:** libcontainer runs in the shim only, a process of its own with a single thread.
 
+pub mod attach;
 pub mod capabilities;
 pub mod cgroup;
 pub mod config;
@@ -21,6 +22,7 @@ pub mod logs;
 pub mod runtime;
 pub mod shim;
 pub mod signal;
+pub mod stats;
 pub mod status;
 
 mod launch;
@@ -32,10 +34,12 @@ mod record;
 mod recover;
 mod sealed;
 
+pub use attach::{AttachOptions, Attached, Input};
 pub use config::ContainerConfig;
 pub use container::Container;
 pub use error::{Error, Result};
-pub use exec::{Exec, ExecOutput};
+pub use exec::{Exec, ExecConfig, ExecOutput, ExecSession, Terminal};
 pub use logs::{LogEntry, LogQuery, LogStream};
 pub use runtime::{Runtime, RuntimeConfig};
+pub use stats::Stats;
 pub use status::{ContainerState, ExitStatus, Status};

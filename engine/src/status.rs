@@ -8,6 +8,8 @@ pub enum Status {
     /// Made, its command not run yet.
     Created,
     Running,
+    /// Frozen, its command begun.
+    Paused,
     Exited,
 }
 

@@ -160,12 +160,9 @@ async fn mounts_are_where_they_should_be() {
         config.read_only = true;
         config.hosts_path = Some(fixture.path("hosts"));
         config.mounts.push(bind(&volume, "/data"));
+        let tmpfs = MountSource::Tmpfs { size_bytes: 1 << 20, mode: 0o1770, options: Vec::new() };
         config.mounts.push(Mount { read_only: true, ..bind(&volume, "/ro") });
-        config.mounts.push(Mount {
-            target: "/tmp".into(),
-            source: MountSource::Tmpfs { size_bytes: 1 << 20, mode: 0o1770 },
-            read_only: false,
-        });
+        config.mounts.push(Mount::new("/tmp", tmpfs, false));
     })
     .await;
     let (lines, mount) = said.trim_end().rsplit_once('\n').unwrap();
@@ -300,7 +297,12 @@ async fn limits_are_set_and_kept() {
     }
     let fixture = Fixture::new().await;
     let mut config = fixture.config("limited", &["sleep", "1000"]);
-    config.resources = Resources { memory_bytes: 64 << 20, nano_cpus: 1_500_000_000, pids: 50 };
+    config.resources = Resources {
+        memory_bytes: 64 << 20,
+        nano_cpus: 1_500_000_000,
+        pids: 50,
+        ..Resources::default()
+    };
     let container = fixture.start(config).await;
     let read = |controller: &str, v1: &str, v2: &str| {
         let parent = fixture.config.cgroup_parent.strip_prefix("/").unwrap().join("limited");

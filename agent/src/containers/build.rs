@@ -91,6 +91,7 @@ pub async fn create(
         memory_bytes: task.spec.resources.limits.memory_bytes,
         nano_cpus: task.spec.resources.limits.nano_cpus,
         pids: task.spec.resources.limits.pids,
+        ..Resources::default()
     };
     container.stop_signal = first(&spec.stop_signal, &config.stop_signal);
     container.log = log_limits(&task.spec)?;
@@ -231,16 +232,13 @@ async fn mounts(
             MountKind::Tmpfs => MountSource::Tmpfs {
                 size_bytes: u64::try_from(mount.tmpfs_size_bytes).unwrap_or(0),
                 mode: mount.tmpfs_mode,
+                options: Vec::new(),
             },
             MountKind::Volume => {
                 MountSource::Bind(volume(parts, mount, container, &mut anonymous).await?)
             }
         };
-        made.push(Mount {
-            target: PathBuf::from(&mount.target),
-            source,
-            read_only: mount.read_only,
-        });
+        made.push(Mount::new(&mount.target, source, mount.read_only));
     }
     let files = spec.secrets.iter().map(|it| &it.target.name);
     let files: Vec<&String> = files.chain(spec.configs.iter().map(|it| &it.target.name)).collect();
@@ -260,11 +258,7 @@ async fn mounts(
                 tmpfs_mode: 0,
             };
             let path = volume(parts, &mount, container, &mut anonymous).await?;
-            made.push(Mount {
-                target: PathBuf::from(target),
-                source: MountSource::Bind(path),
-                read_only: false,
-            });
+            made.push(Mount::new(target, MountSource::Bind(path), false));
         }
     }
     Ok((made, anonymous))

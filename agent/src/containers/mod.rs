@@ -177,7 +177,7 @@ impl Executor for Containers {
         match container.state().await {
             Ok(state) => match state.status {
                 Status::Created => Observed::Created,
-                Status::Running => {
+                Status::Running | Status::Paused => {
                     let health = self.health.get(task).map(|it| it.health.status);
                     let healthy = health.is_none_or(|it| it == HealthStatus::Healthy);
                     // Not asked yet, because it has only just been started.

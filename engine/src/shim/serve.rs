@@ -61,7 +61,10 @@ pub fn take<'a>(created: Created, launch: &Launch, places: &'a Places) -> io::Re
     let live = Live { pid: created.pid, created_at: OffsetDateTime::now_utc(), started_at: None };
     record::write(&places.live(), &live, Durability::Cached).map_err(io::Error::other)?;
     Ok(Shim {
-        log: Writer::new(places.log(), launch.config.log.clone()),
+        log: Writer::new(
+            launch.config.log_path.clone().unwrap_or_else(|| places.log()),
+            launch.config.log.clone(),
+        ),
         created,
         places,
         children,

@@ -194,7 +194,7 @@ fn default_mounts() -> Vec<(&'static str, Value)> {
 fn user_mount(mount: &Mount) -> Value {
     match &mount.source {
         MountSource::Bind(source) => bind(&mount.target, source, mount.read_only),
-        MountSource::Tmpfs { size_bytes, mode } => {
+        MountSource::Tmpfs { size_bytes, mode, .. } => {
             let mut options: Vec<String> =
                 ["nosuid", "noexec", "nodev"].iter().map(|o| (*o).to_owned()).collect();
             if *size_bytes > 0 {

@@ -157,7 +157,7 @@ impl Drop for Fixture {
 
 /// A bind of a host's path.
 pub fn bind(source: &Path, target: &str) -> Mount {
-    Mount { target: target.into(), source: MountSource::Bind(source.to_owned()), read_only: false }
+    Mount::new(target, MountSource::Bind(source.to_owned()), false)
 }
 
 pub async fn output(container: &Container) -> String {

@@ -31,6 +31,7 @@ fn state_word(status: Status) -> &'static str {
     match status {
         Status::Created => "created",
         Status::Running => "running",
+        Status::Paused => "paused",
         Status::Exited => "exited",
     }
 }
@@ -346,11 +347,8 @@ mod tests {
         let mut config =
             ContainerConfig::new("ab".repeat(32), Rootfs::Directory("/r".into()), words);
         config.labels.insert(TASK_NAME.to_owned(), "web.1.abc".to_owned());
-        let bind = |source: &str, target: &str| Mount {
-            target: target.into(),
-            source: MountSource::Bind(source.into()),
-            read_only: true,
-        };
+        let bind =
+            |source: &str, target: &str| Mount::new(target, MountSource::Bind(source.into()), true);
         config.mounts = vec![bind("/volumes/data/_data", "/data"), bind("/srv", "/srv")];
         config
     }

@@ -37,6 +37,10 @@ pub fn status(state: &ContainerState, health: Option<&str>, now: OffsetDateTime)
                 None => up,
             }
         }
+        (Status::Paused, _) => {
+            let since = state.started_at.unwrap_or(state.created_at);
+            format!("Up {} (Paused)", human(now - since))
+        }
         (Status::Exited, Some(exit)) => {
             format!("Exited ({}) {} ago", exit.code, human(now - exit.finished_at))
         }
