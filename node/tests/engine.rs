@@ -9,7 +9,7 @@ use futures::{StreamExt, TryStreamExt};
 use skep_agent::containers::{Containers, Networks, Parts, Registries, Volumes};
 use skep_bridge::{HostNetworks, HostNetworksConfig};
 use skep_docker_api::json::*;
-use skep_docker_api::{Events, Backend, ByteStream, Filters, Kind, Server, router};
+use skep_docker_api::{Backend, ByteStream, Events, Filters, Kind, Server, router};
 use skep_engine::{Runtime, RuntimeConfig};
 use skep_images::Store;
 use skep_node::backend::DaemonBackend;
