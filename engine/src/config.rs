@@ -408,8 +408,6 @@ impl ContainerConfig {
                 && !options
         };
         let absent = [
-            (self.tty, "terminals (tty) are not supported yet"),
-            (self.open_stdin || self.stdin_once, "standard input is not supported yet"),
             (self.log_driver != LogDriver::JsonFile, "log drivers are not supported yet"),
             (self.privileged, "privileged containers are not supported yet"),
             (

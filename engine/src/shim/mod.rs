@@ -7,6 +7,7 @@
 //! **Invariant:** it has a single thread, always: libcontainer forks, changes the working directory
 //! and the process's own attributes.
 
+mod client;
 mod create;
 mod exec;
 mod executor;
@@ -18,6 +19,8 @@ mod rootfs;
 mod seccomp;
 mod serve;
 mod spec;
+mod streams;
+mod terminal;
 mod user;
 
 use std::ffi::OsString;
