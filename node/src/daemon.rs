@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Context;
-use skep_docker_api::{Server, router};
+use skep_docker_api::{Events, Server, router};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::backend::DaemonBackend;
@@ -19,8 +19,9 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let networks = crate::open_networks(&config).await?;
     let swarm = Swarm::open(&config.data_root, Arc::clone(&engine) as _);
     let swarm = Arc::new(swarm.await.context("failed to take up this node's swarm")?);
-    let backend =
-        Arc::new(DaemonBackend::new(config.clone(), Arc::clone(&swarm), engine, networks));
+    let events = Events::new();
+    let backend = DaemonBackend::new(config.clone(), Arc::clone(&swarm), engine, networks, events);
+    let backend = Arc::new(backend);
     let gid = socket_group();
     let server = Server::bind(&config.socket, gid).await;
     let server = server.with_context(|| format!("failed to serve {}", config.socket.display()))?;

@@ -9,7 +9,7 @@ use futures::{StreamExt, TryStreamExt};
 use skep_agent::containers::{Containers, Networks, Parts, Registries, Volumes};
 use skep_bridge::{HostNetworks, HostNetworksConfig};
 use skep_docker_api::json::*;
-use skep_docker_api::{Backend, ByteStream, Filters, Kind, Server, router};
+use skep_docker_api::{Backend, ByteStream, Events, Filters, Kind, Server, router};
 use skep_engine::{Runtime, RuntimeConfig};
 use skep_images::Store;
 use skep_node::backend::DaemonBackend;
@@ -56,7 +56,7 @@ async fn backend(dir: &Path) -> DaemonBackend {
         options: config.networks.clone(),
     });
     let networks = Arc::new(networks.await.unwrap());
-    DaemonBackend::new(config, Arc::new(swarm), engine, networks)
+    DaemonBackend::new(config, Arc::new(swarm), engine, networks, Events::new())
 }
 
 /// A root file system with busybox alone.

@@ -23,7 +23,7 @@ use async_trait::async_trait;
 use skep_agent::containers::Containers;
 use skep_bridge::HostNetworks;
 use skep_docker_api::json::*;
-use skep_docker_api::{ApiError, Backend, ByteStream, Filters, Flow, LogOptions, Logs};
+use skep_docker_api::{ApiError, Backend, ByteStream, Events, Filters, Flow, LogOptions, Logs};
 
 use crate::config::Config;
 use crate::swarm::Swarm;
@@ -36,6 +36,7 @@ pub struct DaemonBackend {
     swarm: Arc<Swarm>,
     engine: Arc<Containers>,
     networks: Arc<HostNetworks>,
+    events: Events,
 }
 
 impl DaemonBackend {
@@ -44,8 +45,9 @@ impl DaemonBackend {
         swarm: Arc<Swarm>,
         engine: Arc<Containers>,
         networks: Arc<HostNetworks>,
+        events: Events,
     ) -> Self {
-        Self { config, swarm, engine, networks }
+        Self { config, swarm, engine, networks, events }
     }
 }
 
@@ -236,5 +238,9 @@ impl Backend for DaemonBackend {
     }
     async fn task_logs(&self, id: &str, options: LogOptions) -> Answer<Logs> {
         self.show_task_logs(id, options).await
+    }
+
+    async fn events(&self, options: EventOptions) -> Answer<Flow<Event>> {
+        self.events.subscribe(&options)
     }
 }
