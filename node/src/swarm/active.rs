@@ -5,8 +5,8 @@ use skep_types::error_chain;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use skep_docker_api::Events;
 use skep_agent::{Agent, AgentConfig, News, dial};
+use skep_docker_api::Events;
 use skep_manager::{Manager, ManagerConfig};
 use skep_proto::v1 as pb;
 use skep_proto::v1::membership_client::MembershipClient;

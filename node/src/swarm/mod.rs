@@ -111,10 +111,7 @@ impl Swarm {
     ///
     /// # Errors
     /// What stands there cannot be used; nothing is changed.
-    pub async fn open(
-        data_root: &std::path::Path,
-        means: Means,
-    ) -> Result<Self, SwarmError> {
+    pub async fn open(data_root: &std::path::Path, means: Means) -> Result<Self, SwarmError> {
         let dir = SwarmDir::new(data_root);
         let active = match dir.load()? {
             None => None,
