@@ -38,8 +38,8 @@ impl PruneFilter {
 
     /// `created` is when the object was made; where nobody knows, a prune with a moment leaves it.
     pub fn matches(&self, labels: &Map, created: Option<Timestamp>) -> bool {
-        let kept = self.filters.values("label!").next().is_some()
-            && self.filters.labels("label!", labels);
+        let kept =
+            self.filters.values("label!").next().is_some() && self.filters.labels("label!", labels);
         self.filters.labels("label", labels)
             && !kept
             && self.until.is_none_or(|until| created.is_some_and(|created| created <= until))
@@ -49,7 +49,9 @@ impl PruneFilter {
 /// `1h30m` (before now), `2026-01-02T15:04:05Z`, `2026-01-02` (UTC), or seconds since 1970 with a fraction.
 pub fn moment(text: &str, now: Timestamp) -> Answer<Timestamp> {
     let invalid = || {
-        ApiError::invalid(format!("invalid value for 'until' filter: failed to parse value {text:?}"))
+        ApiError::invalid(format!(
+            "invalid value for 'until' filter: failed to parse value {text:?}"
+        ))
     };
     if let Some(ago) = go_duration(text) {
         return Ok(Timestamp(now.0.saturating_sub(ago)));
