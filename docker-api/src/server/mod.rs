@@ -30,8 +30,8 @@ use tower::ServiceExt;
 
 use crate::defaults;
 pub(crate) use door::{Door, Session};
-pub(crate) use socket::Taken;
 use socket::Socket;
+pub(crate) use socket::Taken;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
