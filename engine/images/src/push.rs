@@ -1,6 +1,7 @@
 //! Gives an image of the store to a registry.
 
-use futures::{StreamExt, TryStreamExt};
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt, TryStreamExt};
 
 use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
@@ -56,11 +57,17 @@ impl Store {
         let auth = options.auth.as_ref();
         let session =
             Session::connect(&reference, &options.registries, auth, Purpose::Push).await?;
-        let layers = record.layers.iter().map(|layer| layer.blob);
-        let silent = Reporter::default();
-        let layers = layers.map(|blob| (blob, &options.progress));
-        futures::stream::iter(layers.chain([(id, &silent)]))
-            .map(|(blob, progress)| self.push_blob(&session, blob, progress))
+        let told = |blob| (blob, options.progress.clone());
+        let mut blobs: Vec<(Digest, Reporter)> =
+            record.layers.iter().map(|layer| told(layer.blob)).collect();
+        // Docker says nothing of the configuration.
+        blobs.push((id, Reporter::default()));
+        let session = &session;
+        let uploads: Vec<BoxFuture<'_, Result<()>>> = blobs
+            .into_iter()
+            .map(|(blob, progress)| self.push_blob(session, blob, progress).boxed())
+            .collect();
+        futures::stream::iter(uploads)
             .buffer_unordered(UPLOADS_MAX)
             .try_collect::<()>()
             .await?;
@@ -70,7 +77,7 @@ impl Store {
         Ok(pushed)
     }
 
-    async fn push_blob(&self, session: &Session, blob: Digest, progress: &Reporter) -> Result<()> {
+    async fn push_blob(&self, session: &Session, blob: Digest, progress: Reporter) -> Result<()> {
         progress.tell(blob, Step::Preparing);
         if session.has_blob(blob).await? {
             progress.tell(blob, Step::LayerExists);
