@@ -8,7 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::backend::DaemonBackend;
 use crate::config::Config;
-use crate::swarm::Swarm;
+use crate::swarm::{Means, Swarm};
 
 /// Runs until SIGTERM or SIGINT. Containers go on after.
 ///
@@ -17,9 +17,10 @@ use crate::swarm::Swarm;
 pub async fn run(config: Config) -> anyhow::Result<()> {
     let engine = crate::open_engine(&config).await?;
     let networks = crate::open_networks(&config).await?;
-    let swarm = Swarm::open(&config.data_root, Arc::clone(&engine) as _);
-    let swarm = Arc::new(swarm.await.context("failed to take up this node's swarm")?);
     let events = Events::new();
+    let means = Means { executor: Arc::clone(&engine) as _, events: events.clone() };
+    let swarm = Swarm::open(&config.data_root, means);
+    let swarm = Arc::new(swarm.await.context("failed to take up this node's swarm")?);
     let backend = DaemonBackend::new(config.clone(), Arc::clone(&swarm), engine, networks, events);
     let backend = Arc::new(backend);
     let gid = socket_group();

@@ -14,7 +14,7 @@ use skep_engine::{Runtime, RuntimeConfig};
 use skep_images::Store;
 use skep_node::backend::DaemonBackend;
 use skep_node::config::Config;
-use skep_node::swarm::Swarm;
+use skep_node::swarm::{Means, Swarm};
 use skep_overlay_kernel::Namespace;
 use tempfile::TempDir;
 
@@ -47,7 +47,9 @@ async fn backend(dir: &Path) -> DaemonBackend {
         networks: Networks::new(root.join("net")),
     };
     let engine = Containers::open(parts).await.unwrap();
-    let swarm = Swarm::open(root, Arc::clone(&engine) as _).await.unwrap();
+    let events = Events::new();
+    let means = Means { executor: Arc::clone(&engine) as _, events: events.clone() };
+    let swarm = Swarm::open(root, means).await.unwrap();
     let networks = HostNetworks::open(HostNetworksConfig {
         state_dir: root.join("bridge"),
         run_dir: config.exec_root.join("bridge"),
@@ -56,7 +58,7 @@ async fn backend(dir: &Path) -> DaemonBackend {
         options: config.networks.clone(),
     });
     let networks = Arc::new(networks.await.unwrap());
-    DaemonBackend::new(config, Arc::new(swarm), engine, networks, Events::new())
+    DaemonBackend::new(config, Arc::new(swarm), engine, networks, events)
 }
 
 /// A root file system with busybox alone.
