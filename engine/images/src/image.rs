@@ -137,7 +137,7 @@ impl Inner {
         }
     }
 
-    fn image(&self, index: &Index, id: Digest) -> Result<Image> {
+    pub(crate) fn image(&self, index: &Index, id: Digest) -> Result<Image> {
         let record = index.images.get(&id).ok_or_else(|| Error::NoSuchImage(id.to_string()))?;
         let file = ConfigFile::parse(&self.small_blob(id)?)?;
         let layers: Vec<Digest> = record.layers.iter().map(|layer| layer.diff_id).collect();
