@@ -283,7 +283,10 @@ async fn what_nobody_uses_is_pruned_and_told() {
 
     let usage = backend.disk_usage(vec!["image".into(), "volume".into()]).await.unwrap();
     let images = usage.images.unwrap();
-    assert_eq!((images.len(), usage.volumes.map(|it| it.len()), usage.containers), (2, Some(0), None));
+    assert_eq!(
+        (images.len(), usage.volumes.map(|it| it.len()), usage.containers),
+        (2, Some(0), None)
+    );
     // Both are of one layer.
     assert_eq!((usage.layers_size, images[0].shared_size), (images[0].size, images[0].size));
     assert!(images.iter().all(|image| image.containers == 0));
@@ -321,10 +324,22 @@ async fn what_nobody_uses_is_pruned_and_told() {
     assert_eq!(
         told(&backend).await,
         [
-            "image tag", "image import", "image tag", "image import", "image prune",
-            "image delete", "image prune", "image untag", "image delete", "image prune",
-            "volume create", "volume create", "volume destroy", "volume prune",
-            "volume destroy", "volume prune",
+            "image tag",
+            "image import",
+            "image tag",
+            "image import",
+            "image prune",
+            "image delete",
+            "image prune",
+            "image untag",
+            "image delete",
+            "image prune",
+            "volume create",
+            "volume create",
+            "volume destroy",
+            "volume prune",
+            "volume destroy",
+            "volume prune",
         ]
     );
 }

@@ -67,10 +67,7 @@ impl Store {
             .into_iter()
             .map(|(blob, progress)| self.push_blob(session, blob, progress).boxed())
             .collect();
-        futures::stream::iter(uploads)
-            .buffer_unordered(UPLOADS_MAX)
-            .try_collect::<()>()
-            .await?;
+        futures::stream::iter(uploads).buffer_unordered(UPLOADS_MAX).try_collect::<()>().await?;
         let pushed = Pushed { digest: record.manifest, size: manifest.len() as u64 };
         session.put_manifest(&media_type, manifest).await?;
         drop(pins);

@@ -160,9 +160,8 @@ impl DaemonBackend {
     async fn tags_of(&self, repository: &Reference) -> Answer<Vec<Reference>> {
         let images = self.engine.images().list().await.map_err(engine_error::image)?;
         let names = images.into_iter().flat_map(|image| image.references);
-        let mut tags: Vec<Reference> = names
-            .filter(|name| name.tag().is_some() && name.name() == repository.name())
-            .collect();
+        let mut tags: Vec<Reference> =
+            names.filter(|name| name.tag().is_some() && name.name() == repository.name()).collect();
         if tags.is_empty() {
             let name = repository.familiar_name();
             let text = format!("An image does not exist locally with the tag: {name}");

@@ -104,9 +104,9 @@ fn history(image: &Image) -> Answer<Vec<json::ImageHistoryItem>> {
     for step in &image.history {
         let size = match step.empty_layer {
             true => 0,
-            false => *sizes.next().ok_or_else(|| {
-                ApiError::system("too many non-empty layers in History section")
-            })?,
+            false => *sizes
+                .next()
+                .ok_or_else(|| ApiError::system("too many non-empty layers in History section"))?,
         };
         items.push(json::ImageHistoryItem {
             // What a step before the last one made is no image of its own.
@@ -212,9 +212,10 @@ impl DaemonBackend {
         for (container, image) in users {
             // One in the making has a root file system before it is a container.
             let running = match self.engine.runtime().get(&container).await {
-                Ok(found) => found.state().await.is_ok_and(|it| {
-                    matches!(it.status, Status::Running | Status::Paused)
-                }),
+                Ok(found) => found
+                    .state()
+                    .await
+                    .is_ok_and(|it| matches!(it.status, Status::Running | Status::Paused)),
                 Err(_) => false,
             };
             uses.push(ImageUse { container, image, running });
