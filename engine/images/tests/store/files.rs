@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
-use skep_images::{FileError, Owner, RootDir, WriteOptions};
+use skep_images::{Bind, FileError, Owner, RootDir, WriteOptions};
 use tar::{Builder, EntryType, Header};
 use tempfile::TempDir;
 
@@ -468,4 +468,75 @@ async fn a_container_that_changes_its_links_meanwhile_leads_nobody_out() {
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
     });
     place.assert_outside_untouched();
+}
+
+#[tokio::test]
+async fn the_volumes_of_a_container_that_does_not_run_are_where_they_would_be() {
+    if !privileged("mounting") {
+        return;
+    }
+    let place = Place::new();
+    let (root, outside) = (place.outer.path().join("root"), place.outer.path().join("outside"));
+    place.link("/data", "to-data");
+    let bind = |source: &Path, target: &str, read_only| Bind {
+        source: source.to_owned(),
+        target: target.to_owned(),
+        read_only,
+    };
+    let binds = vec![
+        bind(&outside, "/to-data", false),
+        bind(&outside, "/new/place", true),
+        bind(&outside.join("victim"), "/etc/file", false),
+    ];
+    let assembled = RootDir::assemble(&root, binds).await.unwrap();
+    assert_eq!(read(&assembled, "/data").await, ["data/", "data/victim = untouched"]);
+    assert_eq!(read(&assembled, "/etc/file").await, ["file = untouched"]);
+    let pieces = |name: &str| {
+        futures::stream::iter([Ok(Bytes::from(Archive::new().file(name, "new").done()))])
+    };
+    assembled.write("/data", pieces("written"), WriteOptions::default()).await.unwrap();
+    assert_eq!(fs::read(outside.join("written")).unwrap(), b"new");
+    let refused =
+        assembled.write("/new/place", pieces("x"), WriteOptions::default()).await.unwrap_err();
+    assert!(matches!(refused, FileError::ReadOnly { .. }), "{refused:?}");
+
+    // Nobody else sees the mounts, and an export leaves them out.
+    let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert!(!table.contains(place.outer.path().to_str().unwrap()), "{table}");
+    assert!(!place.at("data/written").exists());
+    let exported: Vec<Bytes> = assembled.export().try_collect().await.unwrap();
+    assert!(!entries(&exported.concat()).iter().any(|entry| entry.contains("victim")));
+    let absent = vec![bind(&place.outer.path().join("absent"), "/x", false)];
+    assert!(matches!(
+        RootDir::assemble(&root, absent).await,
+        Err(FileError::NotFound { path }) if path.ends_with("absent")
+    ));
+}
+
+#[tokio::test]
+async fn an_assembled_root_outlives_the_mount_that_it_was_made_of() {
+    if !privileged("mounting") {
+        return;
+    }
+    let (root, volume) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    fs::write(volume.path().join("kept"), "volume").unwrap();
+    let store = crate::rootfs::store_with(root.path(), &[("file", "image")]).await;
+    store.create_rootfs("c", "base").await.unwrap();
+    let at = store.mount_rootfs("c").await.unwrap();
+    let bind =
+        Bind { source: volume.path().to_owned(), target: "/data".to_owned(), read_only: false };
+    let here = std::env::current_dir().unwrap();
+    let assembled = RootDir::assemble(&at, vec![bind]).await.unwrap();
+    store.unmount_rootfs("c").await.unwrap();
+    assert!(!skep_images::is_mounted(&at).unwrap());
+    assert_eq!(std::env::current_dir().unwrap(), here, "nobody else's directory moved");
+    assert_eq!(read(&assembled, "/file").await, ["file = image"]);
+    assert_eq!(read(&assembled, "/data").await, ["data/", "data/kept = volume"]);
+    let archive = futures::stream::iter([Ok(Bytes::from(Archive::new().file("new", "x").done()))]);
+    assembled.write("/", archive, WriteOptions::default()).await.unwrap();
+    drop(assembled);
+    let at = store.mount_rootfs("c").await.unwrap();
+    assert_eq!(fs::read(at.join("new")).unwrap(), b"x");
+    assert_eq!(fs::read_dir(at.join("data")).unwrap().count(), 0, "the volume is not its files");
+    store.remove_rootfs("c").await.unwrap();
 }

@@ -343,7 +343,7 @@ async fn only_a_registry_that_is_trusted_is_believed() {
 }
 
 #[tokio::test]
-async fn a_connection_that_breaks_in_the_middle_is_tried_again() {
+async fn a_download_that_breaks_off_goes_on_where_it_was() {
     let Some((_root, store, registry)) = setting(Door::Http).await else { return };
     // Content that does not compress, so that it does not come in one piece.
     let noise: String = (0..20_000u32)
@@ -371,6 +371,11 @@ async fn a_connection_that_breaks_in_the_middle_is_tried_again() {
     };
     store.pull(&reference, &options).await.unwrap();
     assert_eq!(*retried.lock().unwrap(), 1);
+    let offsets = cut.offsets.lock().unwrap().clone();
+    let [None, Some(offset)] = offsets[..] else { panic!("asked from {offsets:?}") };
+    assert!(offset > 0 && offset < 4_000, "as much as came, without its head: {offset}");
+    let image = store.inspect(&reference.familiar()).await.unwrap();
+    assert_eq!(image.size, 20_000);
 }
 
 #[tokio::test]
