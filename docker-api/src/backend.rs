@@ -3,7 +3,9 @@
 //! Swarm and node calls must be given; the later groups answer as an engine without those routes until the daemon has them.
 
 use async_trait::async_trait;
+use futures::future::BoxFuture;
 
+use crate::attach::Streams;
 use crate::error::ApiError;
 use crate::filters::Filters;
 use crate::json::*;
@@ -117,6 +119,19 @@ pub trait Backend: Send + Sync + 'static {
     async fn network_remove(&self, _id: &str) -> Answer<()> {
         Err(ApiError::absent())
     }
+    async fn network_connect(&self, _id: &str, _request: NetworkConnectRequest) -> Answer<()> {
+        Err(ApiError::absent())
+    }
+    async fn network_disconnect(
+        &self,
+        _id: &str,
+        _request: NetworkDisconnectRequest,
+    ) -> Answer<()> {
+        Err(ApiError::absent())
+    }
+    async fn networks_prune(&self, _filters: Filters) -> Answer<NetworksPruneResponse> {
+        Err(ApiError::absent())
+    }
 
     async fn images(&self, _filters: Filters) -> Answer<Vec<ImageSummary>> {
         Err(ApiError::absent())
@@ -153,6 +168,30 @@ pub trait Backend: Send + Sync + 'static {
     ) -> Answer<Vec<ImageDeleteItem>> {
         Err(ApiError::absent())
     }
+    async fn images_prune(&self, _filters: Filters) -> Answer<ImagesPruneResponse> {
+        Err(ApiError::absent())
+    }
+    /// The newest step first.
+    async fn image_history(&self, _name: &str) -> Answer<Vec<ImageHistoryItem>> {
+        Err(ApiError::absent())
+    }
+    async fn image_push(&self, _request: PushRequest) -> Answer<Flow<Progress>> {
+        Err(ApiError::absent())
+    }
+    /// `limit` is zero where the client named none.
+    async fn image_search(
+        &self,
+        _term: &str,
+        _limit: u64,
+        _filters: Filters,
+        _auth: Option<RegistryAuth>,
+    ) -> Answer<Vec<SearchResult>> {
+        Err(ApiError::absent())
+    }
+    /// Asks a registry whether it knows a login.
+    async fn auth(&self, _auth: RegistryAuth) -> Answer<AuthResponse> {
+        Err(ApiError::absent())
+    }
     /// What a registry has under a name.
     async fn distribution(
         &self,
@@ -169,6 +208,127 @@ pub trait Backend: Send + Sync + 'static {
     async fn container(&self, _id: &str, _size: bool) -> Answer<ContainerInspect> {
         Err(ApiError::absent())
     }
+    /// `platform` as the client wrote it, empty where it did not; no name: one is made up.
+    async fn container_create(
+        &self,
+        _name: Option<&str>,
+        _platform: &str,
+        _request: ContainerCreateRequest,
+    ) -> Answer<ContainerCreateResponse> {
+        Err(ApiError::absent())
+    }
+    /// Whether it was not running before.
+    async fn container_start(&self, _id: &str) -> Answer<bool> {
+        Err(ApiError::absent())
+    }
+    /// Whether it was running before.
+    async fn container_stop(&self, _id: &str, _options: StopOptions) -> Answer<bool> {
+        Err(ApiError::absent())
+    }
+    async fn container_restart(&self, _id: &str, _options: StopOptions) -> Answer<()> {
+        Err(ApiError::absent())
+    }
+    /// An empty signal is the one that cannot be caught.
+    async fn container_kill(&self, _id: &str, _signal: &str) -> Answer<()> {
+        Err(ApiError::absent())
+    }
+    async fn container_pause(&self, _id: &str) -> Answer<()> {
+        Err(ApiError::absent())
+    }
+    async fn container_unpause(&self, _id: &str) -> Answer<()> {
+        Err(ApiError::absent())
+    }
+    /// Begins to wait: from then on no end is missed. The head of the answer goes out when this is back, its body with the end.
+    async fn container_wait(
+        &self,
+        _id: &str,
+        _condition: WaitCondition,
+    ) -> Answer<BoxFuture<'static, Answer<ContainerWaitResponse>>> {
+        Err(ApiError::absent())
+    }
+    async fn container_rename(&self, _id: &str, _name: &str) -> Answer<()> {
+        Err(ApiError::absent())
+    }
+    async fn container_update(
+        &self,
+        _id: &str,
+        _request: ContainerUpdateRequest,
+    ) -> Answer<ContainerUpdateResponse> {
+        Err(ApiError::absent())
+    }
+    async fn container_remove(&self, _id: &str, _options: RemoveOptions) -> Answer<()> {
+        Err(ApiError::absent())
+    }
+    async fn containers_prune(&self, _filters: Filters) -> Answer<ContainersPruneResponse> {
+        Err(ApiError::absent())
+    }
+    /// The streams that were asked for. Keys that detach are the router's to find, but are part of the options all the same.
+    async fn container_attach(&self, _id: &str, _options: AttachOptions) -> Answer<Streams> {
+        Err(ApiError::absent())
+    }
+    async fn container_resize(&self, _id: &str, _height: u16, _width: u16) -> Answer<()> {
+        Err(ApiError::absent())
+    }
+    async fn container_top(&self, _id: &str, _ps_args: &str) -> Answer<TopResponse> {
+        Err(ApiError::absent())
+    }
+    /// Without `stream` one document and the end; with `one_shot` it does not wait for a look before.
+    async fn container_stats(
+        &self,
+        _id: &str,
+        _stream: bool,
+        _one_shot: bool,
+    ) -> Answer<Flow<Stats>> {
+        Err(ApiError::absent())
+    }
+    async fn container_changes(&self, _id: &str) -> Answer<Vec<Change>> {
+        Err(ApiError::absent())
+    }
+    /// The whole root file system as a tar archive.
+    async fn container_export(&self, _id: &str) -> Answer<ByteStream> {
+        Err(ApiError::absent())
+    }
+    async fn container_archive_stat(&self, _id: &str, _path: &str) -> Answer<PathStat> {
+        Err(ApiError::absent())
+    }
+    /// What stands at the path, and it as a tar archive.
+    async fn container_archive(&self, _id: &str, _path: &str) -> Answer<(PathStat, ByteStream)> {
+        Err(ApiError::absent())
+    }
+    /// `tar` is compressed or not.
+    async fn container_archive_put(
+        &self,
+        _id: &str,
+        _path: &str,
+        _options: ArchivePutOptions,
+        _tar: ByteStream,
+    ) -> Answer<()> {
+        Err(ApiError::absent())
+    }
+    /// Gives the new image's id; what of the configuration is not given is the container's own.
+    async fn container_commit(
+        &self,
+        _options: CommitOptions,
+        _config: Option<ContainerConfig>,
+    ) -> Answer<String> {
+        Err(ApiError::absent())
+    }
+
+    /// Gives the session's id.
+    async fn exec_create(&self, _container: &str, _request: ExecCreateRequest) -> Answer<String> {
+        Err(ApiError::absent())
+    }
+    /// None where it is detached.
+    async fn exec_start(&self, _id: &str, _request: ExecStartRequest) -> Answer<Option<Streams>> {
+        Err(ApiError::absent())
+    }
+    async fn exec_inspect(&self, _id: &str) -> Answer<ExecInspect> {
+        Err(ApiError::absent())
+    }
+    async fn exec_resize(&self, _id: &str, _height: u16, _width: u16) -> Answer<()> {
+        Err(ApiError::absent())
+    }
+
     async fn container_logs(&self, _id: &str, _options: LogOptions) -> Answer<Logs> {
         Err(ApiError::absent())
     }
@@ -189,6 +349,14 @@ pub trait Backend: Send + Sync + 'static {
         Err(ApiError::absent())
     }
     async fn volume_remove(&self, _name: &str, _force: bool) -> Answer<()> {
+        Err(ApiError::absent())
+    }
+    async fn volumes_prune(&self, _filters: Filters) -> Answer<VolumesPruneResponse> {
+        Err(ApiError::absent())
+    }
+
+    /// `types` are of `container`, `image`, `volume` and `build-cache`; none: all. What was not asked for is left out.
+    async fn disk_usage(&self, _types: Vec<String>) -> Answer<DiskUsage> {
         Err(ApiError::absent())
     }
 

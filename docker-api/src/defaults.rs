@@ -16,6 +16,13 @@ pub const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub const ANSWER_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Connections served at once; beyond it a caller waits in the listen queue. Keeps well below the usual limit of 1,024 files.
 pub const CONNECTIONS_MAX: usize = 512;
+/// How long a TCP connection is silent before the kernel asks whether its peer is there, and between askings (Go's value).
+pub const KEEPALIVE: Duration = Duration::from_secs(15);
+/// Connections that wait to be accepted on a TCP port (the standard library's value).
+pub const TCP_BACKLOG: u32 = 128;
+/// How long a client may take to see that a container's streams have ended, while what it still says is thrown away: closing
+/// at once would throw away what it has not read yet.
+pub const LINGER: Duration = Duration::from_secs(5);
 /// How long a graceful shutdown waits for requests under way.
 pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 /// How long a connection may take to send a request's head, and sit idle before one: hyper counts both as one. SDKs that keep

@@ -9,6 +9,8 @@ use http::StatusCode;
 pub enum Kind {
     /// 400: the request is wrong.
     InvalidParameter,
+    /// 401: a registry does not know the login.
+    Unauthorized,
     /// 403: right request, not allowed.
     Forbidden,
     /// 404: there is no such thing.
@@ -77,6 +79,7 @@ impl ApiError {
     pub fn status(&self) -> StatusCode {
         match self.kind {
             Kind::InvalidParameter => StatusCode::BAD_REQUEST,
+            Kind::Unauthorized => StatusCode::UNAUTHORIZED,
             Kind::Forbidden => StatusCode::FORBIDDEN,
             Kind::NotFound => StatusCode::NOT_FOUND,
             Kind::Conflict => StatusCode::CONFLICT,

@@ -21,10 +21,10 @@ use skep_raft::{Config, Leadership, MembershipError, OpenError, Peer, RaftNode, 
 use skep_secrets::identity::NodeCredentials;
 use skep_secrets::sealing::Keyring;
 use skep_secrets::tls::{TlsError, TlsFloor, server_config};
-use skep_state::{Action, State};
+use skep_state::{Action, Event, State};
 use skep_types::{ClusterId, NodeId};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -177,6 +177,12 @@ impl Manager {
     /// Changes with every entry that this manager applies.
     pub fn applied(&self) -> watch::Receiver<u64> {
         self.core.observer.applied()
+    }
+
+    /// What each entry that this manager applies changes, from now on; entries that change nothing
+    /// are left out. A receiver that lags is told so.
+    pub fn changes(&self) -> broadcast::Receiver<Arc<Vec<Event>>> {
+        self.core.observer.events()
     }
 
     /// Who leads, as far as this manager knows.

@@ -6,12 +6,14 @@ mod engine;
 mod event;
 mod network;
 mod pattern;
+mod prune;
 mod swarm;
 
 pub use engine::{ContainerFacts, ContainerFilter, ImageFilter, VolumeFilter};
 pub use event::EventFilter;
 pub use network::NetworkFilter;
 pub use pattern::Patterns;
+pub use prune::PruneFilter;
 pub use swarm::{NodeFilter, PayloadFilter, ServiceFilter, TaskFilter};
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, TryStreamExt};
 use http::HeaderValue;
-use oci_client::client::{ClientConfig, ClientProtocol};
+use oci_client::client::{BlobResponse, ClientConfig, ClientProtocol};
 use oci_client::errors::{DigestError, OciDistributionError, OciErrorCode};
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, RegistryOperation};
@@ -51,6 +51,14 @@ pub(crate) struct Session {
 pub(crate) enum Purpose {
     Pull,
     Push,
+    /// To see whether a login is good.
+    Login,
+}
+
+/// What a registry gives when it is asked for the rest of a blob.
+pub(crate) enum Rest {
+    Rest(BoxStream<'static, Result<Bytes>>),
+    Whole(BoxStream<'static, Result<Bytes>>),
 }
 
 /// A manifest or index, checked.
@@ -125,10 +133,18 @@ impl Session {
         let name = self.remote(None);
         let greeting = async {
             let operation = match self.purpose {
-                Purpose::Pull => RegistryOperation::Pull,
+                Purpose::Pull | Purpose::Login => RegistryOperation::Pull,
                 Purpose::Push => RegistryOperation::Push,
             };
-            self.client.auth(&name, &self.auth, operation).await?;
+            let token = self.client.auth(&name, &self.auth, operation).await?;
+            if self.purpose == Purpose::Login && token.is_none() {
+                // Without a server for tokens nothing was shown to anybody yet.
+                let nothing = Digest::of(b"").to_string();
+                return match self.client.blob_exists(&name, &nothing).await {
+                    Err(error) if is_transport(&error) || is_unauthorized(&error) => Err(error),
+                    _ => Ok(()),
+                };
+            }
             if matches!(self.auth, RegistryAuth::Bearer(_)) {
                 // A token is taken as it is, so nothing was asked yet. Whether the registry has
                 // this does not matter, only whether it answers.
@@ -200,6 +216,19 @@ impl Session {
         Ok(stream.map_err(move |error| broken(error, digest)).boxed())
     }
 
+    /// What is left of a blob, of which so much is there already. A registry may not know how to
+    /// give less than the whole. Whoever reads it checks it together with what was there.
+    pub(crate) async fn rest_of_blob(&self, digest: Digest, offset: u64) -> Result<Rest> {
+        let text = digest.to_string();
+        let name = self.remote(None);
+        let asking = self.client.pull_blob_stream_partial(&name, text.as_str(), offset, None);
+        let broken = move |error| broken(error, digest);
+        match asking.await.map_err(|error| self.refused(&error))? {
+            BlobResponse::Partial(part) => Ok(Rest::Rest(part.stream.map_err(broken).boxed())),
+            BlobResponse::Full(whole) => Ok(Rest::Whole(whole.stream.map_err(broken).boxed())),
+        }
+    }
+
     /// Whether the repository has a blob.
     pub(crate) async fn has_blob(&self, digest: Digest) -> Result<bool> {
         let asking = self.client.blob_exists(&self.remote(None), &digest.to_string()).await;
@@ -257,8 +286,13 @@ impl Session {
     fn refused(&self, error: &OciDistributionError) -> Error {
         let (name, whole) = (self.reference.familiar_name(), self.reference.familiar());
         let denied = |cause: &str| {
-            if self.purpose == Purpose::Push {
-                return Error::Registry(cause.to_owned());
+            match self.purpose {
+                Purpose::Pull => {}
+                Purpose::Push => return Error::Registry(cause.to_owned()),
+                Purpose::Login => {
+                    let cause = "unauthorized: incorrect username or password";
+                    return Error::Login(cause.to_owned());
+                }
             }
             Error::Registry(format!(
                 "pull access denied for {name}, repository does not exist or may require 'docker login': {cause}"
@@ -323,6 +357,7 @@ impl Session {
             error => Error::Registry(match self.purpose {
                 Purpose::Pull => format!("failed to pull {whole}: {}", error_chain(error)),
                 Purpose::Push => format!("failed to push {whole}: {}", error_chain(error)),
+                Purpose::Login => error_chain(error),
             }),
         }
     }
@@ -337,6 +372,16 @@ fn broken(error: io::Error, expected: Digest) -> Error {
             Err(_) => Error::Registry(format!("content does not match its digest {expected}")),
         },
         _ => Error::Interrupted { source: error },
+    }
+}
+
+fn is_unauthorized(error: &OciDistributionError) -> bool {
+    match error {
+        OciDistributionError::UnauthorizedError { .. } => true,
+        OciDistributionError::RequestError(error) => {
+            error.status().is_some_and(|status| status.as_u16() == 401)
+        }
+        _ => false,
     }
 }
 

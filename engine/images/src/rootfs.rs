@@ -159,6 +159,17 @@ impl Inner {
         Ok(layers)
     }
 
+    /// The layers that one container stands on, the lowest first.
+    pub(crate) fn layers_of(&self, container: &str) -> Result<Vec<Digest>> {
+        Ok(self.read_recipe(container)?.layers)
+    }
+
+    /// The images that containers were made from.
+    pub(crate) fn images_of_containers(&self) -> Result<BTreeSet<Digest>> {
+        let containers = self.containers()?;
+        containers.iter().map(|container| Ok(self.read_recipe(container)?.image)).collect()
+    }
+
     fn read_recipe(&self, container: &str) -> Result<Recipe> {
         let path = self.rootfs_path(container).join("image.json");
         let bytes = match fs::read(&path) {
@@ -221,12 +232,7 @@ impl Inner {
         let topmost = recipe.layers.iter().rev().filter(|layer| seen.insert(**layer));
         let mut lower =
             topmost.map(|layer| self.short_link(*layer)).collect::<Result<Vec<PathBuf>>>()?;
-        if lower.is_empty() {
-            // Overlayfs wants one layer at least.
-            let empty = self.root.join("empty");
-            fs::create_dir_all(&empty).context(|| format!("make {}", empty.display()))?;
-            lower.push(PathBuf::from("empty"));
-        }
+        lower.push(self.base_layer());
         let own = Path::new("rootfs").join(container);
         Ok(Rootfs {
             container: container.to_owned(),

@@ -9,18 +9,21 @@
 
 mod client;
 mod create;
+mod devices;
 mod exec;
 mod executor;
 mod files;
 mod init;
 mod netns;
+mod profile;
 mod rooted;
 mod rootfs;
-mod seccomp;
+pub(crate) mod seccomp;
 mod serve;
 mod spec;
 mod streams;
 mod terminal;
+mod trees;
 mod user;
 
 use std::ffi::OsString;

@@ -235,19 +235,6 @@ fn find<'a>(containers: &'a [Container], given: &str) -> Answer<&'a Container> {
 }
 
 impl DaemonBackend {
-    /// Those that run, and all.
-    pub(super) async fn count_containers(&self) -> Answer<(u64, u64)> {
-        let containers = self.engine.runtime().list().await.map_err(engine_error::runtime)?;
-        let (mut running, mut all) = (0, 0);
-        for container in &containers {
-            // One that is removed meanwhile counts no more.
-            let Some(state) = self.state_of(container).await? else { continue };
-            running += u64::from(state.status == Status::Running);
-            all += 1;
-        }
-        Ok((running, all))
-    }
-
     /// None for one that is gone since it was listed.
     async fn state_of(&self, container: &Container) -> Answer<Option<ContainerState>> {
         match container.state().await {

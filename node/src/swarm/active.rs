@@ -5,7 +5,8 @@ use skep_types::error_chain;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use skep_agent::{Agent, AgentConfig, Executor, News, dial};
+use skep_agent::{Agent, AgentConfig, News, dial};
+use skep_docker_api::Events;
 use skep_manager::{Manager, ManagerConfig};
 use skep_proto::v1 as pb;
 use skep_proto::v1::membership_client::MembershipClient;
@@ -18,9 +19,11 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::record::{Record, SwarmDir};
-use super::{SwarmError, enroll, listen};
+use super::tell::{self, Follow};
+use super::{Means, SwarmError, enroll, listen};
 use crate::host;
 
 /// Between two attempts at what the managers would not do yet.
@@ -36,7 +39,22 @@ pub struct Parts {
     pub record: Record,
     pub credentials: watch::Sender<Arc<NodeCredentials>>,
     pub manager: Option<Arc<Manager>>,
-    pub executor: Arc<dyn Executor>,
+    /// Where the manager's state stands.
+    pub follow: Follow,
+    pub means: Means,
+}
+
+/// A manager, and the telling of what changes in its state.
+struct Managing {
+    manager: Arc<Manager>,
+    _tells: AbortOnDropHandle<()>,
+}
+
+impl Managing {
+    fn new(manager: Arc<Manager>, follow: Follow, events: &Events) -> Self {
+        let tells = tell::tell(&manager, follow, events.clone());
+        Self { manager, _tells: tells }
+    }
 }
 
 /// See the module.
@@ -44,7 +62,8 @@ pub struct Active {
     node_id: NodeId,
     cluster_id: ClusterId,
     record: Mutex<Record>,
-    manager: Mutex<Option<Arc<Manager>>>,
+    manager: Mutex<Option<Managing>>,
+    events: Events,
     news: watch::Receiver<News>,
     dir: SwarmDir,
     credentials: watch::Sender<Arc<NodeCredentials>>,
@@ -59,7 +78,7 @@ impl Active {
         record: Record,
         credentials: NodeCredentials,
         manager: Option<(u64, TcpListener, Keyring)>,
-        executor: Arc<dyn Executor>,
+        means: Means,
     ) -> Result<Arc<Self>, SwarmError> {
         let credentials = watch::Sender::new(Arc::new(credentials));
         let manager = match manager {
@@ -78,12 +97,14 @@ impl Active {
                 Some(Arc::new(Manager::start(config, None).await?))
             }
         };
-        Self::start(Parts { dir, record, credentials, manager, executor })
+        let follow = Follow::OnceCaughtUp;
+        Self::start(Parts { dir, record, credentials, manager, follow, means })
     }
 
     /// Starts the agent and the loop that follows the node's role.
     pub fn start(parts: Parts) -> Result<Arc<Self>, SwarmError> {
-        let Parts { dir, record, credentials, manager, executor } = parts;
+        let Parts { dir, record, credentials, manager, follow, means } = parts;
+        let Means { executor, events } = means;
         let (node_id, cluster_id) = ids(&credentials.borrow())?;
         let agent = Agent::start(AgentConfig {
             credentials: credentials.subscribe(),
@@ -96,7 +117,8 @@ impl Active {
             node_id,
             cluster_id,
             record: Mutex::new(record),
-            manager: Mutex::new(manager),
+            manager: Mutex::new(manager.map(|it| Managing::new(it, follow, &events))),
+            events,
             news: agent.news(),
             dir,
             credentials,
@@ -118,7 +140,8 @@ impl Active {
     }
 
     pub fn manager(&self) -> Option<Arc<Manager>> {
-        self.manager.lock().expect("no holder panics").clone()
+        let managing = self.manager.lock().expect("no holder panics");
+        managing.as_ref().map(|it| Arc::clone(&it.manager))
     }
 
     pub fn record(&self) -> Record {
@@ -182,8 +205,8 @@ impl Active {
             }
         }
         let manager = self.manager.lock().expect("no holder panics").take();
-        if let Some(manager) = manager {
-            manager.shutdown().await;
+        if let Some(managing) = manager {
+            managing.manager.shutdown().await;
         }
     }
 
@@ -342,7 +365,8 @@ impl Active {
             credentials: self.credentials.subscribe(),
         };
         let manager = Arc::new(Manager::start(config, None).await?);
-        *self.manager.lock().expect("no holder panics") = Some(manager);
+        let managing = Managing::new(manager, Follow::OnceCaughtUp, &self.events);
+        *self.manager.lock().expect("no holder panics") = Some(managing);
         tracing::info!("this node is a manager now");
         Ok(())
     }

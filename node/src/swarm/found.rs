@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use ipnet::Ipv4Net;
-use skep_agent::Executor;
 use skep_manager::{Bootstrap, Manager, ManagerConfig};
 use skep_secrets::identity::NodeCredentials;
 use skep_secrets::join_token::JoinToken;
@@ -24,7 +23,8 @@ use tokio::sync::watch;
 
 use super::active::{Active, Parts};
 use super::record::{Record, SwarmDir};
-use super::{InitOptions, SwarmError};
+use super::tell::Follow;
+use super::{InitOptions, Means, SwarmError};
 
 /// The Raft id of a swarm's first manager.
 const FIRST_RAFT_ID: u64 = 1;
@@ -34,7 +34,7 @@ pub async fn found(
     mut record: Record,
     listener: TcpListener,
     options: InitOptions,
-    executor: Arc<dyn Executor>,
+    means: Means,
 ) -> Result<Arc<Active>, SwarmError> {
     let broken = |error: &dyn std::error::Error| SwarmError::Identity(error.to_string());
     let now = OffsetDateTime::now_utc();
@@ -77,8 +77,8 @@ pub async fn found(
         manager.shutdown().await;
         return Err(error.into());
     }
-    let parts = Parts { dir, record, credentials, manager: Some(manager), executor };
-    Active::start(parts)
+    let (manager, follow) = (Some(manager), Follow::FromHere);
+    Active::start(Parts { dir, record, credentials, manager, follow, means })
 }
 
 fn objects(

@@ -8,6 +8,7 @@ pub mod address;
 pub mod enroll;
 mod found;
 pub mod record;
+mod tell;
 
 use std::net::SocketAddr;
 
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 use skep_agent::Executor;
+use skep_docker_api::Events;
 use skep_manager::{Manager, StartError};
 use skep_secrets::identity::{IdentityError, NodeCredentials};
 use skep_secrets::sealing::{Keyring, SealError};
@@ -87,10 +89,18 @@ pub enum SwarmError {
     Refused(String),
 }
 
+/// What of this daemon a membership works with.
+#[derive(Clone)]
+pub struct Means {
+    pub executor: Arc<dyn Executor>,
+    /// Is told what changes in the swarm while this node manages it.
+    pub events: Events,
+}
+
 /// The node's part in a swarm.
 pub struct Swarm {
     dir: SwarmDir,
-    executor: Arc<dyn Executor>,
+    means: Means,
     /// Held by whoever makes, joins or leaves.
     change: Mutex<()>,
     active: RwLock<Option<Arc<Active>>>,
@@ -101,10 +111,7 @@ impl Swarm {
     ///
     /// # Errors
     /// What stands there cannot be used; nothing is changed.
-    pub async fn open(
-        data_root: &std::path::Path,
-        executor: Arc<dyn Executor>,
-    ) -> Result<Self, SwarmError> {
+    pub async fn open(data_root: &std::path::Path, means: Means) -> Result<Self, SwarmError> {
         let dir = SwarmDir::new(data_root);
         let active = match dir.load()? {
             None => None,
@@ -119,10 +126,10 @@ impl Swarm {
                         Some((raft_id, listener, keyring))
                     }
                 };
-                Some(Active::resume(held, record, credentials, manager, executor.clone()).await?)
+                Some(Active::resume(held, record, credentials, manager, means.clone()).await?)
             }
         };
-        Ok(Self { dir, executor, change: Mutex::new(()), active: RwLock::new(active) })
+        Ok(Self { dir, means, change: Mutex::new(()), active: RwLock::new(active) })
     }
 
     /// The membership, if there is one.
@@ -151,7 +158,7 @@ impl Swarm {
         let listener = listen(listen_addr).await?;
         self.dir.begin()?;
         let record = Record::new(listen_addr, advertise_addr, data_path);
-        let made = found::found(self.dir.clone(), record, listener, options, self.executor.clone());
+        let made = found::found(self.dir.clone(), record, listener, options, self.means.clone());
         match made.await {
             Ok(active) => {
                 let id = active.node_id().to_string();
@@ -218,7 +225,7 @@ impl Swarm {
         record.managers = vec![remote.to_owned()];
         self.dir.save(&record)?;
         let dir = self.dir.clone();
-        Active::resume(dir, record, credentials, None, self.executor.clone()).await
+        Active::resume(dir, record, credentials, None, self.means.clone()).await
     }
 
     /// Leaves the swarm and forgets it. A manager must be forced to.
@@ -233,8 +240,8 @@ impl Swarm {
         }
         active.leave().await;
         *self.active.write().await = None;
-        for task in self.executor.tasks().await {
-            if let Err(error) = self.executor.remove(task).await {
+        for task in self.means.executor.tasks().await {
+            if let Err(error) = self.means.executor.remove(task).await {
                 tracing::warn!(%task, %error, "failed to remove the container of a task");
             }
         }

@@ -1,9 +1,13 @@
 //! The store from outside: real files, real mounts, real registries on the loopback.
 
 mod archives;
+mod commit;
+mod diff;
+mod files;
 mod import;
 mod kill;
 mod load;
+mod prune;
 mod pull;
 mod registry;
 mod remove;
@@ -51,6 +55,28 @@ fn tree(root: &std::path::Path) -> Vec<String> {
     }
     found.sort();
     found
+}
+
+/// The same without what every container has.
+fn image_tree(root: &std::path::Path) -> Vec<String> {
+    const BASE: &[&str] = &[
+        ".dockerenv",
+        "dev",
+        "dev/console",
+        "dev/pts",
+        "dev/shm",
+        "etc",
+        "etc/hostname",
+        "etc/hosts",
+        "etc/mtab",
+        "etc/resolv.conf",
+        "proc",
+        "sys",
+    ];
+    let (base, rest): (Vec<String>, Vec<String>) =
+        tree(root).into_iter().partition(|path| BASE.contains(&path.as_str()));
+    assert_eq!(base, BASE, "every container has these");
+    rest
 }
 
 /// Waits until a condition holds.

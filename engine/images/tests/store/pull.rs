@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::json;
 use skep_images::{
     Auth, Digest, Error, Platform, Progress, PullOptions, PushOptions, Reference, RegistryConfig,
-    Reporter, Step, Store, resolve,
+    Reporter, Step, Store, check_login, resolve,
 };
 
 use crate::archives::{archive, gzip, zstd};
@@ -343,7 +343,7 @@ async fn only_a_registry_that_is_trusted_is_believed() {
 }
 
 #[tokio::test]
-async fn a_connection_that_breaks_in_the_middle_is_tried_again() {
+async fn a_download_that_breaks_off_goes_on_where_it_was() {
     let Some((_root, store, registry)) = setting(Door::Http).await else { return };
     // Content that does not compress, so that it does not come in one piece.
     let noise: String = (0..20_000u32)
@@ -371,6 +371,11 @@ async fn a_connection_that_breaks_in_the_middle_is_tried_again() {
     };
     store.pull(&reference, &options).await.unwrap();
     assert_eq!(*retried.lock().unwrap(), 1);
+    let offsets = cut.offsets.lock().unwrap().clone();
+    let [None, Some(offset)] = offsets[..] else { panic!("asked from {offsets:?}") };
+    assert!(offset > 0 && offset < 4_000, "as much as came, without its head: {offset}");
+    let image = store.inspect(&reference.familiar()).await.unwrap();
+    assert_eq!(image.size, 20_000);
 }
 
 #[tokio::test]
@@ -413,4 +418,19 @@ async fn what_is_pushed_is_pulled_as_it_was() {
         error("none").await,
         format!("An image does not exist locally with the tag: {here}/none")
     );
+}
+
+#[tokio::test]
+async fn a_login_is_judged_by_its_registry() {
+    let Some((_root, _store, plain)) = setting(Door::Http).await else { return };
+    let Some(registry) = plain.other_door(Door::Password) else { return };
+    let ask = async |port: u16, password: &str| {
+        let auth = Auth::Basic { username: USER.to_owned(), password: password.to_owned() };
+        check_login(&format!("127.0.0.1:{port}"), &RegistryConfig::default(), &auth).await
+    };
+    ask(registry.port, PASSWORD).await.unwrap();
+    let refused = ask(registry.port, "close sesame").await.unwrap_err();
+    assert!(matches!(refused, Error::Login(_)), "{refused}");
+    // One that asks nobody takes all.
+    ask(plain.port, "close sesame").await.unwrap();
 }

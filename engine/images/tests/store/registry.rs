@@ -222,6 +222,17 @@ fn write_certificates(door: Door, authority: &Path, certificate: &Path, key: &Pa
 /// Stands between the store and a registry, and cuts the connection in the middle of a blob, once.
 pub struct CutOnce {
     pub port: u16,
+    /// From which byte the blob was asked for, each time.
+    pub offsets: Offsets,
+}
+
+type Offsets = std::sync::Arc<std::sync::Mutex<Vec<Option<u64>>>>;
+
+/// `Range: bytes=OFFSET-`.
+fn offset(request: &str) -> Option<u64> {
+    let request = request.to_ascii_lowercase();
+    let (_, range) = request.split_once("range: bytes=")?;
+    range.split('-').next()?.parse().ok()
 }
 
 impl CutOnce {
@@ -231,6 +242,8 @@ impl CutOnce {
         let port = listener.local_addr().unwrap().port();
         let target = registry.port;
         let cut = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let offsets = Offsets::default();
+        let asked = offsets.clone();
         // Its threads end with the connections, and the listener's with the program.
         std::thread::spawn(move || {
             for client in listener.incoming() {
@@ -238,20 +251,21 @@ impl CutOnce {
                 else {
                     return;
                 };
-                let cut = cut.clone();
-                std::thread::spawn(move || relay(client, server, blob, answer_bytes, &cut));
+                let (cut, asked) = (cut.clone(), asked.clone());
+                let limit = (blob, answer_bytes);
+                std::thread::spawn(move || relay(client, server, limit, &cut, &asked));
             }
         });
-        Self { port }
+        Self { port, offsets }
     }
 }
 
 fn relay(
     mut client: TcpStream,
     mut server: TcpStream,
-    blob: Digest,
-    answer_bytes: usize,
+    (blob, answer_bytes): (Digest, usize),
     cut: &std::sync::atomic::AtomicBool,
+    offsets: &Offsets,
 ) {
     use std::sync::atomic::Ordering::SeqCst;
     let mut piece = [0; 16 << 10];
@@ -262,7 +276,11 @@ fn relay(
         if read == 0 || server.write_all(&piece[..read]).is_err() {
             return;
         }
-        let asked = String::from_utf8_lossy(&piece[..read]).contains(&wanted);
+        let request = String::from_utf8_lossy(&piece[..read]).into_owned();
+        let asked = request.contains(&wanted);
+        if asked {
+            offsets.lock().unwrap().push(offset(&request));
+        }
         let ends = asked && !cut.swap(true, SeqCst);
         if ends {
             let mut some = vec![0; answer_bytes];
