@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use time::OffsetDateTime;
-use tokio::io::unix::AsyncFd;
 use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
@@ -351,9 +351,8 @@ impl Container {
 
     async fn converse(&self, request: Request) -> Result<Connection> {
         let id = || self.id().to_owned();
-        let answer = timeout(REQUEST_TIMEOUT, async {
-            attach::ask(self.connect().await?, &request).await
-        });
+        let answer =
+            timeout(REQUEST_TIMEOUT, async { attach::ask(self.connect().await?, &request).await });
         let (reply, connection) = match answer.await {
             Ok(Ok(answered)) => answered,
             // No shim: then the container has ended, or this finds out that it has.

@@ -71,9 +71,12 @@ async fn each_gets_the_streams_it_asks_for() {
     let mut err = container.attach(only(false, true)).await.unwrap();
     let mut none = container.attach(only(false, false)).await.unwrap();
     container.start().await.unwrap();
-    for (attached, stdout, stderr) in
-        [(&mut all, "out\n", "err\n"), (&mut out, "out\n", ""), (&mut err, "", "err\n"), (&mut none, "", "")]
-    {
+    for (attached, stdout, stderr) in [
+        (&mut all, "out\n", "err\n"),
+        (&mut out, "out\n", ""),
+        (&mut err, "", "err\n"),
+        (&mut none, "", ""),
+    ] {
         let said = patiently(Said::all(attached)).await;
         assert_eq!((said.stdout.as_str(), said.stderr.as_str()), (stdout, stderr));
     }

@@ -104,8 +104,7 @@ impl Client {
     pub fn attach(&mut self, wants: AttachOptions) {
         // A larger buffer makes for fewer turns; without it all goes on as well.
         let _ = setsockopt(&self.socket, sockopt::SndBufForce, &ATTACH_BYTES_MAX);
-        let attachment =
-            Attachment { wants, behind: Vec::new(), speaks: true, hung_up: false };
+        let attachment = Attachment { wants, behind: Vec::new(), speaks: true, hung_up: false };
         self.state = State::Attached(attachment);
         self.write_reply(&Reply::Done);
     }

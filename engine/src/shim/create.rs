@@ -201,8 +201,7 @@ fn give_streams(
     };
     let (stdout, stdout_writer) = pipe()?;
     let (stderr, stderr_writer) = pipe()?;
-    let builder =
-        builder.with_stdin(stdin).with_stdout(stdout_writer).with_stderr(stderr_writer);
+    let builder = builder.with_stdin(stdin).with_stdout(stdout_writer).with_stderr(stderr_writer);
     let outputs = vec![(Stdio::Stdout, stdout), (Stdio::Stderr, stderr)];
     Ok((builder, Ends::Pipes(Streams { input, outputs, terminal: false })))
 }

@@ -136,8 +136,7 @@ impl Shim<'_> {
 
     fn sources(&self) -> Vec<(Source, PollFd<'_>)> {
         let source = |source, fd, events| (source, PollFd::new(fd, events));
-        let mut sources =
-            vec![source(Source::Children, self.children.as_fd(), PollFlags::POLLIN)];
+        let mut sources = vec![source(Source::Children, self.children.as_fd(), PollFlags::POLLIN)];
         if self.clients.len() < CLIENTS_MAX {
             sources.push(source(Source::Listener, self.listener.as_fd(), PollFlags::POLLIN));
         }

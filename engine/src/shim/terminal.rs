@@ -29,8 +29,7 @@ impl Console {
     pub fn listen(directory: &Path) -> io::Result<Console> {
         const NAME: &str = "console.sock";
         let opened = File::open(directory)?;
-        let listener =
-            UnixListener::bind(format!("/proc/self/fd/{}/{NAME}", opened.as_raw_fd()))?;
+        let listener = UnixListener::bind(format!("/proc/self/fd/{}/{NAME}", opened.as_raw_fd()))?;
         Ok(Console { listener, path: directory.join(NAME) })
     }
 
