@@ -15,7 +15,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use skep_agent::containers::{Containers, Networks, Parts, Registries, Volumes};
+use skep_agent::containers::{Containers, Networks, Parts, Registries};
+use skep_containers::Volumes;
 use skep_bridge::{HostNetworks, HostNetworksConfig};
 use skep_engine::{Runtime, RuntimeConfig};
 use skep_images::Store;

@@ -6,8 +6,9 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
-use skep_agent::containers::{Containers, Networks, Parts, Registries, Volumes};
+use skep_agent::containers::{Containers, Networks, Parts, Registries};
 use skep_bridge::{HostNetworks, HostNetworksConfig};
+use skep_containers::Volumes;
 use skep_docker_api::json::*;
 use skep_docker_api::{Backend, ByteStream, Events, Filters, Kind, Server, router};
 use skep_engine::{Runtime, RuntimeConfig};

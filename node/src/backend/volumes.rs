@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use skep_agent::containers::{Volume, VolumeError, Volumes};
+use skep_containers::{Volume, VolumeError, Volumes};
 use skep_docker_api::filters::VolumeFilter;
 use skep_docker_api::json;
 use skep_docker_api::{ApiError, Filters};
