@@ -1,8 +1,14 @@
 //! The cgroups of shims and containers, on version 1 hierarchies and on the unified one.
 //!
-//! Limits are set by libcontainer when it makes a container. Here is the rest: a leaf for the shims
-//! outside the daemon's cgroup, the end of whatever is left in a container's cgroup, and its
-//! removal.
+//! libcontainer makes a container's cgroups and restricts its devices. Here is the rest: a leaf for
+//! the shims outside the daemon's cgroup, the limits, the freezer, what is used, the end of whatever
+//! is left in a container's cgroup, and its removal.
+
+mod freezer;
+mod limits;
+mod usage;
+
+pub use limits::Before;
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
@@ -19,6 +25,8 @@ const MOUNTS: &str = "/sys/fs/cgroup";
 /// The leaf of all shims below the parent. No container's id can be this: ids start with a letter
 /// or digit.
 const SHIMS: &str = "_shims";
+/// How deep a container's own cgroups are followed; the kernel has no bound by default.
+const DEPTH_MAX: u32 = 64;
 
 /// The mounted hierarchies of this host.
 #[derive(Debug, Clone)]
@@ -53,6 +61,29 @@ impl Hierarchies {
     /// Whether this host has version 2 alone.
     pub fn unified(&self) -> bool {
         self.unified
+    }
+
+    /// Where a controller's files of a cgroup are; None if this host has no such controller.
+    fn directory(&self, controller: &str, cgroup: &Path) -> Option<PathBuf> {
+        if self.unified {
+            return Some(below(Path::new(MOUNTS), cgroup));
+        }
+        // Some are mounted together: `cpu,cpuacct`.
+        let has = |root: &&PathBuf| {
+            let name = root.file_name().and_then(|name| name.to_str());
+            name.is_some_and(|name| name.split(',').any(|one| one == controller))
+        };
+        self.roots.iter().find(has).map(|root| below(root, cgroup))
+    }
+
+    /// All processes of a cgroup and of those below it. None if there is no such cgroup.
+    pub fn processes(&self, cgroup: &Path) -> Option<Vec<i32>> {
+        let directory = self.roots.iter().map(|root| below(root, cgroup)).find(|d| d.exists())?;
+        let mut pids = Vec::new();
+        collect(&directory, DEPTH_MAX, &mut pids);
+        pids.sort_unstable();
+        pids.dedup();
+        Some(pids)
     }
 
     /// Names of the hierarchies below the mount (`memory`, `cpu,cpuacct` …).
@@ -90,8 +121,14 @@ impl Hierarchies {
 
     /// Whether the kernel counts swap per cgroup (it is a boot option on some).
     pub fn has_swap_limit(&self) -> bool {
-        let file = "memory.memsw.limit_in_bytes";
-        self.unified || self.roots.iter().any(|root| root.join(file).exists())
+        if !self.unified {
+            let file = "memory.memsw.limit_in_bytes";
+            return self.roots.iter().any(|root| root.join(file).exists());
+        }
+        // The root has no such file: one of its children with the controller tells.
+        let children = fs::read_dir(MOUNTS).into_iter().flatten().flatten();
+        let mut counting = children.filter(|child| child.path().join("memory.max").exists());
+        counting.next().is_none_or(|child| child.path().join("memory.swap.max").exists())
     }
 
     /// How many processes of the cgroup the kernel killed for want of memory.
@@ -130,23 +167,25 @@ impl Hierarchies {
         }
     }
 
-    fn kill_all(&self, cgroup: &Path) -> io::Result<()> {
+    /// Ends every process of a cgroup and waits until they are gone.
+    pub fn kill_all(&self, cgroup: &Path) -> io::Result<()> {
         let deadline = Instant::now() + KILL_TIMEOUT;
         loop {
-            let mut left = 0;
+            let mut pids = Vec::new();
             for root in &self.roots {
-                let Ok(pids) = fs::read_to_string(below(root, cgroup).join("cgroup.procs")) else {
-                    continue;
-                };
-                for pid in pids.lines().filter_map(|line| line.parse().ok()) {
-                    // Gone already is as good.
-                    let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
-                    left += 1;
-                }
+                collect(&below(root, cgroup), DEPTH_MAX, &mut pids);
+            }
+            let left = pids.len();
+            for pid in pids {
+                // Gone already is as good.
+                let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
             }
             if left == 0 {
                 return Ok(());
             }
+            // A frozen process of version 1 does not act on a signal, not even on this one. Where
+            // it cannot be thawed the loop ends with an error of its own.
+            let _ = self.thaw(cgroup);
             if Instant::now() > deadline {
                 let message =
                     format!("{left} processes of cgroup {} outlive SIGKILL", cgroup.display());
@@ -160,6 +199,19 @@ impl Hierarchies {
 /// A cgroup's path is written with a leading slash.
 fn below(root: &Path, cgroup: &Path) -> PathBuf {
     root.join(cgroup.strip_prefix("/").unwrap_or(cgroup))
+}
+
+fn collect(directory: &Path, depth: u32, pids: &mut Vec<i32>) {
+    let Ok(text) = fs::read_to_string(directory.join("cgroup.procs")) else { return };
+    pids.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()));
+    if depth == 0 {
+        return;
+    }
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            collect(&entry.path(), depth - 1, pids);
+        }
+    }
 }
 
 /// Removes a cgroup and those below it, waiting while the kernel still counts a dead process.

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::capabilities;
 use crate::defaults;
 use crate::error::{Error, Result};
+pub use crate::resources::Resources;
 use crate::signal::Signal;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -250,39 +251,6 @@ pub struct Ulimit {
     pub hard: i64,
 }
 
-/// Zero means no limit.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Resources {
-    pub memory_bytes: i64,
-    /// Billionths of a CPU.
-    pub nano_cpus: i64,
-    pub pids: i64,
-    #[serde(default)]
-    pub cpu_shares: u64,
-    /// Microseconds, with `cpu_quota`; not together with `nano_cpus`.
-    #[serde(default)]
-    pub cpu_period: u64,
-    #[serde(default)]
-    pub cpu_quota: i64,
-    /// `0-2,4`; empty means all.
-    #[serde(default)]
-    pub cpuset_cpus: String,
-    #[serde(default)]
-    pub cpuset_mems: String,
-    #[serde(default)]
-    pub memory_reservation_bytes: i64,
-    /// Memory and swap together; zero is twice the memory, -1 no limit.
-    #[serde(default)]
-    pub memory_swap_bytes: i64,
-    #[serde(default)]
-    pub memory_swappiness: Option<u64>,
-    #[serde(default)]
-    pub oom_kill_disable: bool,
-    /// 10 to 1000.
-    #[serde(default)]
-    pub blkio_weight: u16,
-}
-
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogLimits {
     pub file_bytes_max: u64,
@@ -392,12 +360,6 @@ impl ContainerConfig {
 
     /// What the shim does not do yet.
     fn check_offered(&self) -> Result<()> {
-        let resources = Resources {
-            memory_bytes: self.resources.memory_bytes,
-            nano_cpus: self.resources.nano_cpus,
-            pids: self.resources.pids,
-            ..Resources::default()
-        };
         let private = [&self.pid, &self.ipc, &self.uts, &self.cgroup];
         let plain = |mount: &Mount| {
             let options =
@@ -429,7 +391,6 @@ impl ContainerConfig {
             ),
             (!self.domainname.is_empty(), "domain names are not supported yet"),
             (self.shm_bytes != 0, "a size of /dev/shm is not supported yet"),
-            (self.resources != resources, "this limit on resources is not supported yet"),
             (!self.mounts.iter().all(plain), "options of mounts are not supported yet"),
         ];
         match absent.into_iter().find(|(asked, _)| *asked) {
@@ -483,22 +444,7 @@ impl ContainerConfig {
     }
 
     fn check_amounts(&self) -> Result<()> {
-        // Docker's own least limit.
-        const MEMORY_BYTES_MIN: i64 = 6 * 1024 * 1024;
-        let Resources { memory_bytes, nano_cpus, pids, .. } = self.resources;
-        if memory_bytes < 0 || nano_cpus < 0 {
-            return Err(Error::Invalid("a resource limit is negative".into()));
-        }
-        if (1..MEMORY_BYTES_MIN).contains(&memory_bytes) {
-            return Err(Error::Invalid("Minimum memory limit allowed is 6MB".into()));
-        }
-        // The kernel takes no quota under a millisecond.
-        if (1..10_000_000).contains(&nano_cpus) {
-            return Err(Error::Invalid("the CPU limit is below 0.01 CPUs".into()));
-        }
-        if pids < -1 {
-            return Err(Error::Invalid("the limit of processes is negative".into()));
-        }
+        self.resources.check()?;
         for ulimit in &self.ulimits {
             if ulimit_type(&ulimit.name).is_none() {
                 return Err(Error::Invalid(format!("invalid ulimit type: {}", ulimit.name)));

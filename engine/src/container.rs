@@ -2,8 +2,9 @@
 //! shim each time, so it is as true after a crash of the daemon as before.
 
 use std::fs::File;
+use std::io::ErrorKind;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use crate::attach::{AttachOptions, Attached};
+use crate::cgroup::{Before, Hierarchies};
 use crate::config::{ContainerConfig, Resources};
 use crate::defaults::{KILL_TIMEOUT, MESSAGE_BYTES_MAX, REQUEST_TIMEOUT};
 use crate::error::{Error, Result};
@@ -71,8 +73,25 @@ impl Container {
     }
 
     /// Sends its first process a signal.
+    ///
+    /// One that is meant to end it also thaws it, as in Docker: a frozen process does not act on a
+    /// signal, under version 1 not even on SIGKILL.
     pub async fn kill(&self, signal: Signal) -> Result<()> {
-        self.ask(Request::Kill { signal: signal.number() }).await
+        self.ask(Request::Kill { signal: signal.number() }).await?;
+        let config = self.config();
+        let ends = signal == Signal::KILL
+            || config.stop_signal.is_empty()
+            || signal == config.stop_signal();
+        if ends {
+            self.with_cgroup("unpause", |hierarchies, cgroup| {
+                match hierarchies.frozen(cgroup)? {
+                    true => hierarchies.thaw(cgroup),
+                    false => Ok(()),
+                }
+            })
+            .await?;
+        }
+        Ok(())
     }
 
     /// Asks it to end with a signal (its own stop signal, if none is given), and kills it when the
@@ -174,26 +193,54 @@ impl Container {
 
     /// Freezes all of its processes.
     pub async fn pause(&self) -> Result<()> {
-        Err(Error::Unsupported("pausing is not supported yet"))
+        match self.state().await?.status {
+            Status::Running => {}
+            Status::Paused => return Err(Error::AlreadyPaused(self.id().to_owned())),
+            Status::Created | Status::Exited => {
+                return Err(Error::NotRunning(self.id().to_owned()));
+            }
+        }
+        self.with_cgroup("pause", |hierarchies, cgroup| hierarchies.freeze(cgroup)).await
     }
 
+    /// Lets its processes go on.
     pub async fn unpause(&self) -> Result<()> {
-        Err(Error::Unsupported("pausing is not supported yet"))
+        match self.state().await?.status {
+            Status::Paused => {}
+            Status::Running => return Err(Error::NotPaused(self.id().to_owned())),
+            Status::Created | Status::Exited => {
+                return Err(Error::NotRunning(self.id().to_owned()));
+            }
+        }
+        self.with_cgroup("unpause", |hierarchies, cgroup| hierarchies.thaw(cgroup)).await
     }
 
-    /// Changes its limits while it runs; all of them are given, the old and the new.
-    pub async fn update(&self, _resources: &Resources) -> Result<()> {
-        Err(Error::Unsupported("changing limits is not supported yet"))
+    /// Changes its limits while it lives; all of them are given, the old and the new. Those that
+    /// this host cannot hold are left out.
+    pub async fn update(&self, resources: &Resources) -> Result<()> {
+        resources.check()?;
+        if self.state().await?.status == Status::Exited {
+            return Err(Error::NotRunning(self.id().to_owned()));
+        }
+        let mut limits = resources.clone();
+        self.with_cgroup("change the limits", move |hierarchies, cgroup| {
+            limits.fit(&hierarchies.support());
+            hierarchies.limit(cgroup, &limits, Before::Limits)
+        })
+        .await
     }
 
     /// What it uses now.
     pub async fn stats(&self) -> Result<Stats> {
-        Err(Error::Unsupported("statistics are not supported yet"))
+        self.with_cgroup("read the use", |hierarchies, cgroup| hierarchies.stats(cgroup)).await
     }
 
     /// Its processes, as the host counts.
     pub async fn processes(&self) -> Result<Vec<i32>> {
-        Err(Error::Unsupported("listing processes is not supported yet"))
+        self.with_cgroup("list the processes", |hierarchies, cgroup| {
+            hierarchies.processes(cgroup).ok_or_else(|| ErrorKind::NotFound.into())
+        })
+        .await
     }
 
     /// Its output.
@@ -217,6 +264,23 @@ impl Container {
         self.shared.program.path()
     }
 
+    /// Works on its cgroup, which is there as long as it has not ended.
+    async fn with_cgroup<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        work: impl FnOnce(&Hierarchies, &Path) -> std::io::Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let container = self.clone();
+        blocking(move || {
+            let done = work(&container.shared.hierarchies, &container.cgroup());
+            done.map_err(|error| match error.kind() {
+                ErrorKind::NotFound => Error::NotRunning(container.id().to_owned()),
+                _ => container.failed(operation)(error),
+            })
+        })
+        .await
+    }
+
     async fn wait_killed(&self) -> Result<ExitStatus> {
         let waited = timeout(KILL_TIMEOUT, self.wait()).await;
         waited.unwrap_or_else(|_| Err(Error::Timeout { what: "the end", id: self.id().to_owned() }))
@@ -238,7 +302,11 @@ impl Container {
                 return Ok(state(Status::Exited, None, Some(exit)));
             }
             if lock::holder(&path).map_err(Error::io("look at the lock", &path))?.is_some() {
-                let status = if started_at.is_some() { Status::Running } else { Status::Created };
+                let status = match started_at {
+                    None => Status::Created,
+                    Some(_) if self.frozen()? => Status::Paused,
+                    Some(_) => Status::Running,
+                };
                 return Ok(state(status, live.map(|live| live.pid), None));
             }
             // It may have ended in good order between the two looks.
@@ -253,6 +321,11 @@ impl Container {
                 return Ok(state(Status::Exited, None, Some(exit)));
             }
         }
+    }
+
+    fn frozen(&self) -> Result<bool> {
+        let frozen = self.shared.hierarchies.frozen(&self.cgroup());
+        frozen.map_err(self.failed("look at the freezer"))
     }
 
     /// The shim's process, if it lives.

@@ -38,6 +38,10 @@ pub const CLIENT_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long an emptied cgroup may stay busy: the kernel frees one a moment after its last process.
 pub const CGROUP_REMOVE_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// How long a container may take to be frozen. A process in an uninterruptible wait is not counted
+/// as stopped until it comes back.
+pub const FREEZE_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// How long a new daemon waits for the state directory of the last one.
 pub const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -82,6 +86,9 @@ pub const LOG_BATCHES_MAX: usize = 4;
 
 /// Docker's period for a limit on CPU time, in microseconds.
 pub const CPU_PERIOD_US: u64 = 100_000;
+
+/// Docker's own least limit.
+pub const MEMORY_BYTES_MIN: i64 = 6 * 1024 * 1024;
 
 /// Docker's size of /dev/shm.
 pub const SHM_BYTES: u64 = 64 * 1024 * 1024;

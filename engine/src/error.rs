@@ -37,6 +37,10 @@ pub enum Error {
     Exists(String),
     #[error("container {0} is not running")]
     NotRunning(String),
+    #[error("container {0} is already paused")]
+    AlreadyPaused(String),
+    #[error("container {0} is not paused")]
+    NotPaused(String),
     #[error("container {0} is already started")]
     AlreadyStarted(String),
     #[error("container {0} is running: stop the container before removing it")]

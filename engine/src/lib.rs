@@ -19,6 +19,7 @@ pub mod defaults;
 pub mod error;
 pub mod exec;
 pub mod logs;
+pub mod resources;
 pub mod runtime;
 pub mod shim;
 pub mod signal;

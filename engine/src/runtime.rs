@@ -10,7 +10,7 @@ use std::time::Instant;
 use time::OffsetDateTime;
 
 use crate::cgroup::Hierarchies;
-use crate::config::{ContainerConfig, check_id};
+use crate::config::{ContainerConfig, Resources, check_id};
 use crate::container::Container;
 use crate::defaults::{LOCK_TIMEOUT, POLL_INTERVAL};
 use crate::error::{Error, Result};
@@ -117,8 +117,10 @@ impl Runtime {
 
     /// Makes a container, up to the point where its command can be run. On failure nothing is left
     /// of it. Goes on to its end even if the caller does not wait for it.
-    pub async fn create(&self, config: ContainerConfig) -> Result<Container> {
+    /// Limits that this host cannot hold are left out, as [`Runtime::fit`] tells.
+    pub async fn create(&self, mut config: ContainerConfig) -> Result<Container> {
         config.check()?;
+        config.resources.fit(&self.shared.hierarchies.support());
         let shared = Arc::clone(&self.shared);
         if !shared.creating().insert(config.id.clone()) {
             return Err(Error::Exists(config.id));
@@ -130,6 +132,11 @@ impl Runtime {
             made
         });
         made.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+    }
+
+    /// Takes away the limits that this host cannot hold, and says so in Docker's words.
+    pub fn fit(&self, resources: &mut Resources) -> Vec<String> {
+        resources.fit(&self.shared.hierarchies.support())
     }
 
     /// The container of this id.

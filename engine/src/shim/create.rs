@@ -17,7 +17,7 @@ use super::rooted::Root;
 use super::spec::{self, Cgroups, Prepared};
 use super::{files, netns, rootfs, user};
 use crate::capabilities;
-use crate::cgroup::Hierarchies;
+use crate::cgroup::{Before, Hierarchies};
 use crate::config::NetworkNamespace;
 use crate::defaults::SHIM_OOM_SCORE_ADJ;
 use crate::layout::Places;
@@ -116,7 +116,6 @@ fn build(
             true => Cgroups::Unified,
             false => Cgroups::Legacy(hierarchies.names().collect()),
         },
-        swap_limit: hierarchies.has_swap_limit(),
     };
     let spec = spec::build(config, &prepared);
     fs::write(bundle.join("config.json"), spec.to_string())
@@ -156,6 +155,9 @@ fn build(
     })?;
     // libcontainer gives every container TUN devices; Docker does not.
     hierarchies.deny_device(cgroup, "c 10:200 rwm").map_err(Failure::to("restrict devices"))?;
+    hierarchies
+        .limit(cgroup, &config.resources, Before::Defaults)
+        .map_err(Failure::to("limit its resources"))?;
     Ok((pid, stdout, stderr, failures, container))
 }
 

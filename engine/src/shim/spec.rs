@@ -21,8 +21,6 @@ pub struct Prepared<'a> {
     pub network: Option<&'a Path>,
     pub cgroup: &'a Path,
     pub cgroups: Cgroups<'a>,
-    /// The kernel keeps count of swap per cgroup.
-    pub swap_limit: bool,
 }
 
 /// What of the cgroup tree the container sees.
@@ -247,7 +245,7 @@ fn linux(config: &ContainerConfig, prepared: &Prepared) -> Value {
         "sysctl": sysctls(config),
         "devices": DEVICES.iter().map(device).collect::<Vec<_>>(),
         "seccomp": seccomp::profile(prepared.capabilities),
-        "resources": resources(config, prepared.swap_limit),
+        "resources": resources(),
     })
 }
 
@@ -271,7 +269,7 @@ fn device((path, major, minor): &(&str, u32, u32)) -> Value {
     })
 }
 
-fn resources(config: &ContainerConfig, swap_limit: bool) -> Value {
+fn resources() -> Value {
     let mut devices = vec![json!({ "allow": false, "access": "rwm" })];
     let may = |kind: &str, major: Option<u32>, minor: Option<u32>, access: &str| {
         let mut rule = json!({ "allow": true, "type": kind, "access": access });
@@ -290,23 +288,6 @@ fn resources(config: &ContainerConfig, swap_limit: bool) -> Value {
     for (major, minor) in usable.into_iter().chain([(136, None)]) {
         devices.push(may("c", Some(major), minor, "rwm"));
     }
-    let mut resources = json!({ "devices": devices });
-    let limits = &config.resources;
-    if limits.memory_bytes > 0 {
-        resources["memory"] = json!({ "limit": limits.memory_bytes });
-        if swap_limit {
-            // Docker's default: as much swap again.
-            resources["memory"]["swap"] = limits.memory_bytes.saturating_mul(2).into();
-        }
-    }
-    if limits.nano_cpus > 0 {
-        let quota =
-            i128::from(limits.nano_cpus) * i128::from(defaults::CPU_PERIOD_US) / 1_000_000_000;
-        let quota = i64::try_from(quota).unwrap_or(i64::MAX);
-        resources["cpu"] = json!({ "period": defaults::CPU_PERIOD_US, "quota": quota });
-    }
-    if limits.pids > 0 {
-        resources["pids"] = json!({ "limit": limits.pids });
-    }
-    resources
+    // Limits are written by the shim itself.
+    json!({ "devices": devices })
 }
