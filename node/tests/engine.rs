@@ -59,7 +59,16 @@ async fn backend(dir: &Path) -> DaemonBackend {
         options: config.networks.clone(),
     });
     let networks = Arc::new(networks.await.unwrap());
-    DaemonBackend::new(config, Arc::new(swarm), engine, networks, events)
+    let containers = skep_containers::Containers::open(skep_containers::Parts {
+        runtime: engine.runtime().clone(),
+        images: engine.images().clone(),
+        volumes: engine.volumes().clone(),
+        networks: Arc::clone(&networks),
+        events,
+        dir: config.data_root.join("by-hand"),
+    });
+    let containers = containers.await.unwrap();
+    DaemonBackend::new(config, Arc::new(swarm), engine, networks, containers)
 }
 
 /// A root file system with busybox alone.

@@ -57,6 +57,13 @@ impl Mount {
         }
     }
 
+    pub fn volume(&self) -> Option<&str> {
+        match &self.source {
+            Source::Volume { name, .. } => Some(name),
+            Source::Bind { .. } | Source::Tmpfs { .. } => None,
+        }
+    }
+
     pub fn anonymous(&self) -> Option<&str> {
         match &self.source {
             Source::Volume { name, anonymous: true, .. } => Some(name),

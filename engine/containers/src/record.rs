@@ -68,6 +68,11 @@ impl Record {
         [words(&self.config.entrypoint), words(&self.config.cmd)].concat()
     }
 
+    /// The names of the volumes that it uses.
+    pub fn volumes(&self) -> impl Iterator<Item = &str> {
+        self.mounts.iter().filter_map(Mount::volume)
+    }
+
     pub fn is_alive(&self) -> bool {
         matches!(self.state.phase, Phase::Running | Phase::Restarting)
     }

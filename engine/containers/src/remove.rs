@@ -129,12 +129,8 @@ impl Containers {
     }
 
     /// The containers that use a volume.
-    pub fn users_of(&self, volume: &str) -> Vec<String> {
-        let uses = |record: &Record| {
-            record.mounts.iter().any(|mount| {
-                matches!(&mount.source, crate::mounts::Source::Volume { name, .. } if name == volume)
-            })
-        };
+    fn users_of(&self, volume: &str) -> Vec<String> {
+        let uses = |record: &Record| record.volumes().any(|name| name == volume);
         self.records().into_iter().filter(uses).map(|record| record.id).collect()
     }
 

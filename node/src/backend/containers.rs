@@ -3,7 +3,7 @@
 
 use futures::StreamExt;
 use futures::future::BoxFuture;
-use skep_docker_api::filters::{ContainerFacts, ContainerFilter};
+use skep_docker_api::filters::{ContainerFacts, ContainerFilter, PruneFilter};
 use skep_docker_api::json::{
     self, AttachOptions, ContainerInspect, ContainerListOptions, ContainerSummary,
     ContainerWaitResponse, ExecCreateRequest, ExecInspect, ExecStartRequest, Stats, StopOptions,
@@ -12,12 +12,18 @@ use skep_docker_api::json::{
 use skep_docker_api::{ApiError, Filters, Flow, Kind, LogSource, Streams};
 use skep_engine::logs::Stdio;
 use skep_engine::{Container, Signal};
+use skep_types::Timestamp;
+use time::OffsetDateTime;
 
 use super::task_containers::name;
 use super::{Answer, DaemonBackend, engine_error};
 
 /// Between two looks at what a container uses.
 const STATS_PERIOD: std::time::Duration = std::time::Duration::from_secs(1);
+
+fn moment(at: OffsetDateTime) -> Timestamp {
+    Timestamp(i64::try_from(at.unix_timestamp_nanos()).unwrap_or(i64::MAX))
+}
 
 fn is_absent<T>(answer: &Answer<T>) -> bool {
     answer.as_ref().is_err_and(|error| error.kind == Kind::NotFound)
@@ -113,6 +119,31 @@ impl DaemonBackend {
         Err(of_service(given, what))
     }
 
+    pub(super) async fn create_container(
+        &self,
+        name: Option<&str>,
+        platform: &str,
+        request: json::ContainerCreateRequest,
+    ) -> Answer<json::ContainerCreateResponse> {
+        // One image stands for one platform here: it is this host's, or it was not pulled.
+        if !platform.is_empty() {
+            let wanted: skep_images::Platform = platform.parse().map_err(|_| {
+                ApiError::invalid(format!(
+                    "\"{platform}\": unknown operating system or architecture"
+                ))
+            })?;
+            let image = self.engine.images().inspect(&request.config.image).await;
+            let image = image.map_err(engine_error::image)?;
+            if image.platform != wanted {
+                return Err(ApiError::not_found(format!(
+                    "image with reference {} was found but its platform ({}) does not match the specified platform ({platform})",
+                    request.config.image, image.platform
+                )));
+            }
+        }
+        self.containers.create(name, request).await
+    }
+
     pub(super) async fn stop_container(&self, given: &str, options: StopOptions) -> Answer<bool> {
         let by_hand = self.containers.stop(given, &options).await;
         if !is_absent(&by_hand) {
@@ -173,8 +204,7 @@ impl DaemonBackend {
             stdout: options.stdout,
             stderr: options.stderr,
         };
-        let by_hand =
-            self.containers.attach(given, wanted, options.logs, options.stream).await;
+        let by_hand = self.containers.attach(given, wanted, options.logs, options.stream).await;
         if !is_absent(&by_hand) {
             return by_hand.map(streams);
         }
@@ -299,9 +329,10 @@ impl DaemonBackend {
         &self,
         filters: Filters,
     ) -> Answer<json::ContainersPruneResponse> {
-        let filter = super::prune::PruneFilter::new(&filters)?;
+        let now = moment(OffsetDateTime::now_utc());
+        let filter = PruneFilter::new(&filters, &["label", "label!", "until"], now)?;
         let wanted = |record: &skep_containers::Record| {
-            filter.wants(record.created, &record.config.labels)
+            filter.matches(&record.config.labels, Some(moment(record.created)))
         };
         let deleted = self.containers.prune(wanted).await;
         for id in &deleted {

@@ -49,12 +49,13 @@ impl DaemonBackend {
             let plugins = description.plugins.iter().filter(|(it, _)| it == kind);
             plugins.map(|(_, name)| name.clone()).collect()
         };
-        let (running, containers) = self.count_containers().await?;
+        let (running, paused, containers) = self.count_containers().await?;
         let images = self.engine.images().list().await.map_err(super::engine_error::image)?;
         Ok(Info {
             containers,
             containers_running: running,
-            containers_stopped: containers - running,
+            containers_paused: paused,
+            containers_stopped: containers - running - paused,
             images: images.len() as u64,
             driver: "overlay2".to_owned(),
             plugins: skep_docker_api::json::PluginsInfo {

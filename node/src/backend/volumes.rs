@@ -52,6 +52,11 @@ impl DaemonBackend {
                 }
             }
         }
+        for record in self.containers.records() {
+            for name in record.volumes() {
+                users.entry(name.to_owned()).or_default().push(record.id.clone());
+            }
+        }
         Ok(users)
     }
 
