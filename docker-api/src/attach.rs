@@ -12,7 +12,7 @@ use crate::stream::Flow;
 pub struct Streams {
     /// One terminal: its output is all [`LogSource::Stdout`], and goes out without frames.
     pub tty: bool,
-    /// Ends with the command, or when nothing was asked of its output.
+    /// Ends with the command, also where no output was asked for.
     pub output: Flow<(LogSource, Bytes)>,
     /// None where input was not asked for; shut down when the client has said all.
     pub input: Option<Pin<Box<dyn AsyncWrite + Send>>>,

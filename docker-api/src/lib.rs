@@ -8,6 +8,7 @@ pub mod backend;
 pub mod client;
 pub mod convert;
 pub mod defaults;
+pub mod detach;
 pub mod error;
 pub mod events;
 pub mod filters;

@@ -188,7 +188,15 @@ fn prefix(entry: &LogEntry, options: &LogOptions) -> String {
 /// The stream number of errors of the daemon's own.
 const SYSTEM: u8 = 3;
 
-fn frame(stream: u8, prefix: &[u8], text: &[u8]) -> Bytes {
+/// The number of an output's stream.
+pub(crate) fn number(source: LogSource) -> u8 {
+    match source {
+        LogSource::Stdout => 1,
+        LogSource::Stderr => 2,
+    }
+}
+
+pub(crate) fn frame(stream: u8, prefix: &[u8], text: &[u8]) -> Bytes {
     let mut out = BytesMut::with_capacity(8 + prefix.len() + text.len());
     let length = u32::try_from(prefix.len() + text.len()).expect("a log entry is far below 4 GiB");
     out.put_slice(&[stream, 0, 0, 0]);
@@ -200,9 +208,10 @@ fn frame(stream: u8, prefix: &[u8], text: &[u8]) -> Bytes {
 
 /// An entry as it goes over the wire; nothing where its output was not asked for.
 pub(crate) fn encode(entry: &LogEntry, options: &LogOptions, tty: bool) -> Option<Bytes> {
-    let (stream, wanted) = match entry.source {
-        LogSource::Stdout => (1, options.stdout),
-        LogSource::Stderr => (2, options.stderr),
+    let stream = number(entry.source);
+    let wanted = match entry.source {
+        LogSource::Stdout => options.stdout,
+        LogSource::Stderr => options.stderr,
     };
     if !wanted {
         return None;
@@ -218,6 +227,12 @@ pub(crate) fn encode(entry: &LogEntry, options: &LogOptions, tty: bool) -> Optio
 /// An error in the middle of logs, for the status is sent already.
 pub(crate) fn encode_error(error: &ApiError, tty: bool) -> Bytes {
     let text = format!("Error grabbing logs: {error}\n");
+    if tty { text.into() } else { frame(SYSTEM, b"", text.as_bytes()) }
+}
+
+/// An error in the middle of a command's streams.
+pub(crate) fn encode_stream_error(error: &ApiError, tty: bool) -> Bytes {
+    let text = format!("{error}\r\n");
     if tty { text.into() } else { frame(SYSTEM, b"", text.as_bytes()) }
 }
 

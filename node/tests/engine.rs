@@ -265,3 +265,111 @@ async fn the_docker_command_line_is_understood() {
     drop(stop);
     served.await.unwrap();
 }
+
+/// `KIND ACTION` of what is told now.
+async fn told(backend: &DaemonBackend) -> Vec<String> {
+    let now = time::OffsetDateTime::now_utc().unix_timestamp_nanos();
+    let until = Some(skep_types::Timestamp(i64::try_from(now).unwrap()));
+    let past = backend.events(EventOptions { until, ..Default::default() }).await.unwrap();
+    let past: Vec<Event> = past.try_collect().await.unwrap();
+    past.into_iter().map(|event| format!("{} {}", event.kind, event.action)).collect()
+}
+
+#[tokio::test]
+async fn what_nobody_uses_is_pruned_and_told() {
+    let dir = TempDir::new().unwrap();
+    let backend = backend(dir.path()).await;
+    let tar = busybox_tar(dir.path());
+    let id = import(&backend, tar.clone(), "busybox:1").await;
+    // The same name for another image: the first is dangling then.
+    let request = ImportRequest { reference: "busybox:1".into(), ..Default::default() };
+    let lines = backend.image_import(request, stream(tar)).await.unwrap();
+    lines.try_collect::<Vec<_>>().await.unwrap();
+
+    let steps = backend.image_history("busybox:1").await.unwrap();
+    assert_eq!(steps.len(), 1);
+    assert_eq!(steps[0].tags.as_deref(), Some(&["busybox:1".to_owned()][..]));
+    assert!(steps[0].size > 100_000, "{steps:?}");
+
+    let usage = backend.disk_usage(vec!["image".into(), "volume".into()]).await.unwrap();
+    let images = usage.images.unwrap();
+    assert_eq!(
+        (images.len(), usage.volumes.map(|it| it.len()), usage.containers),
+        (2, Some(0), None)
+    );
+    // Both are of one layer.
+    assert_eq!((usage.layers_size, images[0].shared_size), (images[0].size, images[0].size));
+    assert!(images.iter().all(|image| image.containers == 0));
+    let error = backend.disk_usage(vec!["tea".into()]).await.unwrap_err();
+    assert_eq!(error.message, "unknown object type: tea");
+
+    let pruned = backend.images_prune(filters(r#"{"label":["tier=web"]}"#)).await.unwrap();
+    assert_eq!(pruned, ImagesPruneResponse::default());
+    let pruned = backend.images_prune(Filters::default()).await.unwrap();
+    let gone = pruned.images_deleted.unwrap();
+    assert!(gone.iter().any(|item| item.deleted == id), "{gone:?}");
+    // The other image still has the layer.
+    assert_eq!(pruned.space_reclaimed, 0);
+    let pruned = backend.images_prune(filters(r#"{"dangling":["false"]}"#)).await.unwrap();
+    assert!(pruned.space_reclaimed > 100_000, "{pruned:?}");
+    assert_eq!(backend.images(Filters::default()).await.unwrap().len(), 0);
+
+    let unnamed = backend.volume_create(VolumeCreateRequest::default()).await.unwrap();
+    std::fs::write(Path::new(&unnamed.mountpoint).join("file"), [0; 1000]).unwrap();
+    let named = VolumeCreateRequest { name: "data".into(), ..Default::default() };
+    backend.volume_create(named.clone()).await.unwrap();
+    backend.volume_create(named).await.unwrap();
+    let usage = backend.disk_usage(vec!["volume".into()]).await.unwrap();
+    let sizes = usage.volumes.unwrap().into_iter().map(|it| it.usage_data.unwrap());
+    let mut sizes: Vec<(i64, i64)> = sizes.map(|it| (it.size, it.ref_count)).collect();
+    sizes.sort_unstable();
+    assert_eq!((usage.images, sizes), (None, vec![(0, 0), (1000, 0)]));
+    let pruned = backend.volumes_prune(Filters::default()).await.unwrap();
+    assert_eq!((pruned.volumes_deleted, pruned.space_reclaimed), (Some(vec![unnamed.name]), 1000));
+    let error = backend.volumes_prune(filters(r#"{"until":["1h"]}"#)).await.unwrap_err();
+    assert_eq!(error.message, "invalid filter 'until'");
+    let pruned = backend.volumes_prune(filters(r#"{"all":["true"]}"#)).await.unwrap();
+    assert_eq!(pruned.volumes_deleted, Some(vec!["data".to_owned()]));
+
+    assert_eq!(
+        told(&backend).await,
+        [
+            "image tag",
+            "image import",
+            "image tag",
+            "image import",
+            "image prune",
+            "image delete",
+            "image prune",
+            "image untag",
+            "image delete",
+            "image prune",
+            "volume create",
+            "volume create",
+            "volume destroy",
+            "volume prune",
+            "volume destroy",
+            "volume prune",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_login_that_nobody_can_judge_is_refused() {
+    let dir = TempDir::new().unwrap();
+    let backend = backend(dir.path()).await;
+    for (server, user, kind) in [
+        ("127.0.0.1:1", "ali", Kind::System),
+        ("127.0.0.1:1", "", Kind::Unauthorized),
+        ("registry", "ali", Kind::InvalidParameter),
+    ] {
+        let auth = RegistryAuth {
+            username: user.into(),
+            password: "x".into(),
+            server_address: server.into(),
+            ..Default::default()
+        };
+        let error = backend.auth(auth).await.unwrap_err();
+        assert_eq!(error.kind, kind, "{server} {user}: {error}");
+    }
+}

@@ -31,6 +31,15 @@ impl<S: Send + Sync> FromRequest<S> for Document {
 }
 
 impl Document {
+    /// [`Self::read`], where a body may be left out.
+    pub fn read_or_default<T: DeserializeOwned + Default>(&self) -> Result<T, ApiError> {
+        if self.0.is_empty() { Ok(T::default()) } else { self.read() }
+    }
+
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
         if self.0.is_empty() {
             return Err(ApiError::invalid("invalid JSON: got EOF while reading request body"));

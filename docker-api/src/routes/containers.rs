@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use axum::extract::{Path, Query, State};
 use axum::response::Json;
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Extension, Router};
 use http::StatusCode;
 
 use super::body::Document;
+use super::life::remove_named;
 use super::query::{Pairs, Params, truth};
 use super::{Answer, ApiVersion, Held, answer, created};
 use crate::backend::Backend;
@@ -36,7 +37,9 @@ pub(super) fn containers() -> Router<Arc<dyn Backend>> {
     let one = async |State(b): Held, Path(id): Path<String>, Query(q): Query<Pairs>| -> Answer<_> {
         Ok(Json(b.container(&id, q.truth("size")).await?))
     };
-    Router::new().route("/containers/json", get(list)).route("/containers/{id}/json", get(one))
+    Router::new()
+        .route("/containers/json", get(list).merge(remove_named("json")))
+        .route("/containers/{id}/json", get(one))
 }
 
 pub(super) fn volumes() -> Router<Arc<dyn Backend>> {
@@ -53,9 +56,13 @@ pub(super) fn volumes() -> Router<Arc<dyn Backend>> {
         async |State(b): Held, Path(name): Path<String>, Query(q): Query<Params>| -> Answer<_> {
             b.volume_remove(&name, truth(&q.force)).await.map(|()| StatusCode::NO_CONTENT)
         };
+    let prune = async |State(b): Held, Query(q): Query<Params>| -> Answer<_> {
+        Ok(Json(b.volumes_prune(q.filters()?).await?))
+    };
     Router::new()
         .route("/volumes", get(list))
-        .route("/volumes/create", axum::routing::post(create))
+        .route("/volumes/create", post(create))
+        .route("/volumes/prune", post(prune))
         .route("/volumes/{name}", get(one).delete(remove))
 }
 

@@ -6,7 +6,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Json, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, delete, get, post};
 use http::{HeaderMap, StatusCode};
 
 use super::query::Pairs;
@@ -33,11 +33,16 @@ pub(super) fn images() -> Router<Arc<dyn Backend>> {
         }
         Ok(answer::tar(b.image_save(names).await?))
     };
+    let prune = async |State(b): Held, Query(q): Query<Pairs>| -> Answer<_> {
+        Ok(Json(b.images_prune(q.filters()?).await?))
+    };
     Router::new()
-        .route("/images/json", get(list))
-        .route("/images/create", post(create))
-        .route("/images/load", post(load))
-        .route("/images/get", get(save))
+        .route("/images/json", get(list).merge(remove_named("json")))
+        .route("/images/create", post(create).merge(remove_named("create")))
+        .route("/images/load", post(load).merge(remove_named("load")))
+        .route("/images/get", get(save).merge(remove_named("get")))
+        .route("/images/prune", post(prune).merge(remove_named("prune")))
+        .route("/images/search", get(search).merge(remove_named("search")))
         .route("/images/{*path}", get(read).post(change).delete(remove))
         .route("/distribution/{*path}", get(distribution))
 }
@@ -90,6 +95,7 @@ async fn read(State(b): Held, Path(path): Path<String>) -> Answer<Response> {
     match part(&path)? {
         (name, "json") => Ok(Json(b.image(name).await?).into_response()),
         (name, "get") => Ok(answer::tar(b.image_save(vec![name.to_owned()]).await?)),
+        (name, "history") => Ok(Json(b.image_history(name).await?).into_response()),
         _ => Err(ApiError::absent()),
     }
 }
@@ -98,14 +104,38 @@ async fn change(
     State(b): Held,
     Path(path): Path<String>,
     Query(q): Query<Pairs>,
-) -> Answer<StatusCode> {
+    headers: HeaderMap,
+) -> Answer<Response> {
     match part(&path)? {
         (name, "tag") => {
             let request = TagRequest::new(q.one("repo").to_owned(), q.one("tag").to_owned())?;
-            b.image_tag(name, request).await.map(|()| StatusCode::CREATED)
+            b.image_tag(name, request).await?;
+            Ok(StatusCode::CREATED.into_response())
+        }
+        (name, "push") => {
+            let request = PushRequest {
+                reference: PullRequest::join(name, q.one("tag")),
+                platform: q.one("platform").to_owned(),
+                auth: registry_auth(&headers)?,
+            };
+            Ok(answer::progress(b.image_push(request).await?))
         }
         _ => Err(ApiError::absent()),
     }
+}
+
+async fn search(
+    State(b): Held,
+    Query(q): Query<Pairs>,
+    headers: HeaderMap,
+) -> Answer<Json<Vec<SearchResult>>> {
+    let term = q.one("term");
+    if term.is_empty() {
+        return Err(ApiError::invalid("no term to search for given"));
+    }
+    let limit = q.number("limit", "limit")?.unwrap_or(0);
+    let auth = registry_auth(&headers)?;
+    Ok(Json(b.image_search(term, limit, q.filters()?, auth).await?))
 }
 
 async fn remove(
@@ -115,6 +145,13 @@ async fn remove(
 ) -> Answer<Json<Vec<ImageDeleteItem>>> {
     let options = ImageRemoveOptions { force: q.truth("force"), no_prune: q.truth("noprune") };
     Ok(Json(b.image_remove(&name, options).await?))
+}
+
+/// Removing an image that is called like another path.
+fn remove_named(name: &'static str) -> MethodRouter<Arc<dyn Backend>> {
+    delete(async move |state: Held, query: Query<Pairs>| {
+        remove(state, Path(name.to_owned()), query).await
+    })
 }
 
 async fn distribution(

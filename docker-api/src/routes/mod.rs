@@ -6,10 +6,14 @@
 mod answer;
 mod body;
 mod containers;
+mod hijack;
 mod images;
+mod inside;
+mod life;
 mod objects;
 mod query;
 mod services;
+mod sessions;
 mod swarm;
 mod system;
 
@@ -94,7 +98,12 @@ async fn versioned(State(inner): State<Router>, mut request: Request) -> Respons
             let ours = number(defaults::API_VERSION).expect("our own version is a version");
             let spoken = stripped.as_ref().map_or(ours, |(version, _)| *version);
             request.extensions_mut().insert(spoken);
-            if let Some((_, mut path)) = stripped {
+            let path = stripped.map_or_else(|| request.uri().path().to_owned(), |(_, path)| path);
+            // Docker's names begin with a slash in its own documents, and clients send them back so.
+            let plain =
+                path.strip_prefix("/containers//").map(|rest| format!("/containers/{rest}"));
+            let mut path = plain.unwrap_or(path);
+            if path != request.uri().path() {
                 if let Some(query) = request.uri().query() {
                     path.push('?');
                     path.push_str(query);
@@ -151,6 +160,9 @@ pub fn router(backend: Arc<dyn Backend>) -> Router {
         .merge(objects::networks())
         .merge(images::images())
         .merge(containers::containers())
+        .merge(life::life())
+        .merge(sessions::sessions())
+        .merge(inside::inside())
         .merge(containers::volumes())
         .merge(containers::logs())
         .layer(DefaultBodyLimit::max(defaults::BODY_BYTES_MAX))

@@ -53,8 +53,21 @@ pub(super) fn networks() -> Router<Arc<dyn Backend>> {
     let remove = async |State(b): Held, Path(id): Path<String>| -> Answer<_> {
         b.network_remove(&id).await.map(|()| StatusCode::NO_CONTENT)
     };
+    let connect = async |State(b): Held, Path(id): Path<String>, document: Document| -> Answer<_> {
+        b.network_connect(&id, document.read()?).await
+    };
+    let disconnect = async |State(b): Held,
+                            Path(id): Path<String>,
+                            document: Document|
+           -> Answer<_> { b.network_disconnect(&id, document.read()?).await };
+    let prune = async |State(b): Held, Query(q): Query<Params>| -> Answer<_> {
+        Ok(Json(b.networks_prune(q.filters()?).await?))
+    };
     Router::new()
         .route("/networks", get(list))
         .route("/networks/create", post(create))
+        .route("/networks/prune", post(prune))
+        .route("/networks/{id}/connect", post(connect))
+        .route("/networks/{id}/disconnect", post(disconnect))
         .route("/networks/{id}", get(one).delete(remove))
 }

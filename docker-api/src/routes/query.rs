@@ -61,6 +61,20 @@ impl Pairs {
         self.all(name).next().map_or(default, truth)
     }
 
+    /// A number; none where it is not there or empty. `what` it is, is for the error.
+    pub fn number<T: std::str::FromStr>(
+        &self,
+        name: &str,
+        what: &str,
+    ) -> Result<Option<T>, ApiError> {
+        match self.one(name) {
+            "" => Ok(None),
+            text => text.parse().map(Some).map_err(|_| {
+                ApiError::invalid(format!("invalid {what} {text:?}: expected a number"))
+            }),
+        }
+    }
+
     pub fn filters(&self) -> Result<Filters, ApiError> {
         Filters::parse(self.one("filters"))
     }

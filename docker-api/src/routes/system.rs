@@ -1,21 +1,22 @@
-//! `/_ping`, `/version`, `/info`, `/events`.
+//! `/_ping`, `/version`, `/info`, `/events`, `/system/df`, `/auth`.
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use axum::Router;
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Json, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
+use axum::{Extension, Router};
 use futures::StreamExt;
 use http::{HeaderValue, header};
 use skep_types::Timestamp;
 
+use super::body::Document;
 use super::query::Pairs;
-use super::{Answer, Held, answer};
+use super::{Answer, ApiVersion, Held, answer};
 use crate::backend::Backend;
 use crate::error::ApiError;
-use crate::json::EventOptions;
+use crate::json::{DiskUsage, EventOptions};
 use crate::logs::moment;
 
 async fn ping(State(backend): Held) -> Response {
@@ -57,9 +58,31 @@ async fn events(State(b): Held, Query(q): Query<Pairs>) -> Answer<Response> {
     Ok(answer::documents(flow.take_until(end).boxed()))
 }
 
+/// What takes room on the disk, of which kinds of things.
+async fn disk_usage(
+    State(b): Held,
+    Extension(version): Extension<ApiVersion>,
+    Query(q): Query<Pairs>,
+) -> Answer<Json<DiskUsage>> {
+    let types: Vec<_> = match version < ApiVersion(1, 42) {
+        true => Vec::new(),
+        false => q.all("type").map(str::to_owned).collect(),
+    };
+    let known = ["container", "image", "volume", "build-cache"];
+    if let Some(odd) = types.iter().find(|kind| !known.contains(&kind.as_str())) {
+        return Err(ApiError::invalid(format!("unknown object type: {odd}")));
+    }
+    Ok(Json(b.disk_usage(types).await?))
+}
+
 pub(super) fn system() -> Router<Arc<dyn Backend>> {
+    let auth = async |State(b): Held, document: Document| -> Answer<_> {
+        Ok(Json(b.auth(document.read()?).await?))
+    };
     Router::new()
         .route("/_ping", get(ping))
+        .route("/system/df", get(disk_usage))
+        .route("/auth", post(auth))
         .route("/events", get(events))
         .route(
             "/version",

@@ -56,6 +56,17 @@ impl Spool {
     }
 }
 
+impl Write for Spool {
+    fn write(&mut self, piece: &[u8]) -> std::io::Result<usize> {
+        Spool::write(self, piece).map_err(std::io::Error::other)?;
+        Ok(piece.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 impl Inner {
     pub(crate) fn spool(&self, limit: u64) -> Result<Spool> {
         let temporary = self.scratch.path();

@@ -51,6 +51,9 @@ pub enum Error {
     /// The registry said no, or could not be asked; the wording is Docker's where it is known.
     #[error("{0}")]
     Registry(String),
+    /// A registry does not know a user.
+    #[error("{0}")]
+    Login(String),
     /// Nobody answered, or nobody who is trusted.
     #[error("failed to reach registry {domain}: {reason}")]
     Unreachable { domain: String, reason: String },

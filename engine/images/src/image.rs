@@ -30,6 +30,8 @@ pub struct Image {
     pub size: u64,
     /// Diff ids, the lowest layer first.
     pub layers: Vec<Digest>,
+    /// Bytes of each layer's files, in the same order.
+    pub layer_sizes: Vec<u64>,
     pub history: Vec<History>,
 }
 
@@ -135,11 +137,12 @@ impl Inner {
         }
     }
 
-    fn image(&self, index: &Index, id: Digest) -> Result<Image> {
+    pub(crate) fn image(&self, index: &Index, id: Digest) -> Result<Image> {
         let record = index.images.get(&id).ok_or_else(|| Error::NoSuchImage(id.to_string()))?;
         let file = ConfigFile::parse(&self.small_blob(id)?)?;
         let layers: Vec<Digest> = record.layers.iter().map(|layer| layer.diff_id).collect();
-        let size = layers.iter().map(|layer| self.layer_size(*layer)).sum::<Result<u64>>()?;
+        let layer_sizes =
+            layers.iter().map(|layer| self.layer_size(*layer)).collect::<Result<Vec<u64>>>()?;
         Ok(Image {
             id,
             digest: record.manifest,
@@ -148,8 +151,9 @@ impl Inner {
             platform: file.platform,
             author: file.author,
             created: file.created,
-            size,
+            size: layer_sizes.iter().sum(),
             layers,
+            layer_sizes,
             history: file.history,
         })
     }

@@ -35,6 +35,16 @@ impl OverlaySpec {
         if Path::new("/sys/module/overlay/parameters/index").exists() {
             options.push_str(",index=off");
         }
+        // With these an upper directory would not say by itself what a container changed: a moved
+        // directory would only point to its old place, and a file could lack its content.
+        for (parameter, option) in [
+            ("/sys/module/overlay/parameters/redirect_dir", ",redirect_dir=off"),
+            ("/sys/module/overlay/parameters/metacopy", ",metacopy=off"),
+        ] {
+            if Path::new(parameter).exists() {
+                options.push_str(option);
+            }
+        }
         if options.len() > OPTIONS_BYTES_MAX {
             return Err(Error::TooManyLayers);
         }

@@ -1,6 +1,7 @@
 //! Gives an image of the store to a registry.
 
-use futures::{StreamExt, TryStreamExt};
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt, TryStreamExt};
 
 use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
@@ -56,21 +57,24 @@ impl Store {
         let auth = options.auth.as_ref();
         let session =
             Session::connect(&reference, &options.registries, auth, Purpose::Push).await?;
-        let layers = record.layers.iter().map(|layer| layer.blob);
-        let silent = Reporter::default();
-        let layers = layers.map(|blob| (blob, &options.progress));
-        futures::stream::iter(layers.chain([(id, &silent)]))
-            .map(|(blob, progress)| self.push_blob(&session, blob, progress))
-            .buffer_unordered(UPLOADS_MAX)
-            .try_collect::<()>()
-            .await?;
+        let told = |blob| (blob, options.progress.clone());
+        let mut blobs: Vec<(Digest, Reporter)> =
+            record.layers.iter().map(|layer| told(layer.blob)).collect();
+        // Docker says nothing of the configuration.
+        blobs.push((id, Reporter::default()));
+        let session = &session;
+        let uploads: Vec<BoxFuture<'_, Result<()>>> = blobs
+            .into_iter()
+            .map(|(blob, progress)| self.push_blob(session, blob, progress).boxed())
+            .collect();
+        futures::stream::iter(uploads).buffer_unordered(UPLOADS_MAX).try_collect::<()>().await?;
         let pushed = Pushed { digest: record.manifest, size: manifest.len() as u64 };
         session.put_manifest(&media_type, manifest).await?;
         drop(pins);
         Ok(pushed)
     }
 
-    async fn push_blob(&self, session: &Session, blob: Digest, progress: &Reporter) -> Result<()> {
+    async fn push_blob(&self, session: &Session, blob: Digest, progress: Reporter) -> Result<()> {
         progress.tell(blob, Step::Preparing);
         if session.has_blob(blob).await? {
             progress.tell(blob, Step::LayerExists);

@@ -51,6 +51,8 @@ pub(crate) struct Session {
 pub(crate) enum Purpose {
     Pull,
     Push,
+    /// To see whether a login is good.
+    Login,
 }
 
 /// A manifest or index, checked.
@@ -125,10 +127,18 @@ impl Session {
         let name = self.remote(None);
         let greeting = async {
             let operation = match self.purpose {
-                Purpose::Pull => RegistryOperation::Pull,
+                Purpose::Pull | Purpose::Login => RegistryOperation::Pull,
                 Purpose::Push => RegistryOperation::Push,
             };
-            self.client.auth(&name, &self.auth, operation).await?;
+            let token = self.client.auth(&name, &self.auth, operation).await?;
+            if self.purpose == Purpose::Login && token.is_none() {
+                // Without a server for tokens nothing was shown to anybody yet.
+                let nothing = Digest::of(b"").to_string();
+                return match self.client.blob_exists(&name, &nothing).await {
+                    Err(error) if is_transport(&error) || is_unauthorized(&error) => Err(error),
+                    _ => Ok(()),
+                };
+            }
             if matches!(self.auth, RegistryAuth::Bearer(_)) {
                 // A token is taken as it is, so nothing was asked yet. Whether the registry has
                 // this does not matter, only whether it answers.
@@ -257,8 +267,13 @@ impl Session {
     fn refused(&self, error: &OciDistributionError) -> Error {
         let (name, whole) = (self.reference.familiar_name(), self.reference.familiar());
         let denied = |cause: &str| {
-            if self.purpose == Purpose::Push {
-                return Error::Registry(cause.to_owned());
+            match self.purpose {
+                Purpose::Pull => {}
+                Purpose::Push => return Error::Registry(cause.to_owned()),
+                Purpose::Login => {
+                    let cause = "unauthorized: incorrect username or password";
+                    return Error::Login(cause.to_owned());
+                }
             }
             Error::Registry(format!(
                 "pull access denied for {name}, repository does not exist or may require 'docker login': {cause}"
@@ -323,6 +338,7 @@ impl Session {
             error => Error::Registry(match self.purpose {
                 Purpose::Pull => format!("failed to pull {whole}: {}", error_chain(error)),
                 Purpose::Push => format!("failed to push {whole}: {}", error_chain(error)),
+                Purpose::Login => error_chain(error),
             }),
         }
     }
@@ -337,6 +353,16 @@ fn broken(error: io::Error, expected: Digest) -> Error {
             Err(_) => Error::Registry(format!("content does not match its digest {expected}")),
         },
         _ => Error::Interrupted { source: error },
+    }
+}
+
+fn is_unauthorized(error: &OciDistributionError) -> bool {
+    match error {
+        OciDistributionError::UnauthorizedError { .. } => true,
+        OciDistributionError::RequestError(error) => {
+            error.status().is_some_and(|status| status.as_u16() == 401)
+        }
+        _ => false,
     }
 }
 

@@ -206,7 +206,7 @@ fn chain_ids(record: &Record) -> Vec<Digest> {
 }
 
 /// What Docker says of the layers that go with an image, the topmost first.
-fn chains_gone(content: &Record, index: &Index) -> Vec<Removed> {
+pub(crate) fn chains_gone(content: &Record, index: &Index) -> Vec<Removed> {
     let kept: BTreeSet<Digest> = index.images.values().flat_map(chain_ids).collect();
     let gone = chain_ids(content).into_iter().rev().filter(|chain| !kept.contains(chain));
     gone.map(Removed::Deleted).collect()

@@ -159,6 +159,17 @@ impl Inner {
         Ok(layers)
     }
 
+    /// The layers that one container stands on, the lowest first.
+    pub(crate) fn layers_of(&self, container: &str) -> Result<Vec<Digest>> {
+        Ok(self.read_recipe(container)?.layers)
+    }
+
+    /// The images that containers were made from.
+    pub(crate) fn images_of_containers(&self) -> Result<BTreeSet<Digest>> {
+        let containers = self.containers()?;
+        containers.iter().map(|container| Ok(self.read_recipe(container)?.image)).collect()
+    }
+
     fn read_recipe(&self, container: &str) -> Result<Recipe> {
         let path = self.rootfs_path(container).join("image.json");
         let bytes = match fs::read(&path) {

@@ -1,13 +1,15 @@
-//! Images that come and go as streams: pulled, imported, loaded, saved.
+//! Images that come and go as streams: pulled, pushed, imported, loaded, saved.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use futures::TryStreamExt;
-use skep_docker_api::json::{ImportRequest, Progress, PullRequest};
+use skep_docker_api::json::{ImportRequest, Progress, PullRequest, PushRequest};
 use skep_docker_api::{ApiError, ByteStream, Flow, Kind};
-use skep_images::{Digest, ImportOptions, LAYERS_MAX, PullOptions, Reference, Reporter, Step};
+use skep_images::{
+    Digest, ImportOptions, LAYERS_MAX, PullOptions, PushOptions, Reference, Reporter, Step,
+};
 use time::OffsetDateTime;
 use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc::Sender;
@@ -25,6 +27,8 @@ const STEP_LINES_MAX: usize = LAYERS_MAX * LAYER_LINES_MAX + 8;
 const BYTE_LINES_MAX: usize = 64;
 /// A layer says how far it is no oftener: Docker's pace.
 const BYTES_PACE: Duration = Duration::from_millis(100);
+/// Tags pushed in one call: room for their lines is kept.
+const TAGS_MAX: usize = 64;
 /// Lines of an import or a load: a few, and one for each image.
 const LINES_MAX: usize = 16;
 /// What is read from an archive being saved at once, and pieces of it on their way.
@@ -32,12 +36,12 @@ const PIECE_BYTES: usize = 64 << 10;
 const PIECES_MAX: usize = 4;
 
 /// Tells a pull's steps as Docker's lines; it never waits.
-fn reporter(sender: Sender<Answer<Progress>>, heading: Progress) -> Reporter {
+fn reporter(sender: Sender<Answer<Progress>>, heading: Option<Progress>) -> Reporter {
     struct State {
         heading: Option<Progress>,
         told: HashMap<Digest, Instant>,
     }
-    let state = Mutex::new(State { heading: Some(heading), told: HashMap::new() });
+    let state = Mutex::new(State { heading, told: HashMap::new() });
     Reporter::new(move |progress| {
         let mut state = state.lock().expect("no holder panics");
         // A reader that is gone, or a flood beyond every layer's steps, loses lines and no more.
@@ -47,7 +51,7 @@ fn reporter(sender: Sender<Answer<Progress>>, heading: Progress) -> Reporter {
         }
         let id = progress.layer.short();
         match progress.step {
-            Step::Downloading { bytes, total } => {
+            Step::Downloading { bytes, total } | Step::Pushing { bytes, total } => {
                 let now = Instant::now();
                 let paced = state
                     .told
@@ -99,11 +103,12 @@ impl DaemonBackend {
             text => Some(text.parse().map_err(engine_error::image)?),
         };
         let options = PullOptions { platform, ..self.registry_options(request.auth)? };
-        let store = self.engine.images().clone();
+        let (store, events) = (self.engine.images().clone(), self.image_events());
         begun(flow(STEP_LINES_MAX + BYTE_LINES_MAX, |sender| async move {
-            let progress = reporter(sender.clone(), heading(&wanted));
+            let progress = reporter(sender.clone(), Some(heading(&wanted)));
             let pulled = store.pull(&wanted, &PullOptions { progress, ..options }).await;
             let pulled = pulled.map_err(engine_error::image)?;
+            events.tell_moved("pull", &wanted.clone().tag_or_latest()).await;
             say(&sender, Progress::status(format!("Digest: {}", pulled.digest))).await;
             let said = if pulled.newer { "Downloaded newer image" } else { "Image is up to date" };
             say(&sender, Progress::status(format!("Status: {said} for {}", wanted.familiar())))
@@ -111,6 +116,63 @@ impl DaemonBackend {
             Ok(())
         }))
         .await
+    }
+
+    /// One tag, or, where none is named, every tag that the repository has here.
+    pub(super) async fn push_image(&self, request: PushRequest) -> Answer<Flow<Progress>> {
+        if !request.platform.is_empty() {
+            return Err(ApiError::new(
+                Kind::NotImplemented,
+                "pushing one platform of an image is not supported: an image here has one",
+            ));
+        }
+        let wanted = reference(&request.reference)?;
+        let tags = match (wanted.tag(), wanted.digest()) {
+            (None, None) => self.tags_of(&wanted).await?,
+            _ => vec![wanted.clone()],
+        };
+        let PullOptions { registries, auth, .. } = self.registry_options(request.auth)?;
+        let (store, events) = (self.engine.images().clone(), self.image_events());
+        let room = STEP_LINES_MAX * tags.len() + BYTE_LINES_MAX;
+        begun(flow(room, |sender| async move {
+            let heading = format!("The push refers to repository [{}]", wanted.name());
+            let mut heading = Some(Progress::status(heading));
+            for tag in tags {
+                let progress = reporter(sender.clone(), heading.take());
+                let options =
+                    PushOptions { registries: registries.clone(), auth: auth.clone(), progress };
+                let pushed = store.push(&tag, &options).await.map_err(engine_error::image)?;
+                let name = tag.tag().unwrap_or_default();
+                let (digest, size) = (pushed.digest, pushed.size);
+                let text = format!("{name}: digest: {digest} size: {size}");
+                say(&sender, Progress::status(text)).await;
+                let aux = serde_json::json!({
+                    "Tag": name, "Digest": digest.to_string(), "Size": size,
+                });
+                say(&sender, Progress { aux: Some(aux), ..Default::default() }).await;
+                events.tell_moved("push", &tag).await;
+            }
+            Ok(())
+        }))
+        .await
+    }
+
+    async fn tags_of(&self, repository: &Reference) -> Answer<Vec<Reference>> {
+        let images = self.engine.images().list().await.map_err(engine_error::image)?;
+        let names = images.into_iter().flat_map(|image| image.references);
+        let mut tags: Vec<Reference> =
+            names.filter(|name| name.tag().is_some() && name.name() == repository.name()).collect();
+        if tags.is_empty() {
+            let name = repository.familiar_name();
+            let text = format!("An image does not exist locally with the tag: {name}");
+            return Err(ApiError::not_found(text));
+        }
+        tags.sort();
+        if tags.len() > TAGS_MAX {
+            let text = format!("{} tags are too many to push at once", tags.len());
+            return Err(ApiError::invalid(text));
+        }
+        Ok(tags)
     }
 
     pub(super) async fn import_image(
@@ -128,19 +190,27 @@ impl DaemonBackend {
         if !request.platform.is_empty() {
             options.platform = request.platform.parse().map_err(engine_error::image)?;
         }
-        let store = self.engine.images().clone();
+        let (store, events) = (self.engine.images().clone(), self.image_events());
+        let named = options.reference.clone().map(|name| name.tag_or_latest().familiar());
         begun(flow(LINES_MAX, |sender| async move {
             let id = store.import(reader(tar), options).await.map_err(engine_error::image)?;
-            say(&sender, Progress::status(id.to_string())).await;
+            let id = id.to_string();
+            if let Some(name) = named {
+                events.tell("tag", &id, &name).await;
+            }
+            events.tell("import", &id, &id).await;
+            say(&sender, Progress::status(id)).await;
             Ok(())
         }))
         .await
     }
 
     pub(super) async fn load_images(&self, tar: ByteStream) -> Answer<Flow<Progress>> {
-        let store = self.engine.images().clone();
+        let (store, events) = (self.engine.images().clone(), self.image_events());
         begun(flow(LINES_MAX, |sender| async move {
             for loaded in store.load(reader(tar)).await.map_err(engine_error::image)? {
+                let id = loaded.id.to_string();
+                events.tell("load", &id, &id).await;
                 if loaded.references.is_empty() {
                     say(&sender, Progress::stream(format!("Loaded image ID: {}\n", loaded.id)))
                         .await;
@@ -156,7 +226,7 @@ impl DaemonBackend {
     }
 
     pub(super) async fn save_images(&self, names: Vec<String>) -> Answer<ByteStream> {
-        let store = self.engine.images().clone();
+        let (store, events) = (self.engine.images().clone(), self.image_events());
         begun(flow(PIECES_MAX, |sender| async move {
             let (writer, mut archive) = tokio::io::duplex(PIECE_BYTES);
             let write = async {
@@ -173,7 +243,15 @@ impl DaemonBackend {
                     }
                 }
             };
-            tokio::try_join!(write, read).map(drop)
+            tokio::try_join!(write, read)?;
+            for name in &names {
+                // One that was removed while it was saved is known no more.
+                if let Ok(image) = store.inspect(name).await {
+                    let id = image.id.to_string();
+                    events.tell("save", &id, &id).await;
+                }
+            }
+            Ok(())
         }))
         .await
     }

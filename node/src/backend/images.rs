@@ -8,7 +8,9 @@ use skep_docker_api::json::{self, ImageSummary, RegistryAuth};
 use skep_docker_api::{ApiError, Filters};
 use skep_engine::Status;
 use skep_images::{Auth, Force, Image, ImageUse, PullOptions, Reference, Removed};
+use skep_types::Timestamp;
 use skep_types::container::HealthConfig;
+use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::{Answer, DaemonBackend, engine_error};
@@ -16,8 +18,13 @@ use super::{Answer, DaemonBackend, engine_error};
 /// Docker's value for what nobody counted.
 const NOT_COUNTED: i64 = -1;
 
-fn signed(bytes: u64) -> i64 {
+pub(super) fn signed(bytes: u64) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+/// A moment of the store's as the API's filters compare it.
+pub(super) fn moment(at: OffsetDateTime) -> Timestamp {
+    Timestamp(i64::try_from(at.unix_timestamp_nanos()).unwrap_or(i64::MAX))
 }
 
 fn nanos(duration: Duration) -> i64 {
@@ -35,7 +42,7 @@ fn health(health: &HealthConfig) -> json::HealthConfig {
     }
 }
 
-fn summary(image: &Image) -> ImageSummary {
+pub(super) fn summary(image: &Image) -> ImageSummary {
     ImageSummary {
         id: image.id.to_string(),
         repo_tags: image.repo_tags(),
@@ -90,8 +97,49 @@ fn inspect(image: &Image) -> json::ImageInspect {
     }
 }
 
+/// The steps that made an image, the newest first.
+fn history(image: &Image) -> Answer<Vec<json::ImageHistoryItem>> {
+    let mut sizes = image.layer_sizes.iter();
+    let mut items = Vec::with_capacity(image.history.len());
+    for step in &image.history {
+        let size = match step.empty_layer {
+            true => 0,
+            false => *sizes
+                .next()
+                .ok_or_else(|| ApiError::system("too many non-empty layers in History section"))?,
+        };
+        items.push(json::ImageHistoryItem {
+            // What a step before the last one made is no image of its own.
+            id: "<missing>".to_owned(),
+            created: step.created.map_or(0, |at| at.unix_timestamp()),
+            created_by: step.created_by.clone(),
+            comment: step.comment.clone(),
+            size: signed(size),
+            tags: None,
+        });
+    }
+    items.reverse();
+    if let Some(newest) = items.first_mut() {
+        let tags = image.repo_tags();
+        newest.id = image.id.to_string();
+        newest.tags = (!tags.is_empty()).then_some(tags);
+    }
+    Ok(items)
+}
+
+pub(super) fn deleted_item(removed: Removed) -> json::ImageDeleteItem {
+    match removed {
+        Removed::Untagged(name) => {
+            json::ImageDeleteItem { untagged: name.familiar(), ..Default::default() }
+        }
+        Removed::Deleted(digest) => {
+            json::ImageDeleteItem { deleted: digest.to_string(), ..Default::default() }
+        }
+    }
+}
+
 /// A login as the registry's client takes it.
-fn login(auth: RegistryAuth) -> Answer<Option<Auth>> {
+pub(super) fn login(auth: RegistryAuth) -> Answer<Option<Auth>> {
     use base64::Engine as _;
     let malformed = || ApiError::invalid("invalid X-Registry-Auth header");
     if !auth.registry_token.is_empty() {
@@ -144,18 +192,30 @@ impl DaemonBackend {
             "" => request.repo,
             tag => format!("{}:{tag}", request.repo),
         };
-        let tagged = self.engine.images().tag(name, &reference(&target)?).await;
-        tagged.map_err(engine_error::image)
+        let target = reference(&target)?.tag_or_latest();
+        let images = self.engine.images();
+        images.tag(name, &target).await.map_err(engine_error::image)?;
+        let id = images.inspect(&target.to_string()).await.map_err(engine_error::image)?.id;
+        self.image_events().tell("tag", &id.to_string(), &target.familiar()).await;
+        Ok(())
+    }
+
+    pub(super) async fn image_steps(&self, name: &str) -> Answer<Vec<json::ImageHistoryItem>> {
+        let image = self.engine.images().inspect(name).await;
+        history(&image.map_err(engine_error::image)?)
     }
 
     /// Which container stands on which image, and whether it runs.
-    async fn image_uses(&self) -> Answer<Vec<ImageUse>> {
+    pub(super) async fn image_uses(&self) -> Answer<Vec<ImageUse>> {
         let users = self.engine.images().rootfs_users().await.map_err(engine_error::image)?;
         let mut uses = Vec::with_capacity(users.len());
         for (container, image) in users {
             // One in the making has a root file system before it is a container.
             let running = match self.engine.runtime().get(&container).await {
-                Ok(found) => found.state().await.is_ok_and(|it| it.status == Status::Running),
+                Ok(found) => found
+                    .state()
+                    .await
+                    .is_ok_and(|it| matches!(it.status, Status::Running | Status::Paused)),
                 Err(_) => false,
             };
             uses.push(ImageUse { container, image, running });
@@ -170,16 +230,11 @@ impl DaemonBackend {
     ) -> Answer<Vec<json::ImageDeleteItem>> {
         let force = if options.force { Force::Yes } else { Force::No };
         let uses = self.image_uses().await?;
-        let removed = self.engine.images().remove(name, force, uses).await;
-        let item = |removed| match removed {
-            Removed::Untagged(name) => {
-                json::ImageDeleteItem { untagged: name.familiar(), ..Default::default() }
-            }
-            Removed::Deleted(digest) => {
-                json::ImageDeleteItem { deleted: digest.to_string(), ..Default::default() }
-            }
-        };
-        Ok(removed.map_err(engine_error::image)?.into_iter().map(item).collect())
+        let images = self.engine.images();
+        let image = images.inspect(name).await.map_err(engine_error::image)?;
+        let removed = images.remove(name, force, uses).await.map_err(engine_error::image)?;
+        self.image_events().tell_removed(image.id, &image.config.labels, &removed);
+        Ok(removed.into_iter().map(deleted_item).collect())
     }
 
     pub(super) async fn ask_registry(

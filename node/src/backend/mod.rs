@@ -1,9 +1,12 @@
 //! The daemon behind the Docker Engine API: documents in, requests to the managers, documents out.
 
+mod auth;
 mod containers;
+mod disk_usage;
 mod engine_error;
 mod error;
 mod flow;
+mod image_events;
 mod image_flows;
 mod images;
 mod logs;
@@ -11,6 +14,7 @@ mod names;
 mod networks;
 mod nodes;
 mod payloads;
+mod prune;
 mod services;
 mod swarm;
 mod system;
@@ -178,6 +182,10 @@ impl Backend for DaemonBackend {
         self.remove_network(id).await
     }
 
+    async fn networks_prune(&self, filters: Filters) -> Answer<NetworksPruneResponse> {
+        self.prune_networks(filters).await
+    }
+
     async fn images(&self, filters: Filters) -> Answer<Vec<ImageSummary>> {
         self.list_images(filters).await
     }
@@ -209,6 +217,18 @@ impl Backend for DaemonBackend {
         options: ImageRemoveOptions,
     ) -> Answer<Vec<ImageDeleteItem>> {
         self.remove_image(name, options).await
+    }
+    async fn images_prune(&self, filters: Filters) -> Answer<ImagesPruneResponse> {
+        self.prune_images(filters).await
+    }
+    async fn image_history(&self, name: &str) -> Answer<Vec<ImageHistoryItem>> {
+        self.image_steps(name).await
+    }
+    async fn image_push(&self, request: PushRequest) -> Answer<Flow<Progress>> {
+        self.push_image(request).await
+    }
+    async fn auth(&self, auth: RegistryAuth) -> Answer<AuthResponse> {
+        self.check_registry_login(auth).await
     }
     async fn distribution(
         &self,
@@ -333,6 +353,13 @@ impl Backend for DaemonBackend {
     }
     async fn volume_remove(&self, name: &str, force: bool) -> Answer<()> {
         self.remove_volume(name, force).await
+    }
+    async fn volumes_prune(&self, filters: Filters) -> Answer<VolumesPruneResponse> {
+        self.prune_volumes(filters).await
+    }
+
+    async fn disk_usage(&self, types: Vec<String>) -> Answer<DiskUsage> {
+        self.show_disk_usage(types).await
     }
 
     async fn container_logs(&self, id: &str, options: LogOptions) -> Answer<Logs> {

@@ -1,5 +1,6 @@
 //! `/networks`: this host's and the swarm's. The host's are shown and changed without a swarm too.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use skep_docker_api::convert::{network_spec_from_api, network_to_api};
@@ -37,11 +38,25 @@ fn is_not_found<T>(answer: &Answer<T>) -> bool {
 impl DaemonBackend {
     /// The swarm's state, if this node manages one. A manager that cannot say what holds (nobody
     /// leads) is an error, not a node without a swarm.
-    async fn swarm_view(&self) -> Answer<Option<State>> {
+    pub(super) async fn swarm_view(&self) -> Answer<Option<State>> {
         match self.manager().await {
             Ok(_) => self.fresh().await.map(Some),
             Err(_) => Ok(None),
         }
+    }
+
+    pub(super) fn tell_network(&self, action: &str, id: &str, name: &str, driver: &str) {
+        let attributes = [("name", name), ("type", driver)];
+        let attributes = attributes.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        self.events.publish("network", action, id, attributes.into());
+    }
+
+    /// Names and ids of the networks that containers are on, whether these run or not.
+    pub(super) async fn networks_of_containers(&self) -> Answer<BTreeSet<String>> {
+        let all = json::ContainerListOptions { all: true, ..Default::default() };
+        let containers = self.list_containers(all).await?.into_iter();
+        let on = containers.flat_map(|it| it.network_settings.networks);
+        Ok(on.flat_map(|(name, endpoint)| [name, endpoint.network_id]).collect())
     }
 
     pub(super) async fn list_networks(&self, filters: Filters) -> Answer<Vec<json::Network>> {
@@ -89,13 +104,20 @@ impl DaemonBackend {
                 let text = format!("network with name {name} already exists");
                 return Err(ApiError::conflict(text));
             }
-            self.networks.create(&request).await?
+            let id = self.networks.create(&request).await?;
+            let driver = if request.driver.is_empty() { "bridge" } else { &request.driver };
+            self.tell_network("create", &id, name, driver);
+            id
         };
         Ok(json::NetworkCreateResponse { id, ..Default::default() })
     }
 
     pub(super) async fn remove_network(&self, given: &str) -> Answer<()> {
+        let shown = self.networks.inspect(given).await;
         let of_host = self.networks.remove(given).await.map_err(ApiError::from);
+        if let (Ok(network), Ok(())) = (&shown, &of_host) {
+            self.tell_network("destroy", &network.id, &network.name, &network.driver);
+        }
         if is_not_found(&of_host)
             && let Some(view) = self.swarm_view().await?
         {

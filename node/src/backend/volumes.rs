@@ -5,16 +5,15 @@ use std::path::Path;
 
 use skep_containers::{Volume, VolumeError, Volumes};
 use skep_docker_api::filters::VolumeFilter;
-use skep_docker_api::json;
+use skep_docker_api::json::{self, ContainerListOptions};
 use skep_docker_api::{ApiError, Filters};
-use skep_engine::config::MountSource;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::{Answer, DaemonBackend, engine_error};
 
 /// Docker's mark of a volume whose name was made up.
-const ANONYMOUS_LABEL: &str = "com.docker.volume.anonymous";
+pub(super) const ANONYMOUS_LABEL: &str = "com.docker.volume.anonymous";
 
 /// The volume whose content a directory is.
 pub(super) fn volume_at(volumes: &Volumes, directory: &Path) -> Option<String> {
@@ -40,16 +39,13 @@ impl DaemonBackend {
         }
     }
 
-    /// The containers of each volume that has any.
-    async fn volume_users(&self) -> Answer<BTreeMap<String, Vec<String>>> {
-        let containers = self.engine.runtime().list().await.map_err(engine_error::runtime)?;
+    /// The containers, running or not, of each volume that has any.
+    pub(super) async fn volume_users(&self) -> Answer<BTreeMap<String, Vec<String>>> {
+        let all = ContainerListOptions { all: true, ..Default::default() };
         let mut users: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for container in &containers {
-            for mount in &container.config().mounts {
-                let MountSource::Bind(source) = &mount.source else { continue };
-                if let Some(name) = volume_at(self.engine.volumes(), source) {
-                    users.entry(name).or_default().push(container.id().to_owned());
-                }
+        for container in self.list_containers(all).await? {
+            for mount in container.mounts.into_iter().filter(|mount| mount.kind == "volume") {
+                users.entry(mount.name).or_default().push(container.id.clone());
             }
         }
         for record in self.containers.records() {
@@ -58,6 +54,11 @@ impl DaemonBackend {
             }
         }
         Ok(users)
+    }
+
+    fn tell_volume(&self, action: &str, name: &str) {
+        let attributes = json::Map::from([("driver".to_owned(), "local".to_owned())]);
+        self.events.publish("volume", action, name, attributes);
     }
 
     pub(super) async fn list_volumes(&self, filters: Filters) -> Answer<json::VolumeList> {
@@ -102,7 +103,11 @@ impl DaemonBackend {
         // `anonymous` is for those that go with their container; this one is its maker's to remove.
         let created_at = OffsetDateTime::now_utc();
         let volume = Volume { name: name.clone(), labels, anonymous: false, created_at };
+        let is_new = matches!(self.engine.volumes().inspect(&name), Err(VolumeError::Absent(_)));
         self.engine.volumes().ensure(volume).await.map_err(engine_error::volume)?;
+        if is_new {
+            self.tell_volume("create", &name);
+        }
         self.inspect_volume(&name)
     }
 
@@ -118,6 +123,8 @@ impl DaemonBackend {
                 users.join(", ")
             )));
         }
-        self.engine.volumes().remove(name).await.map_err(engine_error::volume)
+        self.engine.volumes().remove(name).await.map_err(engine_error::volume)?;
+        self.tell_volume("destroy", name);
+        Ok(())
     }
 }

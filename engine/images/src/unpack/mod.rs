@@ -4,8 +4,8 @@
 //! owner, mode, times and attributes. It neither commits nor cleans up: the caller gives an empty
 //! directory and throws it away on an error.
 
-mod tree;
-mod xattr;
+pub(crate) mod tree;
+pub(crate) mod xattr;
 
 use std::ffi::{CString, OsStr};
 use std::fs::File;
@@ -29,8 +29,8 @@ use crate::error::{Context, Error, Result};
 use crate::limits::Limits;
 use crate::tar_reader::{Kind, TarEntry, TarReader};
 
-const WHITEOUT: &[u8] = b".wh.";
-const OPAQUE_MARKER: &[u8] = b".wh..wh..opq";
+pub(crate) const WHITEOUT: &[u8] = b".wh.";
+pub(crate) const OPAQUE_MARKER: &[u8] = b".wh..wh..opq";
 /// AUFS kept its own books under such names; they mean nothing elsewhere.
 const AUFS_BOOKS: &[u8] = b".wh..wh.";
 
@@ -155,25 +155,14 @@ impl Unpacker {
                     xattr::set(&directory, xattr::OPAQUE, b"y")?;
                 }
                 self.directories.push((path.clone(), entry.mtime));
-                return Ok(());
+                Ok(())
             }
-            Kind::File => return self.take_file(&parent, name, entry, content),
-            Kind::HardLink => return self.link(&parent, name, &entry.link),
-            Kind::Symlink => symlinkat(OsStr::from_bytes(&entry.link), &parent, name)?,
-            Kind::Character | Kind::Block | Kind::Fifo => {
-                let (kind, device) = match entry.kind {
-                    Kind::Character => {
-                        (SFlag::S_IFCHR, makedev(entry.device.0.into(), entry.device.1.into()))
-                    }
-                    Kind::Block => {
-                        (SFlag::S_IFBLK, makedev(entry.device.0.into(), entry.device.1.into()))
-                    }
-                    _ => (SFlag::S_IFIFO, 0),
-                };
-                mknodat(&parent, name, kind, Mode::S_IRUSR, device)?;
+            Kind::HardLink => self.link(&parent, name, &entry.link),
+            _ => {
+                self.size += make(&parent, name, entry, content)?;
+                Ok(())
             }
         }
-        dress_closed(&parent, name, entry)
     }
 
     fn take_root(&mut self, entry: &TarEntry, path: InnerPath) -> Result<(), Refusal> {
@@ -196,23 +185,6 @@ impl Unpacker {
         tree::remove(parent, name)?;
         self.tree.forget();
         Ok(if tree::is_whiteout(&there) { Replaced::Whiteout } else { Replaced::Nothing })
-    }
-
-    fn take_file(
-        &mut self,
-        parent: &OwnedFd,
-        name: &OsStr,
-        entry: &TarEntry,
-        content: &mut impl Read,
-    ) -> Result<(), Refusal> {
-        let flags =
-            OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let mut file = File::from(openat(parent, name, flags, Mode::S_IRUSR | Mode::S_IWUSR)?);
-        self.size += io::copy(content, &mut file)?;
-        file.flush()?;
-        dress_open(&file, entry)?;
-        futimens(&file, &timespec(entry.mtime), &timespec(entry.mtime))?;
-        Ok(())
     }
 
     fn link(&mut self, parent: &OwnedFd, name: &OsStr, target: &[u8]) -> Result<(), Refusal> {
@@ -276,12 +248,51 @@ fn whiteout(parent: &OwnedFd, name: &OsStr) -> Result<(), Refusal> {
     }
 }
 
-fn timespec((seconds, nanoseconds): (i64, u32)) -> TimeSpec {
+pub(crate) fn timespec((seconds, nanoseconds): (i64, u32)) -> TimeSpec {
     TimeSpec::new(seconds, i64::from(nanoseconds))
 }
 
+/// Makes what is neither a directory nor a hard link, in a place that is free; gives the bytes of
+/// its content.
+pub(crate) fn make(
+    parent: &OwnedFd,
+    name: &OsStr,
+    entry: &TarEntry,
+    content: &mut impl Read,
+) -> Result<u64, Refusal> {
+    let device = || makedev(entry.device.0.into(), entry.device.1.into());
+    let (kind, device) = match entry.kind {
+        Kind::File => {
+            let flags = OFlag::O_CREAT
+                | OFlag::O_EXCL
+                | OFlag::O_WRONLY
+                | OFlag::O_NOFOLLOW
+                | OFlag::O_CLOEXEC;
+            let mode = Mode::S_IRUSR | Mode::S_IWUSR;
+            let mut file = File::from(openat(parent, name, flags, mode)?);
+            let bytes = io::copy(content, &mut file)?;
+            file.flush()?;
+            dress_open(&file, entry)?;
+            futimens(&file, &timespec(entry.mtime), &timespec(entry.mtime))?;
+            return Ok(bytes);
+        }
+        Kind::Symlink => {
+            symlinkat(OsStr::from_bytes(&entry.link), parent, name)?;
+            dress_closed(parent, name, entry)?;
+            return Ok(0);
+        }
+        Kind::Character => (SFlag::S_IFCHR, device()),
+        Kind::Block => (SFlag::S_IFBLK, device()),
+        Kind::Fifo => (SFlag::S_IFIFO, 0),
+        Kind::Directory | Kind::HardLink => unreachable!("the caller makes these itself"),
+    };
+    mknodat(parent, name, kind, Mode::S_IRUSR, device)?;
+    dress_closed(parent, name, entry)?;
+    Ok(0)
+}
+
 /// Owner before mode and attributes: a change of owner clears set-id bits and capabilities.
-fn dress_open(file: impl std::os::fd::AsFd, entry: &TarEntry) -> Result<(), Refusal> {
+pub(crate) fn dress_open(file: impl std::os::fd::AsFd, entry: &TarEntry) -> Result<(), Refusal> {
     let file = file.as_fd();
     fchown(file, Some(Uid::from_raw(entry.uid)), Some(Gid::from_raw(entry.gid)))?;
     fchmod(file, Mode::from_bits_truncate(entry.mode))?;

@@ -1,9 +1,13 @@
 //! The store from outside: real files, real mounts, real registries on the loopback.
 
 mod archives;
+mod commit;
+mod diff;
+mod files;
 mod import;
 mod kill;
 mod load;
+mod prune;
 mod pull;
 mod registry;
 mod remove;

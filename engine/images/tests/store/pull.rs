@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::json;
 use skep_images::{
     Auth, Digest, Error, Platform, Progress, PullOptions, PushOptions, Reference, RegistryConfig,
-    Reporter, Step, Store, resolve,
+    Reporter, Step, Store, check_login, resolve,
 };
 
 use crate::archives::{archive, gzip, zstd};
@@ -413,4 +413,19 @@ async fn what_is_pushed_is_pulled_as_it_was() {
         error("none").await,
         format!("An image does not exist locally with the tag: {here}/none")
     );
+}
+
+#[tokio::test]
+async fn a_login_is_judged_by_its_registry() {
+    let Some((_root, _store, plain)) = setting(Door::Http).await else { return };
+    let Some(registry) = plain.other_door(Door::Password) else { return };
+    let ask = async |port: u16, password: &str| {
+        let auth = Auth::Basic { username: USER.to_owned(), password: password.to_owned() };
+        check_login(&format!("127.0.0.1:{port}"), &RegistryConfig::default(), &auth).await
+    };
+    ask(registry.port, PASSWORD).await.unwrap();
+    let refused = ask(registry.port, "close sesame").await.unwrap_err();
+    assert!(matches!(refused, Error::Login(_)), "{refused}");
+    // One that asks nobody takes all.
+    ask(plain.port, "close sesame").await.unwrap();
 }

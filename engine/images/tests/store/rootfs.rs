@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use crate::archives::archive;
 use crate::{privileged, reopen};
 
-async fn store_with(root: &Path, files: &[(&str, &str)]) -> Store {
+pub async fn store_with(root: &Path, files: &[(&str, &str)]) -> Store {
     let store = Store::open(root).await.unwrap();
     let options = ImportOptions::new(Some("base".parse().unwrap()), OffsetDateTime::UNIX_EPOCH);
     store.import(archive(files).as_slice(), options).await.unwrap();
@@ -17,7 +17,7 @@ async fn store_with(root: &Path, files: &[(&str, &str)]) -> Store {
 }
 
 /// Unmounts when a test ends, however it ends.
-struct Mounted(std::path::PathBuf);
+pub struct Mounted(pub std::path::PathBuf);
 
 impl Drop for Mounted {
     fn drop(&mut self) {

@@ -1,0 +1,137 @@
+//! What a client does inside a container: attaching, commands of its own, and the size of its terminal.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, Query, State};
+use axum::response::{IntoResponse, Json, Response};
+use axum::routing::{get, post};
+use axum::{Extension, Router};
+use http::{HeaderMap, StatusCode};
+
+use super::body::Document;
+use super::hijack::{Asked, Until, told};
+use super::query::Pairs;
+use super::{Answer, ApiVersion, Held, created};
+use crate::backend::Backend;
+use crate::detach::DetachKeys;
+use crate::error::{ApiError, Kind};
+use crate::json::*;
+use crate::server::Door;
+
+type Way = Option<Extension<Door>>;
+
+fn asked(version: ApiVersion, headers: HeaderMap, door: Way) -> Asked {
+    Asked { version, headers, door: door.map(|Extension(door)| door) }
+}
+
+async fn attach(
+    State(b): Held,
+    Extension(version): Extension<ApiVersion>,
+    door: Way,
+    Path(id): Path<String>,
+    Query(q): Query<Pairs>,
+    headers: HeaderMap,
+) -> Answer<Response> {
+    let asked = asked(version, headers, door);
+    asked.check()?;
+    let text = q.one("detachKeys");
+    let keys = DetachKeys::parse(text)
+        .map_err(|_| ApiError::invalid(format!("Invalid detach keys ({text}) provided")))?;
+    let options = AttachOptions {
+        logs: q.truth("logs"),
+        stream: q.truth("stream"),
+        stdin: q.truth("stdin"),
+        stdout: q.truth("stdout"),
+        stderr: q.truth("stderr"),
+        detach_keys: text.to_owned(),
+    };
+    let output = options.stdout || options.stderr;
+    let until = if options.stdin && !output { Until::InputEnds } else { Until::OutputEnds };
+    let streams = b.container_attach(&id, options).await?;
+    asked.answer(streams, keys, until).await
+}
+
+fn escape_keys(text: &str) -> Answer<DetachKeys> {
+    DetachKeys::parse(text)
+        .map_err(|_| ApiError::invalid(format!("Invalid escape keys ({text}) provided")))
+}
+
+async fn exec_create(
+    State(b): Held,
+    Extension(version): Extension<ApiVersion>,
+    Path(id): Path<String>,
+    document: Document,
+) -> Answer<Response> {
+    let mut request: ExecCreateRequest = document.read_or_default()?;
+    if request.cmd.is_empty() {
+        return Err(ApiError::invalid("No exec command specified"));
+    }
+    escape_keys(&request.detach_keys)?;
+    if version < ApiVersion(1, 42) {
+        request.console_size = None;
+    }
+    Ok(created(MadeResponse { id: b.exec_create(&id, request).await? }))
+}
+
+async fn exec_start(
+    State(b): Held,
+    Extension(version): Extension<ApiVersion>,
+    door: Way,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    document: Document,
+) -> Answer<Response> {
+    let mut request: ExecStartRequest = document.read_or_default()?;
+    if version < ApiVersion(1, 42) || !request.tty {
+        request.console_size = None;
+    }
+    if request.detach {
+        b.exec_start(&id, request).await?;
+        return Ok(StatusCode::OK.into_response());
+    }
+    let asked = asked(version, headers, door);
+    asked.check()?;
+    let keys = escape_keys(&b.exec_inspect(&id).await?.detach_keys)?;
+    let tty = request.tty;
+    let streams = match b.exec_start(&id, request).await {
+        Ok(Some(streams)) => streams,
+        Ok(None) => return Ok(StatusCode::OK.into_response()),
+        // These are of the call; why a command did not start is told where its output would have been, for clients show no
+        // other answer's words.
+        Err(error) if matches!(error.kind, Kind::NotFound | Kind::Conflict) => return Err(error),
+        Err(error) => told(tty, &error),
+    };
+    asked.answer(streams, keys, Until::OutputEnds).await
+}
+
+/// Rows and columns.
+fn size(q: &Pairs) -> Answer<(u16, u16)> {
+    let side = |name, what| {
+        let missing = || ApiError::invalid(format!("invalid {what} \"\": expected a number"));
+        q.number(name, what)?.ok_or_else(missing)
+    };
+    Ok((side("h", "resize height")?, side("w", "resize width")?))
+}
+
+pub(super) fn sessions() -> Router<Arc<dyn Backend>> {
+    let resize =
+        async |State(b): Held, Path(id): Path<String>, Query(q): Query<Pairs>| -> Answer<_> {
+            let (height, width) = size(&q)?;
+            b.container_resize(&id, height, width).await
+        };
+    let exec_resize =
+        async |State(b): Held, Path(id): Path<String>, Query(q): Query<Pairs>| -> Answer<_> {
+            let (height, width) = size(&q)?;
+            b.exec_resize(&id, height, width).await
+        };
+    let exec = async |State(b): Held, Path(id): Path<String>| -> Answer<_> {
+        Ok(Json(b.exec_inspect(&id).await?))
+    };
+    Router::new()
+        .route("/containers/{id}/attach", post(attach))
+        .route("/containers/{id}/resize", post(resize))
+        .route("/containers/{id}/exec", post(exec_create))
+        .route("/exec/{id}/start", post(exec_start))
+        .route("/exec/{id}/resize", post(exec_resize))
+        .route("/exec/{id}/json", get(exec))
+}
