@@ -35,6 +35,7 @@ pub use attach::Attachment;
 pub use containers::{Containers, Parts};
 pub use exec::Execs;
 pub use health::{Answer, HealthReport, ask};
+pub use merge::health_config;
 pub use process::{stats, top};
 pub use record::{Phase, Record};
 pub use show::{Shown, health_of};

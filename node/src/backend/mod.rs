@@ -1,6 +1,7 @@
 //! The daemon behind the Docker Engine API: documents in, requests to the managers, documents out.
 
 mod auth;
+mod container_files;
 mod containers;
 mod disk_usage;
 mod engine_error;
@@ -317,6 +318,35 @@ impl Backend for DaemonBackend {
     }
     async fn container_stats(&self, id: &str, stream: bool, one_shot: bool) -> Answer<Flow<Stats>> {
         self.stats_of(id, stream, one_shot).await
+    }
+
+    async fn container_changes(&self, id: &str) -> Answer<Vec<Change>> {
+        self.changes_of(id).await
+    }
+    async fn container_export(&self, id: &str) -> Answer<ByteStream> {
+        self.export_container(id).await
+    }
+    async fn container_archive_stat(&self, id: &str, path: &str) -> Answer<PathStat> {
+        self.stat_path(id, path).await
+    }
+    async fn container_archive(&self, id: &str, path: &str) -> Answer<(PathStat, ByteStream)> {
+        self.read_path(id, path).await
+    }
+    async fn container_archive_put(
+        &self,
+        id: &str,
+        path: &str,
+        options: ArchivePutOptions,
+        tar: ByteStream,
+    ) -> Answer<()> {
+        self.write_path(id, path, options, tar).await
+    }
+    async fn container_commit(
+        &self,
+        options: CommitOptions,
+        config: Option<ContainerConfig>,
+    ) -> Answer<String> {
+        self.commit_container(options, config).await
     }
 
     async fn exec_create(&self, container: &str, request: ExecCreateRequest) -> Answer<String> {
