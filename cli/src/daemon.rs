@@ -1,13 +1,15 @@
 //! `skep daemon`: the daemon's own flags, and the runtime that it runs on.
 
+mod listen_flags;
 mod network_flags;
 
 use std::path::PathBuf;
 
 use clap::Args;
 use skep_node::config::{Config, DATA_ROOT, EXEC_ROOT};
-use skep_node::config_file::{self, CONFIG_FILE};
+use skep_node::config_file::{self, CONFIG_FILE, ConfigError};
 
+use self::listen_flags::ListenFlags;
 use self::network_flags::NetworkFlags;
 use crate::args::LogLevel;
 use crate::failure::{Failure, Outcome};
@@ -21,9 +23,8 @@ pub struct DaemonArgs {
     /// Root directory of state that ends with the boot
     #[arg(long, value_name = "PATH", default_value = EXEC_ROOT)]
     pub exec_root: PathBuf,
-    /// Unix socket of the API (unix://PATH)
-    #[arg(short = 'H', long, value_name = "HOST", default_value = skep_docker_api::defaults::SOCKET)]
-    pub host: String,
+    #[command(flatten)]
+    pub listen: ListenFlags,
     /// Registry that is spoken to without TLS (host:port)
     #[arg(long = "insecure-registry", value_name = "REGISTRY")]
     pub insecure_registries: Vec<String>,
@@ -33,7 +34,7 @@ pub struct DaemonArgs {
     /// Parent cgroup of the containers
     #[arg(long, value_name = "PATH", default_value = skep_node::config::CGROUP_PARENT)]
     pub cgroup_parent: PathBuf,
-    /// File with the daemon's network options, under Docker's keys
+    /// File with the daemon's options, under Docker's keys
     #[arg(long, value_name = "PATH")]
     pub config_file: Option<PathBuf>,
     #[command(flatten)]
@@ -45,13 +46,6 @@ pub struct DaemonArgs {
 
 /// Runs the daemon until it is told to stop.
 pub fn run(args: DaemonArgs, level: LogLevel) -> Outcome {
-    let host = args.host.strip_prefix("unix://").unwrap_or(&args.host);
-    if !host.starts_with('/') {
-        return Err(Failure::new(format!(
-            "invalid -H {}: the daemon listens on Unix sockets only (unix:///PATH)",
-            args.host
-        )));
-    }
     let level = match level {
         LogLevel::Debug => "debug",
         LogLevel::Info => "info",
@@ -59,14 +53,19 @@ pub fn run(args: DaemonArgs, level: LogLevel) -> Outcome {
         LogLevel::Error => "error",
     };
     let file = args.config_file.clone().unwrap_or_else(|| CONFIG_FILE.into());
-    let networks = config_file::read(&file, args.config_file.is_some())
-        .and_then(|keys| config_file::network_options(args.networks.keys(), keys, &file))
-        .map_err(|error| Failure::new(error.to_string()))?;
+    let refuse = |error: ConfigError| Failure::new(error.to_string());
+    let mut flags = args.networks.keys();
+    flags.extend(args.listen.keys());
+    let keys = config_file::read(&file, args.config_file.is_some())
+        .and_then(|keys| config_file::together(flags, keys, &file))
+        .map_err(refuse)?;
+    let networks = config_file::network_options(&keys).map_err(refuse)?;
+    let api = config_file::api_options(&keys).map_err(refuse)?;
     let config = Config {
         networks,
         data_root: args.data_root,
         exec_root: args.exec_root,
-        socket: host.into(),
+        api,
         insecure_registries: args.insecure_registries,
         certs_dir: args.certs_dir,
         cgroup_parent: args.cgroup_parent,

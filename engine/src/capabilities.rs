@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::config::ContainerConfig;
 use crate::error::{Error, Result};
 
 /// What Docker gives when nothing is said.
@@ -83,6 +84,32 @@ pub fn resolve(add: &[String], drop: &[String]) -> Result<BTreeSet<&'static str>
     Ok(set)
 }
 
+/// The set of a container: a privileged one has them all, whatever it drops, as in Docker. "All" is
+/// what this process may give; what it may not is refused only where it is named.
+pub fn of(config: &ContainerConfig) -> Result<Vec<&'static str>> {
+    let set = resolve(&config.capability_add, &config.capability_drop)?;
+    let set = if config.privileged { ALL.into_iter().collect() } else { set };
+    let own = own();
+    let (_, named) = read(&config.capability_add)?;
+    if let Some(lacks) = named.into_iter().find(|name| !own.contains(name)) {
+        return Err(Error::Invalid(format!("capability {lacks} is not available on this host")));
+    }
+    Ok(set.into_iter().filter(|name| own.contains(name)).collect())
+}
+
+/// What this process can hand on: none that the kernel does not know, or that was taken from it.
+fn own() -> Vec<&'static str> {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let bound = status.lines().find_map(|line| line.strip_prefix("CapBnd:"));
+    let bound = bound.and_then(|text| u64::from_str_radix(text.trim(), 16).ok());
+    let bound = bound.unwrap_or(u64::MAX);
+    ALL.into_iter()
+        .enumerate()
+        .filter(|(number, _)| bound >> number & 1 == 1)
+        .map(|it| it.1)
+        .collect()
+}
+
 fn read(names: &[String]) -> Result<(bool, BTreeSet<&'static str>)> {
     let mut all = false;
     let mut set = BTreeSet::new();
@@ -99,16 +126,6 @@ fn read(names: &[String]) -> Result<(bool, BTreeSet<&'static str>)> {
         };
     }
     Ok((all, set))
-}
-
-/// Those that the running kernel knows; newer ones would be refused by it.
-pub(crate) fn known_to_kernel(set: BTreeSet<&'static str>) -> Vec<&'static str> {
-    let last = std::fs::read_to_string("/proc/sys/kernel/cap_last_cap")
-        .ok()
-        .and_then(|text| text.trim().parse::<usize>().ok())
-        .unwrap_or(ALL.len() - 1);
-    let known = &ALL[..ALL.len().min(last + 1)];
-    set.into_iter().filter(|name| known.contains(name)).collect()
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -13,6 +14,7 @@ use crate::capabilities;
 use crate::defaults;
 use crate::error::{Error, Result};
 pub use crate::resources::Resources;
+use crate::shim::seccomp;
 use crate::signal::Signal;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -77,7 +79,8 @@ pub struct ContainerConfig {
     pub device_rules: Vec<String>,
     #[serde(default)]
     pub seccomp: Seccomp,
-    /// A profile's name; None: the kernel's default where it has AppArmor.
+    /// A profile that the kernel has; None: none. DEVIATION: Docker loads one of its own, for which
+    /// it needs AppArmor's compiler.
     #[serde(default)]
     pub apparmor: Option<String>,
     #[serde(default)]
@@ -120,6 +123,49 @@ pub struct Device {
     pub in_container: PathBuf,
     /// Of `rwm`.
     pub access: String,
+}
+
+/// A rule of the device cgroup, as Docker writes it: `c 10:* rwm`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct DeviceRule {
+    /// `a`, `b` or `c`.
+    pub kind: char,
+    /// None: any.
+    pub major: Option<u32>,
+    pub minor: Option<u32>,
+    /// Of `rwm`.
+    pub access: String,
+}
+
+impl DeviceRule {
+    pub fn parse(text: &str) -> Option<DeviceRule> {
+        let mut fields = text.split(' ');
+        let (kind, device, access) = (fields.next()?, fields.next()?, fields.next()?);
+        let kind = ["a", "b", "c"].contains(&kind).then(|| kind.chars().next())??;
+        let (major, minor) = device.split_once(':')?;
+        let number = |text: &str| match text {
+            "*" => Some(None),
+            digits => digits.parse().ok().map(Some),
+        };
+        let (major, minor) = (number(major)?, number(minor)?);
+        let whole = fields.next().is_none() && is_access(access);
+        whole.then(|| DeviceRule { kind, major, minor, access: access.to_owned() })
+    }
+}
+
+/// What may be done with a device: to read, to write, to make its node.
+fn is_access(text: &str) -> bool {
+    (1..=3).contains(&text.len()) && text.chars().all(|c| "rwm".contains(c))
+}
+
+/// Whether what is mounted later on the one side is seen on the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Propagation {
+    Private,
+    /// The container sees what the host does.
+    Slave,
+    /// Both see what the other does.
+    Shared,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -181,6 +227,16 @@ impl Mount {
             propagation: String::new(),
             non_recursive: false,
             read_only_non_recursive: false,
+        }
+    }
+
+    /// None: the word is none.
+    pub(crate) fn propagation(&self) -> Option<Propagation> {
+        match self.propagation.as_str() {
+            "" | "private" | "rprivate" => Some(Propagation::Private),
+            "slave" | "rslave" => Some(Propagation::Slave),
+            "shared" | "rshared" => Some(Propagation::Shared),
+            _ => None,
         }
     }
 }
@@ -353,45 +409,17 @@ impl ContainerConfig {
                 self.oom_score_adj
             )));
         }
-        capabilities::resolve(&self.capability_add, &self.capability_drop)?;
+        self.check_privileges()?;
         self.check_paths()?;
         self.check_amounts()
     }
 
     /// What the shim does not do yet.
     fn check_offered(&self) -> Result<()> {
-        let private = [&self.pid, &self.ipc, &self.uts, &self.cgroup];
-        let plain = |mount: &Mount| {
-            let options =
-                matches!(&mount.source, MountSource::Tmpfs { options, .. } if !options.is_empty());
-            mount.propagation.is_empty()
-                && !mount.non_recursive
-                && !mount.read_only_non_recursive
-                && !options
-        };
         let absent = [
             (self.tty, "terminals (tty) are not supported yet"),
             (self.open_stdin || self.stdin_once, "standard input is not supported yet"),
             (self.log_driver != LogDriver::JsonFile, "log drivers are not supported yet"),
-            (self.privileged, "privileged containers are not supported yet"),
-            (
-                !self.devices.is_empty() || !self.device_rules.is_empty(),
-                "devices are not supported yet",
-            ),
-            (self.seccomp != Seccomp::Default, "seccomp profiles are not supported yet"),
-            (self.apparmor.is_some(), "AppArmor profiles are not supported yet"),
-            (self.no_new_privileges, "no-new-privileges is not supported yet"),
-            (
-                self.masked_paths.is_some() || self.read_only_paths.is_some(),
-                "masked paths of one's own are not supported yet",
-            ),
-            (
-                private.iter().any(|it| **it != Namespace::Private),
-                "shared namespaces are not supported yet",
-            ),
-            (!self.domainname.is_empty(), "domain names are not supported yet"),
-            (self.shm_bytes != 0, "a size of /dev/shm is not supported yet"),
-            (!self.mounts.iter().all(plain), "options of mounts are not supported yet"),
         ];
         match absent.into_iter().find(|(asked, _)| *asked) {
             Some((_, what)) => Err(Error::Unsupported(what)),
@@ -399,9 +427,59 @@ impl ContainerConfig {
         }
     }
 
+    fn check_privileges(&self) -> Result<()> {
+        let capabilities = capabilities::of(self)?;
+        seccomp::filter(self, &capabilities).map_err(Error::Invalid)?;
+        if let Some(profile) = self.apparmor.as_deref()
+            && profile != "unconfined"
+            && !apparmor_enabled()
+        {
+            return Err(Error::Invalid(format!(
+                "AppArmor is not enabled on this host: profile {profile:?} cannot be applied"
+            )));
+        }
+        for rule in &self.device_rules {
+            if DeviceRule::parse(rule).is_none() {
+                return Err(Error::Invalid(format!("invalid device cgroup rule format: '{rule}'")));
+            }
+        }
+        for device in &self.devices {
+            check_target(&device.in_container)?;
+            if !is_access(&device.access) {
+                return Err(Error::Invalid(format!("invalid device mode: {}", device.access)));
+            }
+            if let Err(error) = std::fs::metadata(&device.on_host) {
+                let reason = match error.kind() {
+                    ErrorKind::NotFound => "no such file or directory".to_owned(),
+                    _ => error.to_string(),
+                };
+                return Err(Error::Invalid(format!(
+                    "error gathering device information while adding custom device {:?}: {reason}",
+                    device.on_host
+                )));
+            }
+        }
+        let paths = self.masked_paths.iter().chain(&self.read_only_paths).flatten();
+        if let Some(path) = paths.into_iter().find(|path| !path.starts_with('/')) {
+            return Err(Error::Invalid(format!("invalid masked or read-only path: {path}")));
+        }
+        Ok(())
+    }
+
     fn check_paths(&self) -> Result<()> {
         for mount in &self.mounts {
             check_target(&mount.target)?;
+            if mount.propagation().is_none() {
+                return Err(Error::Invalid(format!(
+                    "invalid propagation mode: {}",
+                    mount.propagation
+                )));
+            }
+            if let MountSource::Tmpfs { options, .. } = &mount.source
+                && let Some(bad) = options.iter().find(|option| !is_tmpfs_option(option))
+            {
+                return Err(Error::Invalid(format!("Invalid tmpfs option {bad:?}")));
+            }
             if let MountSource::Bind(source) = &mount.source {
                 if !source.is_absolute() {
                     return Err(Error::Invalid(format!(
@@ -491,6 +569,42 @@ pub fn ulimit_type(name: &str) -> Option<String> {
         "stack",
     ];
     NAMES.contains(&name).then(|| format!("RLIMIT_{}", name.to_ascii_uppercase()))
+}
+
+fn is_tmpfs_option(option: &str) -> bool {
+    const FLAGS: [&str; 20] = [
+        "defaults",
+        "ro",
+        "rw",
+        "suid",
+        "nosuid",
+        "dev",
+        "nodev",
+        "exec",
+        "noexec",
+        "sync",
+        "async",
+        "dirsync",
+        "atime",
+        "noatime",
+        "diratime",
+        "nodiratime",
+        "relatime",
+        "norelatime",
+        "strictatime",
+        "nostrictatime",
+    ];
+    const VALUES: [&str; 7] = ["mode", "uid", "gid", "size", "nr_inodes", "nr_blocks", "mpol"];
+    match option.split_once('=') {
+        Some((name, _)) => VALUES.contains(&name),
+        None => FLAGS.contains(&option),
+    }
+}
+
+/// Whether the kernel has AppArmor, and it is switched on.
+pub(crate) fn apparmor_enabled() -> bool {
+    let enabled = std::fs::read_to_string("/sys/module/apparmor/parameters/enabled");
+    enabled.is_ok_and(|text| text.starts_with('Y'))
 }
 
 /// An id is a file's name on disk and in the cgroup tree.

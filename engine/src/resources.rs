@@ -204,7 +204,8 @@ impl Resources {
             );
             (self.cpu_period, self.cpu_quota) = (0, 0);
         }
-        if !(self.cpuset_cpus.is_empty() && self.cpuset_mems.is_empty()) && !host.cpuset {
+        let placed = !self.cpuset_cpus.is_empty() || !self.cpuset_mems.is_empty();
+        if placed && !host.cpuset {
             warn(format!("Your kernel does not support cpuset {ABSENT} Cpuset discarded."));
             self.cpuset_cpus.clear();
             self.cpuset_mems.clear();

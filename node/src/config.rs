@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::listen::ApiConfig;
+
 /// Where the daemon keeps its state when nobody says otherwise.
 pub const DATA_ROOT: &str = "/var/lib/skep";
 /// Where it keeps what does not outlive a boot.
@@ -17,8 +19,8 @@ pub const CGROUP_PARENT: &str = "/skep";
 pub struct Config {
     pub data_root: PathBuf,
     pub exec_root: PathBuf,
-    /// The API's Unix socket.
-    pub socket: PathBuf,
+    /// Where the API is served, and to whom.
+    pub api: ApiConfig,
     /// Registries that are spoken to without TLS, or whose certificate is not verified: `host:port`.
     pub insecure_registries: Vec<String>,
     /// `HOST:PORT/*.crt` below it are trusted for that registry.

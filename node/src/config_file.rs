@@ -1,4 +1,4 @@
-//! The daemon's network options from its flags and from `daemon.json`, whose keys are Docker's.
+//! The daemon's options from its flags and from `daemon.json`, whose keys are Docker's.
 
 use std::fmt::Display;
 use std::net::IpAddr;
@@ -8,6 +8,8 @@ use std::str::FromStr;
 use ipnet::{IpNet, Ipv4Net};
 use serde_json::{Map, Value};
 use skep_bridge::{AddressPool, DefaultBridge, NetworkOptions};
+
+use crate::listen::{ApiConfig, ApiOptions};
 
 /// Where the file is when nobody says otherwise.
 pub const CONFIG_FILE: &str = "/etc/skep/daemon.json";
@@ -21,11 +23,18 @@ const KEYS: &[&str] = &[
     "dns-opts",
     "dns-search",
     "fixed-cidr",
+    "group",
+    "hosts",
     "icc",
     "ip",
     "ip-forward",
     "iptables",
     "mtu",
+    "tls",
+    "tlscacert",
+    "tlscert",
+    "tlskey",
+    "tlsverify",
 ];
 
 /// Why the daemon's options are no options; the words are Docker's.
@@ -53,12 +62,12 @@ pub fn read(path: &Path, asked_for: bool) -> Result<Map<String, Value>, ConfigEr
     serde_json::from_str(&text).map_err(|error| refuse(error.to_string()))
 }
 
-/// The options that flags and file give together: each key in one of the two.
-pub fn network_options(
+/// What flags and file say together: each key in one of the two.
+pub fn together(
     flags: Map<String, Value>,
     file: Map<String, Value>,
     path: &Path,
-) -> Result<NetworkOptions, ConfigError> {
+) -> Result<Map<String, Value>, ConfigError> {
     let refuse = |reason: String| ConfigError::File { file: path.display().to_string(), reason };
     let unknown: Vec<&str> =
         file.keys().map(String::as_str).filter(|key| !KEYS.contains(key)).collect();
@@ -80,9 +89,33 @@ pub fn network_options(
             conflicts.join(", ")
         )));
     }
+    Ok(flags.into_iter().chain(file).collect())
+}
+
+/// Where the API is served, and to whom.
+pub fn api_options(keys: &Map<String, Value>) -> Result<ApiConfig, ConfigError> {
+    let mut options = ApiOptions::default();
+    for (key, value) in keys {
+        let value = Given { key, value };
+        match key.as_str() {
+            "hosts" => options.hosts = value.texts()?,
+            "group" => options.group = Some(value.text()?.to_owned()),
+            "tls" => options.tls = Some(value.truth()?),
+            "tlsverify" => options.tls_verify = Some(value.truth()?),
+            "tlscacert" => options.ca = Some(value.text()?.into()),
+            "tlscert" => options.certificate = Some(value.text()?.into()),
+            "tlskey" => options.key = Some(value.text()?.into()),
+            _ => {}
+        }
+    }
+    ApiConfig::new(options).map_err(|error| ConfigError::Value(error.to_string()))
+}
+
+/// What containers' networks on this host are told.
+pub fn network_options(keys: &Map<String, Value>) -> Result<NetworkOptions, ConfigError> {
     let mut options = NetworkOptions::default();
-    for (key, value) in flags.into_iter().chain(file) {
-        apply(&mut options, &key, &value)?;
+    for (key, value) in keys {
+        apply(&mut options, &Given { key, value })?;
     }
     if options.bip.is_some() && options.bridge != NetworkOptions::default().bridge {
         return Err(ConfigError::Value(
@@ -103,14 +136,41 @@ fn shown(value: &Value) -> String {
     }
 }
 
-fn apply(options: &mut NetworkOptions, key: &str, value: &Value) -> Result<(), ConfigError> {
-    let wrong = || ConfigError::Value(format!("invalid value for {key}: {}", shown(value)));
-    let text = || value.as_str().ok_or_else(wrong);
-    let truth = || value.as_bool().ok_or_else(wrong);
-    let texts = || -> Result<Vec<String>, ConfigError> {
-        let items = value.as_array().ok_or_else(wrong)?.iter();
-        items.map(|it| it.as_str().map(str::to_owned).ok_or_else(wrong)).collect()
-    };
+/// A key with what was given for it.
+struct Given<'a> {
+    key: &'a str,
+    value: &'a Value,
+}
+
+impl Given<'_> {
+    fn wrong(&self) -> ConfigError {
+        ConfigError::Value(format!("invalid value for {}: {}", self.key, shown(self.value)))
+    }
+
+    fn text(&self) -> Result<&str, ConfigError> {
+        self.value.as_str().ok_or_else(|| self.wrong())
+    }
+
+    fn truth(&self) -> Result<bool, ConfigError> {
+        self.value.as_bool().ok_or_else(|| self.wrong())
+    }
+
+    fn items(&self) -> Result<&[Value], ConfigError> {
+        self.value.as_array().map(Vec::as_slice).ok_or_else(|| self.wrong())
+    }
+
+    fn texts(&self) -> Result<Vec<String>, ConfigError> {
+        let text = |item: &Value| item.as_str().map(str::to_owned).ok_or_else(|| self.wrong());
+        self.items()?.iter().map(text).collect()
+    }
+}
+
+fn apply(options: &mut NetworkOptions, given: &Given<'_>) -> Result<(), ConfigError> {
+    let Given { key, value } = *given;
+    let wrong = || given.wrong();
+    let text = || given.text();
+    let truth = || given.truth();
+    let texts = || given.texts();
     match key {
         "bridge" => {
             options.bridge = match text()? {
@@ -140,10 +200,10 @@ fn apply(options: &mut NetworkOptions, key: &str, value: &Value) -> Result<(), C
         "dns-search" => options.dns.search = texts()?,
         "dns-opts" => options.dns.options = texts()?,
         "default-address-pools" => {
-            let pools = value.as_array().ok_or_else(wrong)?;
-            options.pools = pools.iter().map(pool).collect::<Result<_, _>>()?;
+            options.pools = given.items()?.iter().map(pool).collect::<Result<_, _>>()?;
         }
-        _ => return Err(wrong()),
+        // Another room's.
+        _ => {}
     }
     Ok(())
 }
@@ -196,7 +256,8 @@ mod tests {
 
     fn check(flags: Value, file: Value, expected: Result<(u32, bool), &str>) {
         let map = |value: Value| value.as_object().cloned().unwrap_or_default();
-        let options = network_options(map(flags), map(file), Path::new(CONFIG_FILE));
+        let keys = together(map(flags), map(file), Path::new(CONFIG_FILE));
+        let options = keys.and_then(|keys| network_options(&keys));
         let options = options.map(|it| (it.mtu, it.icc)).map_err(|error| error.to_string());
         assert_eq!(options, expected.map_err(str::to_owned));
     }
@@ -217,6 +278,13 @@ mod tests {
             json!({ "nonsense": 1 }),
             Err("unable to configure the daemon with file /etc/skep/daemon.json: the following \
                  directives don't match any configuration option: nonsense"),
+        );
+        check(
+            json!({ "hosts": ["unix:///a.sock", "tcp://0.0.0.0:1"] }),
+            json!({ "hosts": ["unix:///b.sock"] }),
+            Err("unable to configure the daemon with file /etc/skep/daemon.json: the following \
+                 directives are specified both as a flag and in the configuration file: hosts: \
+                 (from flag: [unix:///a.sock tcp://0.0.0.0:1], from file: [unix:///b.sock])"),
         );
         check(json!({ "mtu": "x" }), json!({}), Err("invalid value for mtu: x"));
         check(

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use anyhow::Context;
-use skep_docker_api::{Events, Server, router};
+use skep_docker_api::{Events, router};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 use crate::backend::DaemonBackend;
 use crate::config::Config;
@@ -26,28 +27,24 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let backend =
         DaemonBackend::new(config.clone(), Arc::clone(&swarm), engine, networks, containers);
     let backend = Arc::new(backend);
-    let gid = socket_group();
-    let server = Server::bind(&config.socket, gid).await;
-    let server = server.with_context(|| format!("failed to serve {}", config.socket.display()))?;
+    let servers = config.api.bind().await.context("failed to serve the API")?;
     let mut terminate = signal(SignalKind::terminate()).context("failed to wait for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("failed to wait for SIGINT")?;
-    tracing::info!(socket = %config.socket.display(), "API listens");
-    server
-        .serve(router(backend), async move {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-            tracing::info!("stopping");
-        })
-        .await;
+    let stop = CancellationToken::new();
+    let router = router(backend);
+    let serving = servers.into_iter().map(|server| {
+        let stopped = stop.clone().cancelled_owned();
+        server.serve(router.clone(), stopped)
+    });
+    let told = async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping");
+        stop.cancel();
+    };
+    tokio::join!(futures::future::join_all(serving), told);
     swarm.shutdown().await;
     Ok(())
-}
-
-/// Who may use the socket beside root: the group `skep`, or Docker's where there is none.
-fn socket_group() -> Option<u32> {
-    ["skep", "docker"].into_iter().find_map(|name| {
-        nix::unistd::Group::from_name(name).ok().flatten().map(|group| group.gid.as_raw())
-    })
 }

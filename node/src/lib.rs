@@ -5,6 +5,7 @@ pub mod config;
 pub mod config_file;
 pub mod daemon;
 pub mod host;
+pub mod listen;
 pub mod logging;
 pub mod swarm;
 

@@ -15,6 +15,7 @@ use skep_engine::{Runtime, RuntimeConfig};
 use skep_images::Store;
 use skep_node::backend::DaemonBackend;
 use skep_node::config::Config;
+use skep_node::listen::ApiConfig;
 use skep_node::swarm::{Means, Swarm};
 use skep_overlay_kernel::Namespace;
 use tempfile::TempDir;
@@ -23,7 +24,7 @@ async fn backend(dir: &Path) -> DaemonBackend {
     let config = Config {
         data_root: dir.join("data"),
         exec_root: dir.join("run"),
-        socket: dir.join("skep.sock"),
+        api: ApiConfig::socket(dir.join("skep.sock")),
         insecure_registries: Vec::new(),
         certs_dir: dir.join("certs.d"),
         cgroup_parent: format!("/skep-test-{}", std::process::id()).into(),

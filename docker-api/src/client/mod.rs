@@ -216,7 +216,9 @@ impl Client {
         request.headers_mut().extend(headers);
         let response = sender.send_request(request).await.map_err(|error| self.transport(error))?;
         let status = response.status();
-        if status.is_success() || status == StatusCode::SWITCHING_PROTOCOLS {
+        // Not modified: there was nothing to do, which is no error either.
+        let fine = [StatusCode::SWITCHING_PROTOCOLS, StatusCode::NOT_MODIFIED];
+        if status.is_success() || fine.contains(&status) {
             return Ok(response);
         }
         let limited = Limited::new(response.into_body(), defaults::LINE_BYTES_MAX);

@@ -6,6 +6,8 @@ use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
+use bytes::Bytes;
+use futures::StreamExt;
 use http::{HeaderMap, StatusCode};
 
 use super::body::Document;
@@ -16,6 +18,7 @@ use crate::backend::Backend;
 use crate::detach::DetachKeys;
 use crate::error::{ApiError, Kind};
 use crate::json::*;
+use crate::logs::LogSource;
 use crate::server::Door;
 
 type Way = Option<Extension<Door>>;
@@ -45,9 +48,19 @@ async fn attach(
         stderr: q.truth("stderr"),
         detach_keys: text.to_owned(),
     };
-    let output = options.stdout || options.stderr;
-    let until = if options.stdin && !output { Until::InputEnds } else { Until::OutputEnds };
-    let streams = b.container_attach(&id, options).await?;
+    let (stdout, stderr) = (options.stdout, options.stderr);
+    let only_input = options.stdin && !stdout && !stderr;
+    let until = if only_input { Until::InputEnds } else { Until::OutputEnds };
+    let mut streams = b.container_attach(&id, options).await?;
+    // Docker's own client breaks on an output that it did not ask for.
+    let wanted = move |source| match source {
+        LogSource::Stdout => stdout,
+        LogSource::Stderr => stderr,
+    };
+    let asked_for = move |item: &Result<(LogSource, Bytes), _>| {
+        std::future::ready(item.as_ref().map_or(true, |(source, _)| wanted(*source)))
+    };
+    streams.output = streams.output.filter(asked_for).boxed();
     asked.answer(streams, keys, until).await
 }
 

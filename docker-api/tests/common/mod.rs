@@ -3,6 +3,7 @@
 // Each test binary uses its part of this.
 #![allow(dead_code)]
 
+pub mod host;
 pub mod stage;
 
 use std::collections::BTreeMap;

@@ -6,6 +6,7 @@
 //! a process killed at any point leaves a store that opens.
 
 mod archive;
+mod base_layer;
 mod blobs;
 mod changes;
 mod commit;
@@ -50,7 +51,7 @@ pub use config::{History, ImageConfig};
 pub use diff::{Change, ChangeKind};
 pub use digest::{Digest, ParseDigestError};
 pub use error::{Error, Result};
-pub use files::{ArchiveStream, FileError, Owner, PathInfo, RootDir, WriteOptions};
+pub use files::{ArchiveStream, Bind, FileError, Owner, PathInfo, RootDir, WriteOptions};
 pub use image::Image;
 pub use import::ImportOptions;
 pub use limits::{LAYERS_MAX, Limits};

@@ -232,12 +232,7 @@ impl Inner {
         let topmost = recipe.layers.iter().rev().filter(|layer| seen.insert(**layer));
         let mut lower =
             topmost.map(|layer| self.short_link(*layer)).collect::<Result<Vec<PathBuf>>>()?;
-        if lower.is_empty() {
-            // Overlayfs wants one layer at least.
-            let empty = self.root.join("empty");
-            fs::create_dir_all(&empty).context(|| format!("make {}", empty.display()))?;
-            lower.push(PathBuf::from("empty"));
-        }
+        lower.push(self.base_layer());
         let own = Path::new("rootfs").join(container);
         Ok(Rootfs {
             container: container.to_owned(),

@@ -6,6 +6,7 @@
 //! blobs/sha256/HEX   content as it came: manifests, configurations, archives
 //! layers/HEX/diff    an archive unpacked, by diff id; `size` beside it
 //! l/NAME             short links to the above, for mount options
+//! base/              what containers have that images have not
 //! rootfs/CONTAINER   what a container writes, and which layers are below it
 //! tmp/               things in the making
 //! ```
@@ -101,6 +102,7 @@ impl Store {
             root,
         };
         inner.sweep_all()?;
+        inner.make_base_layer()?;
         sync_dir(&inner.root)?;
         Ok(Self { inner: Arc::new(inner) })
     }

@@ -198,7 +198,7 @@ mod tests {
         for line in ["8:16 Read 3", "8:16 Write 4", "nonsense"] {
             add_legacy(&mut devices, line, false);
         }
-        assert_eq!(devices.into_values().collect::<Vec<_>>(), [wanted.clone()]);
+        assert_eq!(devices.values().collect::<Vec<_>>(), [&wanted]);
         let line = "8:16 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=0 dios=0";
         assert_eq!(unified(line), Some(wanted));
     }

@@ -15,10 +15,11 @@ use nix::unistd::{Gid, Uid, fchown, pipe2, read};
 use super::executor::Command;
 use super::rooted::Root;
 use super::spec::{self, Cgroups, Prepared};
-use super::{files, netns, rootfs, user};
+use super::trees::{self, Tree};
+use super::{devices, files, netns, rootfs, seccomp, user};
 use crate::capabilities;
 use crate::cgroup::{Before, Hierarchies};
-use crate::config::NetworkNamespace;
+use crate::config::{Namespace, NetworkNamespace};
 use crate::defaults::SHIM_OOM_SCORE_ADJ;
 use crate::layout::Places;
 use crate::protocol::{Failure, Launch};
@@ -74,8 +75,13 @@ fn build(
 ) -> Result<Built, Failure> {
     let config = &launch.config;
     let bundle = places.bundle();
+    // Ties to the host's mounts are lost with its namespace.
+    let trees = trees::clone_binds(&config.mounts).map_err(Failure::to("prepare a mount"))?;
     rootfs::enter_namespace().map_err(Failure::to("enter a mount namespace"))?;
     rootfs::mount_bundle(&bundle).map_err(Failure::to("mount memory for the bundle"))?;
+    let sources = attach(&trees, &bundle).map_err(Failure::to("prepare a mount"))?;
+    let shared_memory = shared_memory(&config.ipc, &bundle)
+        .map_err(Failure::to("find the shared memory of the other container"))?;
     let root = rootfs::prepare(&config.rootfs, &bundle.join("rootfs"))
         .map_err(Failure::to("mount the root filesystem"))?;
     let files = files::write(launch, &contents, &bundle.join("files"))
@@ -102,15 +108,20 @@ fn build(
             .make_directories(Path::new(&config.cwd))
             .map_err(Failure::to("make the working directory"))?;
     }
-    let capabilities = capabilities::resolve(&config.capability_add, &config.capability_drop)
+    let capabilities = capabilities::of(config)
         .map_err(|error| Failure { message: error.to_string(), exit_code: None })?;
-    let capabilities = capabilities::known_to_kernel(capabilities);
+    let devices = devices::gather(config)?;
     let prepared = Prepared {
         rootfs: &root,
         identity: &identity,
         capabilities: &capabilities,
         files: &files,
         network: network.as_deref(),
+        devices: &devices,
+        seccomp: seccomp::filter(config, &capabilities)
+            .map_err(|message| Failure { message, exit_code: None })?,
+        sources: &sources,
+        shared_memory: shared_memory.as_deref(),
         cgroup,
         cgroups: match hierarchies.unified() {
             true => Cgroups::Unified,
@@ -154,11 +165,37 @@ fn build(
         exit_code: None,
     })?;
     // libcontainer gives every container TUN devices; Docker does not.
-    hierarchies.deny_device(cgroup, "c 10:200 rwm").map_err(Failure::to("restrict devices"))?;
+    if !devices::allow_tun(config, &devices) {
+        hierarchies.deny_device(cgroup, "c 10:200 rwm").map_err(Failure::to("restrict devices"))?;
+    }
     hierarchies
         .limit(cgroup, &config.resources, Before::Defaults)
         .map_err(Failure::to("limit its resources"))?;
     Ok((pid, stdout, stderr, failures, container))
+}
+
+/// Mounts what was cloned below the bundle, and says where.
+fn attach(trees: &[Option<Tree>], bundle: &Path) -> io::Result<Vec<Option<PathBuf>>> {
+    let mount = |(number, tree): (usize, &Option<Tree>)| {
+        let Some(tree) = tree else { return Ok(None) };
+        let at = bundle.join("mounts").join(number.to_string());
+        tree.attach(&at)?;
+        Ok(Some(at))
+    };
+    trees.iter().enumerate().map(mount).collect()
+}
+
+/// Where the /dev/shm is that belongs to an IPC namespace that is not the container's own.
+fn shared_memory(ipc: &Namespace, bundle: &Path) -> io::Result<Option<PathBuf>> {
+    match ipc {
+        Namespace::Private => Ok(None),
+        Namespace::Host => Ok(Some("/dev/shm".into())),
+        Namespace::Of(pid) => {
+            let at = bundle.join("shm");
+            trees::clone_shared_memory(*pid)?.attach(&at)?;
+            Ok(Some(at))
+        }
+    }
 }
 
 /// What the container's first process has written to the pipe, if it has. Does not wait.

@@ -7,6 +7,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 
+use libcontainer::apparmor;
 use libcontainer::capabilities::{drop_privileges, reset_effective};
 use libcontainer::oci_spec::runtime::{LinuxSeccomp, Process};
 use libcontainer::seccomp::initialize_seccomp;
@@ -64,21 +65,19 @@ fn run(input: File, output: OwnedFd, report: &OwnedFd) -> io::Result<i32> {
         (root.read(Path::new("/etc/passwd"))?, root.read(Path::new("/etc/group"))?);
     let identity = user::resolve(&config.user, &config.groups, &passwd, &group);
     let identity = identity.map_err(io::Error::other)?;
-    let set = capabilities::resolve(&config.capability_add, &config.capability_drop);
-    let set = capabilities::known_to_kernel(set.map_err(io::Error::other)?);
+    let set = capabilities::of(&config).map_err(io::Error::other)?;
     let wanted: Process = serde_json::from_value(spec::process(&config, &identity, &set))?;
-    let filter: LinuxSeccomp = serde_json::from_value(seccomp::profile(&set))?;
+    let filter = seccomp::filter(&config, &set).map_err(io::Error::other)?;
+    let filter: Option<LinuxSeccomp> = filter.map(serde_json::from_value).transpose()?;
 
     let hierarchies = Hierarchies::find()?;
     let doors = hierarchies.doors(&request.cgroup)?;
-    let mut namespaces = CloneFlags::CLONE_NEWNS
+    let namespaces = CloneFlags::CLONE_NEWNS
         | CloneFlags::CLONE_NEWUTS
         | CloneFlags::CLONE_NEWIPC
         | CloneFlags::CLONE_NEWPID
-        | CloneFlags::CLONE_NEWNET;
-    if hierarchies.unified() {
-        namespaces |= CloneFlags::CLONE_NEWCGROUP;
-    }
+        | CloneFlags::CLONE_NEWNET
+        | CloneFlags::CLONE_NEWCGROUP;
     setns(&container, namespaces)?;
     drop((container, root));
 
@@ -99,7 +98,7 @@ fn run(input: File, output: OwnedFd, report: &OwnedFd) -> io::Result<i32> {
         ForkResult::Child => {
             let env = wanted.env().clone().unwrap_or_default();
             let command = Command::new(config.args, env, false, report.as_raw_fd());
-            let error = match become_member(&wanted, &filter, &output, &doors) {
+            let error = match become_member(&wanted, filter.as_ref(), &output, &doors) {
                 Ok(()) => command.run_or_explain(),
                 Err(error) => Failure {
                     message: format!("failed to enter the container: {error}"),
@@ -116,7 +115,7 @@ fn run(input: File, output: OwnedFd, report: &OwnedFd) -> io::Result<i32> {
 /// The same steps in the same order as for a container's first process.
 fn become_member(
     wanted: &Process,
-    filter: &LinuxSeccomp,
+    filter: Option<&LinuxSeccomp>,
     output: &OwnedFd,
     doors: &[File],
 ) -> io::Result<()> {
@@ -134,6 +133,12 @@ fn become_member(
     if let Some(score) = wanted.oom_score_adj() {
         fs::write("/proc/self/oom_score_adj", score.to_string())?;
     }
+    if wanted.no_new_privileges() == Some(true) {
+        prctl(libc::PR_SET_NO_NEW_PRIVS, 1)?;
+    }
+    if let Some(profile) = wanted.apparmor_profile() {
+        apparmor::apply_profile(profile).map_err(io::Error::other)?;
+    }
     chdir(wanted.cwd())?;
     let user = wanted.user();
     let groups = user.additional_gids().iter().flatten().map(|gid| Gid::from_raw(*gid));
@@ -145,7 +150,9 @@ fn become_member(
     setresuid(uid, uid, uid)?;
     prctl(libc::PR_SET_KEEPCAPS, 0)?;
     reset_effective(syscall.as_ref()).map_err(io::Error::other)?;
-    initialize_seccomp(filter).map_err(io::Error::other)?;
+    if let Some(filter) = filter {
+        initialize_seccomp(filter).map_err(io::Error::other)?;
+    }
     if let Some(capabilities) = wanted.capabilities() {
         drop_privileges(capabilities, syscall.as_ref()).map_err(io::Error::other)?;
     }
@@ -155,8 +162,9 @@ fn become_member(
 }
 
 fn prctl(option: libc::c_int, value: libc::c_int) -> io::Result<()> {
-    // SAFETY: the options used here take one integer.
-    let done = unsafe { libc::prctl(option, libc::c_ulong::from(value as u32)) };
+    let (value, none) = (libc::c_ulong::from(value as u32), 0 as libc::c_ulong);
+    // SAFETY: the options used here take one integer, and some insist on zeros after it.
+    let done = unsafe { libc::prctl(option, value, none, none, none) };
     nix::errno::Errno::result(done)?;
     Ok(())
 }

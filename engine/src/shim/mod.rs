@@ -8,16 +8,19 @@
 //! and the process's own attributes.
 
 mod create;
+mod devices;
 mod exec;
 mod executor;
 mod files;
 mod init;
 mod netns;
+mod profile;
 mod rooted;
 mod rootfs;
-mod seccomp;
+pub(crate) mod seccomp;
 mod serve;
 mod spec;
+mod trees;
 mod user;
 
 use std::ffi::OsString;

@@ -3,7 +3,11 @@
 //! All that is not listed fails with EPERM. What is listed per capability is allowed to containers
 //! that have it. Names that the machine's libseccomp does not know are passed over by it.
 
+use libcontainer::oci_spec::runtime::LinuxSeccomp;
 use serde_json::{Value, json};
+
+use super::profile::{self, Host};
+use crate::config::{ContainerConfig, Seccomp};
 
 /// Namespace flags of clone(2), which a container may not set: NEWNS, NEWCGROUP, NEWUTS, NEWIPC,
 /// NEWUSER, NEWPID, NEWNET.
@@ -91,6 +95,37 @@ const MACHINE: (&str, &[&str]) = (
 );
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 compile_error!("the seccomp profile knows x86_64 and aarch64 only");
+
+#[cfg(target_arch = "x86_64")]
+const GO_MACHINE: &str = "amd64";
+#[cfg(target_arch = "aarch64")]
+const GO_MACHINE: &str = "arm64";
+
+/// The filter for a container of these capabilities; None where it may call all. A privileged
+/// container has one only if it asked for it.
+pub fn filter(config: &ContainerConfig, capabilities: &[&str]) -> Result<Option<Value>, String> {
+    match &config.seccomp {
+        Seccomp::Unconfined => Ok(None),
+        Seccomp::Default if config.privileged => Ok(None),
+        Seccomp::Default => Ok(Some(profile(capabilities))),
+        Seccomp::Profile(text) => {
+            let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+            let host = Host {
+                capabilities,
+                machine: GO_MACHINE,
+                architecture: MACHINE.1[0],
+                kernel: kernel.trim(),
+            };
+            let filter = profile::read(text, &host)?;
+            if let Some(filter) = &filter {
+                // A word that is none would otherwise be found out deep in the making.
+                serde_json::from_value::<LinuxSeccomp>(filter.clone())
+                    .map_err(|error| format!("Decoding seccomp profile failed: {error}"))?;
+            }
+            Ok(filter)
+        }
+    }
+}
 
 /// The profile for a container of these capabilities, as the OCI runtime specification writes it.
 pub fn profile(capabilities: &[&str]) -> Value {

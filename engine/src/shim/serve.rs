@@ -229,6 +229,9 @@ impl Shim<'_> {
 
     fn finish(mut self, ended: WaitStatus) -> io::Result<()> {
         let finished_at = OffsetDateTime::now_utc();
+        // In a process namespace that is not its own the others do not end with its first. What
+        // outlives this is tried again below, where an error is told.
+        let _ = self.created.hierarchies.kill_all(&self.created.cgroup);
         self.drain()?;
         let (code, signal) = match ended {
             WaitStatus::Exited(_, code) => (code, None),

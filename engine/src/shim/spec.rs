@@ -5,9 +5,13 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::seccomp;
+use super::devices::Node;
+use super::trees;
 use super::user::Identity;
-use crate::config::{ContainerConfig, Mount, MountSource, NetworkNamespace, Ulimit, ulimit_type};
+use crate::config::{
+    ContainerConfig, DeviceRule, Mount, MountSource, Namespace, NetworkNamespace, Ulimit,
+    ulimit_type,
+};
 use crate::defaults;
 
 /// What the host and the shim's preparations add to the configuration.
@@ -19,6 +23,14 @@ pub struct Prepared<'a> {
     pub files: &'a [PathBuf],
     /// The namespace to join; None for the host's.
     pub network: Option<&'a Path>,
+    /// Of the host, to be made in the container.
+    pub devices: &'a [Node],
+    /// None: all system calls.
+    pub seccomp: Option<Value>,
+    /// Where the source of each mount was prepared, in order; None: it is where it is.
+    pub sources: &'a [Option<PathBuf>],
+    /// The /dev/shm of another container or of the host; None: one of its own.
+    pub shared_memory: Option<&'a Path>,
     pub cgroup: &'a Path,
     pub cgroups: Cgroups<'a>,
 }
@@ -58,15 +70,21 @@ const DEVICES: [(&str, u32, u32); 6] = [
 
 /// The specification, as libcontainer reads it from a bundle.
 pub fn build(config: &ContainerConfig, prepared: &Prepared) -> Value {
-    let hostname = hostname(config);
-    json!({
+    let mut spec = json!({
         "ociVersion": "1.0.2",
         "root": { "path": prepared.rootfs, "readonly": config.read_only },
-        "hostname": hostname,
         "process": process(config, prepared.identity, prepared.capabilities),
         "mounts": mounts(config, prepared),
         "linux": linux(config, prepared),
-    })
+    });
+    // Another's names are not to be changed.
+    if config.uts == Namespace::Private {
+        spec["hostname"] = hostname(config).into();
+        if !config.domainname.is_empty() {
+            spec["domainname"] = config.domainname.clone().into();
+        }
+    }
+    spec
 }
 
 fn hostname(config: &ContainerConfig) -> String {
@@ -85,7 +103,7 @@ pub fn process(
 ) -> Value {
     // Other users get what execve would leave them: nothing but a bound.
     let held: &[&str] = if identity.uid == 0 { capabilities } else { &[] };
-    json!({
+    let mut process = json!({
         "terminal": false,
         "user": {
             "uid": identity.uid,
@@ -104,7 +122,14 @@ pub fn process(
         },
         "rlimits": config.ulimits.iter().map(rlimit).collect::<Vec<_>>(),
         "oomScoreAdj": config.oom_score_adj,
-    })
+    });
+    if config.no_new_privileges {
+        process["noNewPrivileges"] = true.into();
+    }
+    if let Some(profile) = config.apparmor.as_deref().filter(|profile| *profile != "unconfined") {
+        process["apparmorProfile"] = profile.into();
+    }
+    process
 }
 
 /// The last of two variables of one name counts, in the place of the first.
@@ -136,15 +161,19 @@ fn rlimit(ulimit: &Ulimit) -> Value {
 }
 
 fn mounts(config: &ContainerConfig, prepared: &Prepared) -> Vec<Value> {
-    let mut mounts = default_mounts();
+    let mut mounts = default_mounts(config, prepared.shared_memory);
     let own: Vec<&Path> = config.mounts.iter().map(|mount| mount.target.as_path()).collect();
     mounts.retain(|(target, _)| !own.contains(&Path::new(target)));
     let mut all: Vec<Value> = mounts.into_iter().map(|(_, mount)| mount).collect();
 
     // Shallow ones first, so that none hides another.
     let mut given: Vec<(PathBuf, Value)> = Vec::new();
-    for mount in &config.mounts {
-        given.push((mount.target.clone(), user_mount(mount)));
+    for (mount, source) in config.mounts.iter().zip(prepared.sources) {
+        given.push((mount.target.clone(), user_mount(mount, source.as_deref())));
+    }
+    // libcontainer makes devices below /dev only.
+    for node in prepared.devices.iter().filter(|node| !node.path.starts_with("/dev")) {
+        given.push((node.path.clone(), bind(&node.path, &node.on_host, false)));
     }
     let network_files = [
         ("/etc/resolv.conf", &config.resolv_conf_path),
@@ -166,13 +195,25 @@ fn mounts(config: &ContainerConfig, prepared: &Prepared) -> Vec<Value> {
     all
 }
 
-fn default_mounts() -> Vec<(&'static str, Value)> {
+fn default_mounts(
+    config: &ContainerConfig,
+    shared_memory: Option<&Path>,
+) -> Vec<(&'static str, Value)> {
     let mount = |target: &'static str, kind: &str, source: &str, options: &[&str]| {
         let mount =
             json!({ "destination": target, "type": kind, "source": source, "options": options });
         (target, mount)
     };
-    let shm = format!("size={}", defaults::SHM_BYTES);
+    let bytes = if config.shm_bytes == 0 { defaults::SHM_BYTES } else { config.shm_bytes };
+    let shm = format!("size={bytes}");
+    let shm = match shared_memory {
+        None => {
+            let options = ["nosuid", "noexec", "nodev", "mode=1777", &shm];
+            mount("/dev/shm", "tmpfs", "shm", &options)
+        }
+        Some(path) => ("/dev/shm", bind(Path::new("/dev/shm"), path, false)),
+    };
+    let kernel = if config.privileged { "rw" } else { "ro" };
     vec![
         mount("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"]),
         mount("/dev", "tmpfs", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
@@ -182,17 +223,26 @@ fn default_mounts() -> Vec<(&'static str, Value)> {
             "devpts",
             &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
         ),
-        mount("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", "ro"]),
-        mount("/sys/fs/cgroup", "cgroup", "cgroup", &["ro", "nosuid", "noexec", "nodev"]),
+        mount("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", kernel]),
+        mount("/sys/fs/cgroup", "cgroup", "cgroup", &[kernel, "nosuid", "noexec", "nodev"]),
         mount("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
-        mount("/dev/shm", "tmpfs", "shm", &["nosuid", "noexec", "nodev", "mode=1777", &shm]),
+        shm,
     ]
 }
 
-fn user_mount(mount: &Mount) -> Value {
+fn user_mount(mount: &Mount, prepared: Option<&Path>) -> Value {
     match &mount.source {
-        MountSource::Bind(source) => bind(&mount.target, source, mount.read_only),
-        MountSource::Tmpfs { size_bytes, mode, .. } => {
+        MountSource::Bind(source) => {
+            let mut bound = bind(&mount.target, prepared.unwrap_or(source), mount.read_only);
+            if mount.non_recursive {
+                bound["options"][0] = "bind".into();
+            }
+            if mount.read_only && mount.read_only_non_recursive {
+                bound["options"] = json!([bound["options"][0], "ro"]);
+            }
+            bound
+        }
+        MountSource::Tmpfs { size_bytes, mode, options: further } => {
             let mut options: Vec<String> =
                 ["nosuid", "noexec", "nodev"].iter().map(|o| (*o).to_owned()).collect();
             if *size_bytes > 0 {
@@ -204,6 +254,7 @@ fn user_mount(mount: &Mount) -> Value {
             if mount.read_only {
                 options.push("ro".to_owned());
             }
+            options.extend(further.iter().cloned());
             json!({
                 "destination": mount.target,
                 "type": "tmpfs",
@@ -221,32 +272,54 @@ fn bind(target: &Path, source: &Path, read_only: bool) -> Value {
 }
 
 fn linux(config: &ContainerConfig, prepared: &Prepared) -> Value {
-    let mut namespaces: Vec<Value> =
-        ["mount", "uts", "ipc", "pid"].iter().map(|kind| json!({ "type": kind })).collect();
+    let mut namespaces = vec![json!({ "type": "mount" })];
+    let kinds = [
+        ("pid", "pid", &config.pid),
+        ("ipc", "ipc", &config.ipc),
+        ("uts", "uts", &config.uts),
+        ("cgroup", "cgroup", &config.cgroup),
+    ];
+    for (kind, file, whose) in kinds {
+        match whose {
+            Namespace::Private => namespaces.push(json!({ "type": kind })),
+            Namespace::Host => {}
+            Namespace::Of(pid) => {
+                namespaces.push(json!({ "type": kind, "path": format!("/proc/{pid}/ns/{file}") }));
+            }
+        }
+    }
     if let Some(path) = prepared.network {
         namespaces.push(json!({ "type": "network", "path": path }));
     }
-    let mut read_only: Vec<String> = READ_ONLY.iter().map(|path| (*path).to_owned()).collect();
-    match &prepared.cgroups {
-        Cgroups::Unified => namespaces.push(json!({ "type": "cgroup" })),
-        Cgroups::Legacy(names) => {
-            // libcontainer binds each hierarchy writable, whatever the mount's options say; the
-            // container's root could then raise its own limits.
-            read_only.push("/sys/fs/cgroup".to_owned());
-            read_only.extend(names.iter().map(|name| format!("/sys/fs/cgroup/{name}")));
-        }
+    let or = |own: &Option<Vec<String>>, dockers: &[&str]| match own {
+        Some(own) => own.clone(),
+        None if config.privileged => Vec::new(),
+        None => dockers.iter().map(|path| (*path).to_owned()).collect(),
+    };
+    let masked = or(&config.masked_paths, &MASKED);
+    let mut read_only = or(&config.read_only_paths, &READ_ONLY);
+    if let Cgroups::Legacy(names) = &prepared.cgroups
+        && !config.privileged
+    {
+        // libcontainer mounts each hierarchy writable, whatever the mount's options say; the
+        // container's root could then raise its own limits.
+        read_only.push("/sys/fs/cgroup".to_owned());
+        read_only.extend(names.iter().map(|name| format!("/sys/fs/cgroup/{name}")));
     }
-    json!({
+    let mut linux = json!({
         "namespaces": namespaces,
         "cgroupsPath": prepared.cgroup,
-        "rootfsPropagation": "private",
-        "maskedPaths": MASKED,
+        "rootfsPropagation": trees::root_propagation(&config.mounts),
+        "maskedPaths": masked,
         "readonlyPaths": read_only,
         "sysctl": sysctls(config),
-        "devices": DEVICES.iter().map(device).collect::<Vec<_>>(),
-        "seccomp": seccomp::profile(prepared.capabilities),
-        "resources": resources(),
-    })
+        "devices": devices(prepared.devices),
+        "resources": resources(config, prepared.devices),
+    });
+    if let Some(filter) = &prepared.seccomp {
+        linux["seccomp"] = filter.clone();
+    }
+    linux
 }
 
 /// Docker lets every user of a container's own network bind low ports and send pings.
@@ -260,16 +333,34 @@ fn sysctls(config: &ContainerConfig) -> BTreeMap<String, String> {
     sysctls
 }
 
-/// All users may read and write these; libcontainer's own list would shut out an owner that has no
-/// capability to override.
-fn device((path, major, minor): &(&str, u32, u32)) -> Value {
-    json!({
-        "path": path, "type": "c", "major": major, "minor": minor,
-        "fileMode": 0o666, "uid": 0, "gid": 0,
-    })
+/// Docker's, which all users may read and write (libcontainer's own list would shut out an owner
+/// that has no capability to override), and the host's as they are there.
+fn devices(hosts: &[Node]) -> Vec<Value> {
+    let below = hosts.iter().filter(|node| node.path.starts_with("/dev"));
+    let mut all: Vec<Value> = below
+        .map(|node| {
+            json!({
+                "path": node.path, "type": node.kind, "major": node.major, "minor": node.minor,
+                "fileMode": node.mode, "uid": node.uid, "gid": node.gid,
+            })
+        })
+        .collect();
+    for (path, major, minor) in DEVICES {
+        if hosts.iter().all(|node| node.path != Path::new(path)) {
+            all.push(json!({
+                "path": path, "type": "c", "major": major, "minor": minor,
+                "fileMode": 0o666, "uid": 0, "gid": 0,
+            }));
+        }
+    }
+    all
 }
 
-fn resources() -> Value {
+/// Which devices it may use. Limits are written by the shim itself.
+fn resources(config: &ContainerConfig, hosts: &[Node]) -> Value {
+    if config.privileged {
+        return json!({ "devices": [{ "allow": true, "type": "a", "access": "rwm" }] });
+    }
     let mut devices = vec![json!({ "allow": false, "access": "rwm" })];
     let may = |kind: &str, major: Option<u32>, minor: Option<u32>, access: &str| {
         let mut rule = json!({ "allow": true, "type": kind, "access": access });
@@ -288,6 +379,20 @@ fn resources() -> Value {
     for (major, minor) in usable.into_iter().chain([(136, None)]) {
         devices.push(may("c", Some(major), minor, "rwm"));
     }
-    // Limits are written by the shim itself.
+    for node in hosts {
+        devices.push(may(node.kind, Some(node.major), Some(node.minor), &node.access));
+    }
+    for rule in config.device_rules.iter().filter_map(|rule| DeviceRule::parse(rule)) {
+        // A rule for all kinds is taken by the kernel to mean all devices, whatever it names.
+        let kinds: &[&str] = match (rule.kind, rule.major, rule.minor) {
+            ('a', None, None) => &["a"],
+            ('a', ..) => &["b", "c"],
+            ('b', ..) => &["b"],
+            _ => &["c"],
+        };
+        for kind in kinds {
+            devices.push(may(kind, rule.major, rule.minor, &rule.access));
+        }
+    }
     json!({ "devices": devices })
 }

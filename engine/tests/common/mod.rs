@@ -20,8 +20,9 @@ pub const PATIENCE: Duration = Duration::from_secs(180);
 
 const APPLETS: &[&str] = &[
     "sh", "cat", "echo", "sleep", "id", "env", "pwd", "ls", "stat", "mount", "grep", "hostname",
-    "touch", "mknod", "ip", "ping", "unshare", "seq", "dd", "true", "false", "kill", "head", "tr",
-    "ulimit", "chmod", "test", "od", "mkdir", "ps", "wc", "yes", "printf", "date", "nc", "httpd",
+    "touch", "mknod", "ip", "ping", "unshare", "seq", "dd", "rm", "cp", "umount", "true", "false",
+    "kill", "head", "tr", "ulimit", "chmod", "test", "od", "mkdir", "ps", "wc", "yes", "printf",
+    "date", "nc", "httpd",
 ];
 
 pub struct Fixture {

@@ -2,7 +2,7 @@
 //!
 //! Invariant: what is in use when it is looked at stays; what could not be removed is left and said in the log, and the rest goes on.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use skep_docker_api::filters::PruneFilter;
@@ -10,12 +10,12 @@ use skep_docker_api::json::{
     ImagesPruneResponse, Map, NetworksPruneResponse, VolumesPruneResponse,
 };
 use skep_docker_api::{ApiError, Filters, Kind};
-use skep_images::{Digest, Force, Image};
+use skep_images::{Digest, Image, PruneScope, Removed};
 use skep_manager::control::Request;
 use skep_types::Timestamp as Moment;
 use time::OffsetDateTime;
 
-use super::disk_usage::{tree_bytes, unique_layers};
+use super::disk_usage::tree_bytes;
 use super::images::{deleted_item, moment};
 use super::volumes::ANONYMOUS_LABEL;
 use super::{Answer, DaemonBackend, engine_error};
@@ -62,41 +62,31 @@ impl DaemonBackend {
     pub(super) async fn prune_images(&self, filters: Filters) -> Answer<ImagesPruneResponse> {
         let filter = PruneFilter::new(&filters, &["dangling", "label", "label!", "until"], now())?;
         let dangling = filters.truth("dangling")?.unwrap_or(true);
+        let scope = if dangling { PruneScope::Dangling } else { PruneScope::Unused };
         let store = self.engine.images();
         let before = store.list().await.map_err(engine_error::image)?;
-        let used: BTreeSet<Digest> =
-            self.image_uses().await?.into_iter().map(|usage| usage.image).collect();
-        let wanted = |image: &&Image| {
-            !used.contains(&image.id)
-                && !(dangling && image.references.iter().any(|name| name.digest().is_none()))
-                && filter.matches(&image.config.labels, image.created.map(moment))
-        };
-        let (events, mut deleted) = (self.image_events(), Vec::new());
-        for image in before.iter().filter(wanted) {
-            let mut names: Vec<String> =
-                image.references.iter().map(|name| name.familiar()).collect();
-            if names.is_empty() {
-                names.push(image.id.to_string());
-            }
-            for name in names {
-                // Looked at anew: a container may have been made meanwhile.
-                match store.remove(&name, Force::No, self.image_uses().await?).await {
-                    Ok(removed) => {
-                        events.tell_removed(image.id, &image.config.labels, &removed);
-                        deleted.extend(removed.into_iter().map(deleted_item));
-                    }
-                    // The last tag of a repository takes its digests with it.
-                    Err(skep_images::Error::NoSuchImage(_)) => {}
-                    Err(error) => tracing::warn!(image = name, %error, "not pruned"),
+        let labels: BTreeMap<Digest, Map> =
+            before.into_iter().map(|image| (image.id, image.config.labels)).collect();
+        let used = self.image_uses().await?.into_iter().map(|usage| usage.image).collect();
+        let wanted =
+            move |image: &Image| filter.matches(&image.config.labels, image.created.map(moment));
+        let pruned = store.prune(scope, used, wanted).await.map_err(engine_error::image)?;
+        let events = self.image_events();
+        // An image's names go before it, and its layers' ids are nobody's labels.
+        let mut steps = Vec::new();
+        for removed in &pruned.removed {
+            steps.push(removed.clone());
+            if let Removed::Deleted(id) = removed {
+                if let Some(labels) = labels.get(id) {
+                    events.tell_removed(*id, labels, &steps);
                 }
+                steps.clear();
             }
         }
-        let after = unique_layers(&store.list().await.map_err(engine_error::image)?);
-        let gone = unique_layers(&before).into_iter().filter(|(id, _)| !after.contains_key(id));
-        let space_reclaimed = gone.map(|(_, bytes)| bytes).sum();
-        self.tell_prune("image", space_reclaimed);
+        self.tell_prune("image", pruned.bytes);
+        let deleted: Vec<_> = pruned.removed.into_iter().map(deleted_item).collect();
         let images_deleted = (!deleted.is_empty()).then_some(deleted);
-        Ok(ImagesPruneResponse { images_deleted, space_reclaimed })
+        Ok(ImagesPruneResponse { images_deleted, space_reclaimed: pruned.bytes })
     }
 
     /// Those whose names were made up; with `all=true` every one that no container has.

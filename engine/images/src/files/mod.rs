@@ -9,6 +9,7 @@
 //! resolves paths with the root as `/` (openat2, Linux 5.6); on a kernel without it, all of this is
 //! refused rather than done less safely.
 
+mod assemble;
 mod path;
 mod pipe;
 mod read;
@@ -25,6 +26,7 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 
+pub use self::assemble::Bind;
 pub use self::pipe::ArchiveStream;
 pub use self::stat::PathInfo;
 pub use self::write::{Owner, WriteOptions};
@@ -81,6 +83,8 @@ impl FileError {
 #[derive(Debug, Clone)]
 pub struct RootDir {
     dir: Arc<OwnedFd>,
+    /// Keeps alive what [`RootDir::assemble`] mounted.
+    _namespace: Option<Arc<OwnedFd>>,
 }
 
 impl RootDir {
@@ -95,7 +99,7 @@ impl RootDir {
 
 impl From<OwnedFd> for RootDir {
     fn from(dir: OwnedFd) -> Self {
-        Self { dir: Arc::new(dir) }
+        Self { dir: Arc::new(dir), _namespace: None }
     }
 }
 

@@ -10,7 +10,7 @@ use skep_images::{CommitOptions, Error, Force, Image, ImageConfig, Store};
 use time::OffsetDateTime;
 
 use crate::rootfs::{Mounted, store_with};
-use crate::{eventually, privileged, reopen, tree};
+use crate::{eventually, image_tree, privileged, reopen, tree};
 
 fn options(name: Option<&str>) -> CommitOptions {
     CommitOptions {
@@ -102,7 +102,7 @@ async fn a_committed_container_can_be_run_saved_and_loaded_as_any_image() {
         let mut expected = vec!["d", "d/new", "e", "e/hard", "e/link", "e/y", "f"];
         let long = format!("e/{long}");
         expected.insert(5, &long);
-        assert_eq!(tree(&at), expected);
+        assert_eq!(image_tree(&at), expected);
         let meta = fs::metadata(at.join(&long)).unwrap();
         assert_eq!((meta.mode() & 0o7777, meta.uid(), meta.gid()), (0o4711, 3_000_000, 7));
         assert_eq!(capability(&at.join("f")), CAPABILITY);
@@ -165,7 +165,7 @@ async fn what_fails_leaves_nothing_and_what_is_made_outlives_its_parent() {
     store.create_rootfs("c", "made").await.unwrap();
     let at = store.mount_rootfs("c").await.unwrap();
     let _guard = Mounted(at.clone());
-    assert_eq!(tree(&at), ["a", "b"]);
+    assert_eq!(image_tree(&at), ["a", "b"]);
     // An image that is gone cannot be stood on.
     store.remove("made", Force::Yes, Vec::new()).await.unwrap();
     let blobs = root.path().join("blobs/sha256");

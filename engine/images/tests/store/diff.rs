@@ -118,3 +118,26 @@ async fn sizes_count_what_was_written_once() {
     assert_eq!(store.rootfs_sizes("c").await.unwrap(), (5, 1005));
     assert_eq!(store.layers_bytes().await.unwrap(), 1000, "a container's files are no layer");
 }
+
+#[tokio::test]
+async fn places_for_mounts_are_there_and_no_change() {
+    if !privileged("mounting") {
+        return;
+    }
+    let root = tempfile::tempdir().unwrap();
+    let store = store_with(root.path(), &[("etc/", ""), ("etc/hosts", "image")]).await;
+    store.create_rootfs("c", "base").await.unwrap();
+    let at = store.mount_rootfs("c").await.unwrap();
+    let _guard = Mounted(at.clone());
+    for dir in ["proc", "sys", "dev/pts", "dev/shm"] {
+        // As an engine does it.
+        fs::create_dir_all(at.join(dir)).unwrap();
+    }
+    let there = fs::File::create_new(at.join("etc/resolv.conf")).unwrap_err();
+    assert_eq!(there.kind(), std::io::ErrorKind::AlreadyExists);
+    assert_eq!(fs::read(at.join("etc/hosts")).unwrap(), b"image", "the image's own counts");
+    assert_eq!(diff(&store).await, "");
+    // Their content is the container's like any other.
+    fs::write(at.join("etc/hostname"), "x").unwrap();
+    assert_eq!(diff(&store).await, "C /etc\nC /etc/hostname");
+}

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
-use skep_images::{FileError, Owner, RootDir, WriteOptions};
+use skep_images::{Bind, FileError, Owner, RootDir, WriteOptions};
 use tar::{Builder, EntryType, Header};
 use tempfile::TempDir;
 
@@ -468,4 +468,47 @@ async fn a_container_that_changes_its_links_meanwhile_leads_nobody_out() {
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
     });
     place.assert_outside_untouched();
+}
+
+#[tokio::test]
+async fn the_volumes_of_a_container_that_does_not_run_are_where_they_would_be() {
+    if !privileged("mounting") {
+        return;
+    }
+    let place = Place::new();
+    let (root, outside) = (place.outer.path().join("root"), place.outer.path().join("outside"));
+    place.link("/data", "to-data");
+    let bind = |source: &Path, target: &str, read_only| Bind {
+        source: source.to_owned(),
+        target: target.to_owned(),
+        read_only,
+    };
+    let binds = vec![
+        bind(&outside, "/to-data", false),
+        bind(&outside, "/new/place", true),
+        bind(&outside.join("victim"), "/etc/file", false),
+    ];
+    let assembled = RootDir::assemble(&root, binds).await.unwrap();
+    assert_eq!(read(&assembled, "/data").await, ["data/", "data/victim = untouched"]);
+    assert_eq!(read(&assembled, "/etc/file").await, ["file = untouched"]);
+    let pieces = |name: &str| {
+        futures::stream::iter([Ok(Bytes::from(Archive::new().file(name, "new").done()))])
+    };
+    assembled.write("/data", pieces("written"), WriteOptions::default()).await.unwrap();
+    assert_eq!(fs::read(outside.join("written")).unwrap(), b"new");
+    let refused =
+        assembled.write("/new/place", pieces("x"), WriteOptions::default()).await.unwrap_err();
+    assert!(matches!(refused, FileError::ReadOnly { .. }), "{refused:?}");
+
+    // Nobody else sees the mounts, and an export leaves them out.
+    let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert!(!table.contains(place.outer.path().to_str().unwrap()), "{table}");
+    assert!(!place.at("data/written").exists());
+    let exported: Vec<Bytes> = assembled.export().try_collect().await.unwrap();
+    assert!(!entries(&exported.concat()).iter().any(|entry| entry.contains("victim")));
+    let absent = vec![bind(&place.outer.path().join("absent"), "/x", false)];
+    assert!(matches!(
+        RootDir::assemble(&root, absent).await,
+        Err(FileError::NotFound { path }) if path.ends_with("absent")
+    ));
 }

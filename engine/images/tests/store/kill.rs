@@ -86,7 +86,7 @@ async fn a_store_opens_whole_after_a_kill_at_any_point() {
             store.save(std::slice::from_ref(&id), tokio::io::sink()).await.unwrap();
             store.create_rootfs("check", &id).await.unwrap();
             let merged = store.mount_rootfs("check").await.unwrap();
-            let files = crate::tree(&merged).len();
+            let files = crate::image_tree(&merged).len();
             store.remove_rootfs("check").await.unwrap();
             assert_eq!(files, 51, "fifty files in a directory");
         }

@@ -8,7 +8,7 @@ use tar::{Builder, EntryType, Header};
 use time::OffsetDateTime;
 
 use crate::archives::{archive, gzip};
-use crate::{eventually, privileged, tree};
+use crate::{eventually, image_tree, privileged, tree};
 
 async fn open(root: &Path) -> Store {
     Store::open(root).await.unwrap()
@@ -111,7 +111,7 @@ async fn dockers_old_form_with_links_is_read() {
     assert_eq!(image.layers, [Digest::of(&base), Digest::of(&top), Digest::of(&base)]);
     store.create_rootfs("c", "app:old").await.unwrap();
     let merged = store.mount_rootfs("c").await.unwrap();
-    let mut names = tree(&merged);
+    let mut names = image_tree(&merged);
     names.retain(|name| name != "dir");
     store.remove_rootfs("c").await.unwrap();
     assert_eq!(names, ["base", "dir/x", "dir/y", "top"]);

@@ -57,6 +57,28 @@ fn tree(root: &std::path::Path) -> Vec<String> {
     found
 }
 
+/// The same without what every container has.
+fn image_tree(root: &std::path::Path) -> Vec<String> {
+    const BASE: &[&str] = &[
+        ".dockerenv",
+        "dev",
+        "dev/console",
+        "dev/pts",
+        "dev/shm",
+        "etc",
+        "etc/hostname",
+        "etc/hosts",
+        "etc/mtab",
+        "etc/resolv.conf",
+        "proc",
+        "sys",
+    ];
+    let (base, rest): (Vec<String>, Vec<String>) =
+        tree(root).into_iter().partition(|path| BASE.contains(&path.as_str()));
+    assert_eq!(base, BASE, "every container has these");
+    rest
+}
+
 /// Waits until a condition holds.
 async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let start = Instant::now();

@@ -1,0 +1,245 @@
+//! Privileges beyond Docker's default: devices, privileged containers, seccomp profiles, and the
+//! paths that are hidden.
+
+mod common;
+
+use common::{Fixture, root_or_skip};
+use skep_engine::config::{Device, Mount, MountSource, Seccomp};
+use skep_engine::{ContainerConfig, Exec};
+
+/// Runs a script to its end and gives its output.
+async fn inside(
+    fixture: &Fixture,
+    script: &str,
+    change: impl FnOnce(&mut ContainerConfig),
+) -> String {
+    static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let mut config = fixture.shell(&format!("inside{number}"), script);
+    change(&mut config);
+    fixture.run(config).await.1
+}
+
+async fn refused(fixture: &Fixture, change: impl FnOnce(&mut ContainerConfig)) -> String {
+    let mut config = fixture.shell("refused", "true");
+    change(&mut config);
+    fixture.runtime().create(config).await.unwrap_err().to_string()
+}
+
+fn device(on_host: &str, in_container: &str, access: &str) -> Device {
+    Device { on_host: on_host.into(), in_container: in_container.into(), access: access.into() }
+}
+
+/// The kernel's log, which no container has by default; to read it takes a capability as well.
+const KMSG: &str = "/dev/kmsg";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn devices_are_given_with_the_access_asked_for() {
+    if !root_or_skip("devices_are_given_with_the_access_asked_for") {
+        return;
+    }
+    let fixture = Fixture::new().await;
+    let script = "stat -c '%t:%T' /dev/log0; ( head -c 1 < /dev/log0 >/dev/null ) 2>/dev/null && echo read; \
+                  ( exec 3>/dev/log0 ) 2>/dev/null && echo write; true";
+    let said = inside(&fixture, script, |config| {
+        config.devices = vec![device(KMSG, "/dev/log0", "rwm")];
+        config.capability_add = vec!["SYSLOG".into()];
+    })
+    .await;
+    assert_eq!(said, "1:b\nread\nwrite\n");
+    let said = inside(&fixture, script, |config| {
+        config.devices = vec![device(KMSG, "/dev/log0", "r")];
+        config.capability_add = vec!["SYSLOG".into()];
+    })
+    .await;
+    assert_eq!(said, "1:b\nread\n");
+    // A place outside /dev, and a directory of devices.
+    let said = inside(&fixture, "stat -c '%t:%T' /srv/dev/log", |config| {
+        config.devices = vec![device(KMSG, "/srv/dev/log", "rwm")];
+    })
+    .await;
+    assert_eq!(said, "1:b\n");
+    let directory = fixture.path("devices/deep");
+    std::fs::create_dir_all(&directory).unwrap();
+    for (name, minor) in [("one", 3), ("two", 5)] {
+        nix::sys::stat::mknod(
+            &directory.join(name),
+            nix::sys::stat::SFlag::S_IFCHR,
+            nix::sys::stat::Mode::from_bits_truncate(0o640),
+            nix::sys::stat::makedev(1, minor),
+        )
+        .unwrap();
+    }
+    let said = inside(&fixture, "cd /dev/mine/deep; stat -c '%n %t:%T %a' *", |config| {
+        let from = fixture.path("devices");
+        config.devices = vec![device(from.to_str().unwrap(), "/dev/mine", "rwm")];
+    })
+    .await;
+    assert_eq!(said, "one 1:3 640\ntwo 1:5 640\n");
+
+    let said = refused(&fixture, |c| c.devices = vec![device("/dev/nope", "/dev/x", "r")]).await;
+    assert!(said.contains("\"/dev/nope\": no such file or directory"), "{said}");
+    let said = refused(&fixture, |c| c.devices = vec![device("/etc/passwd", "/dev/x", "r")]).await;
+    assert!(said.contains("not a device node"), "{said}");
+    fixture.assert_clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_open_devices_that_have_no_node() {
+    if !root_or_skip("rules_open_devices_that_have_no_node") {
+        return;
+    }
+    let fixture = Fixture::new().await;
+    let script =
+        "mknod /tmp/log c 1 11; ( head -c 1 < /tmp/log >/dev/null ) 2>/dev/null && echo read; true";
+    assert_eq!(inside(&fixture, script, |_| {}).await, "");
+    for rule in ["c 1:11 r", "c 1:* rwm", "a *:* rwm"] {
+        let said = inside(&fixture, script, |config| {
+            config.device_rules = vec![rule.into()];
+            config.capability_add = vec!["SYSLOG".into()];
+        })
+        .await;
+        assert_eq!(said, "read\n", "{rule}");
+    }
+    let said = refused(&fixture, |c| c.device_rules = vec!["c 1 r".into()]).await;
+    assert!(said.contains("invalid device cgroup rule format: 'c 1 r'"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_privileged_container_is_almost_the_host() {
+    if !root_or_skip("a_privileged_container_is_almost_the_host") {
+        return;
+    }
+    let fixture = Fixture::new().await;
+    let script = "grep -E 'CapEff|Seccomp:' /proc/self/status; \
+                  [ -c /dev/kmsg ] && head -c 1 < /dev/kmsg > /dev/null && echo kmsg; \
+                  mknod /tmp/tun c 10 200; mknod /tmp/log c 1 11; \
+                  head -c 1 < /tmp/log > /dev/null && echo log; \
+                  mount -t tmpfs x /tmp && echo mounted; \
+                  grep -c ' /proc/sys ' /proc/mounts; \
+                  d=$(ls -d /sys/fs/cgroup/pids /sys/fs/cgroup 2>/dev/null | head -n 1); \
+                  mkdir $d/mine && echo cgroup; \
+                  grep ' /sys sysfs' /proc/mounts | grep -c rw";
+    let said = inside(&fixture, script, |config| config.privileged = true).await;
+    let lines: Vec<&str> = said.lines().collect();
+    let own = std::fs::read_to_string("/proc/self/status").unwrap();
+    let own = own.lines().find_map(|line| line.strip_prefix("CapBnd:")).unwrap();
+    assert_eq!(lines[0], format!("CapEff:{own}"));
+    assert_eq!(lines[1..], ["Seccomp:\t0", "kmsg", "log", "mounted", "0", "cgroup", "1"]);
+    fixture.assert_clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_in_a_container_has_its_privileges_and_no_more() {
+    if !root_or_skip("a_command_in_a_container_has_its_privileges_and_no_more") {
+        return;
+    }
+    let fixture = Fixture::new().await;
+    let status = async |id: &str, change: fn(&mut ContainerConfig)| {
+        let mut config = fixture.config(id, &["sleep", "1000"]);
+        change(&mut config);
+        let container = fixture.start(config).await;
+        let args = vec!["grep".into(), "-E".into(), "CapBnd|Seccomp:|NoNewPrivs".into()];
+        let args = [args, vec!["/proc/self/status".to_owned()]].concat();
+        let exec = Exec { args, output_bytes_max: 4096, ..Exec::default() };
+        let output = container.exec(exec).await.unwrap();
+        String::from_utf8(output.output.to_vec()).unwrap()
+    };
+    let plain = "CapBnd:\t00000000a80425fb\nNoNewPrivs:\t0\nSeccomp:\t2\n";
+    assert_eq!(status("plain", |_| {}).await, plain);
+    let bound = "CapBnd:\t00000000a80425fb\nNoNewPrivs:\t1\nSeccomp:\t2\n";
+    assert_eq!(status("bound", |c| c.no_new_privileges = true).await, bound);
+    let free = status("free", |c| c.privileged = true).await;
+    assert!(free.contains("Seccomp:\t0") && !free.contains("00000000a80425fb"), "{free}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn system_calls_follow_the_profile() {
+    if !root_or_skip("system_calls_follow_the_profile") {
+        return;
+    }
+    let fixture = Fixture::new().await;
+    let script = "grep Seccomp: /proc/self/status; mkdir /tmp/made 2>/dev/null && echo made; true";
+    let said = inside(&fixture, script, |c| c.seccomp = Seccomp::Unconfined).await;
+    assert_eq!(said, "Seccomp:\t0\nmade\n");
+    let profile = r#"{"defaultAction":"SCMP_ACT_ALLOW","archMap":[
+        {"architecture":"SCMP_ARCH_X86_64","subArchitectures":["SCMP_ARCH_X86"]},
+        {"architecture":"SCMP_ARCH_AARCH64","subArchitectures":["SCMP_ARCH_ARM"]}],
+        "syscalls":[{"names":["mkdir","mkdirat"],"action":"SCMP_ACT_ERRNO","errnoRet":1,
+        "excludes":{"caps":["CAP_SYS_ADMIN"]}}]}"#;
+    let said = inside(&fixture, script, |c| c.seccomp = Seccomp::Profile(profile.into())).await;
+    assert_eq!(said, "Seccomp:\t2\n");
+    let said = inside(&fixture, script, |config| {
+        config.seccomp = Seccomp::Profile(profile.into());
+        config.capability_add = vec!["SYS_ADMIN".into()];
+    })
+    .await;
+    assert_eq!(said, "Seccomp:\t2\nmade\n");
+    // Also where nothing may be gained any more.
+    let said = inside(&fixture, script, |config| {
+        config.seccomp = Seccomp::Profile(profile.into());
+        config.no_new_privileges = true;
+    })
+    .await;
+    assert_eq!(said, "Seccomp:\t2\n");
+    let bad = Seccomp::Profile(r#"{"defaultAction":"SCMP_ACT_NONSENSE"}"#.into());
+    let said = refused(&fixture, |config| config.seccomp = bad).await;
+    assert!(said.contains("Decoding seccomp profile failed"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn paths_are_hidden_as_asked() {
+    if !root_or_skip("paths_are_hidden_as_asked") {
+        return;
+    }
+    let fixture = Fixture::new().await;
+    let script = "ls /srv/hidden | wc -l; touch /srv/fixed/x 2>/dev/null || echo fixed; \
+                  grep -c ' /proc/sys ' /proc/mounts; \
+                  stat -f -c %b*%S /dev/shm; cat /proc/sys/kernel/domainname";
+    let said = inside(&fixture, script, |config| {
+        for name in ["hidden", "fixed"] {
+            let path = fixture.path("image/srv").join(name);
+            std::fs::create_dir_all(path.join("x")).unwrap();
+        }
+        config.masked_paths = Some(vec!["/srv/hidden".into(), "/not/there".into()]);
+        config.read_only_paths = Some(vec!["/srv/fixed".into()]);
+        config.domainname = "example.org".into();
+        config.shm_bytes = 8 << 20;
+    })
+    .await;
+    assert_eq!(said, "0\nfixed\n0\n2048*4096\nexample.org\n");
+
+    let enabled = std::fs::read_to_string("/sys/module/apparmor/parameters/enabled");
+    if !enabled.is_ok_and(|text| text.starts_with('Y')) {
+        let said = refused(&fixture, |c| c.apparmor = Some("mine".into())).await;
+        assert!(said.contains("AppArmor is not enabled on this host"), "{said}");
+    }
+    assert_eq!(
+        inside(&fixture, "echo ok", |c| c.apparmor = Some("unconfined".into())).await,
+        "ok\n"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_filesystems_take_options() {
+    if !root_or_skip("memory_filesystems_take_options") {
+        return;
+    }
+    let fixture = Fixture::new().await;
+    let tmpfs = |options: &[&str]| {
+        let options = options.iter().map(|option| (*option).to_owned()).collect();
+        Mount::new("/scratch", MountSource::Tmpfs { size_bytes: 0, mode: 0, options }, false)
+    };
+    let script = "stat -c '%u %a' /scratch; stat -f -c %b*%S /scratch; \
+                  cat /bin/busybox > /scratch/true; chmod 755 /scratch/true; \
+                  /scratch/true 2>/dev/null && echo ran; true";
+    let said = inside(&fixture, script, |config| {
+        config.mounts.push(tmpfs(&["exec", "uid=33", "mode=700", "size=16m"]));
+    })
+    .await;
+    assert_eq!(said, "33 700\n4096*4096\nran\n");
+    let said = inside(&fixture, script, |c| c.mounts.push(tmpfs(&["size=16m"]))).await;
+    assert_eq!(said, "0 1777\n4096*4096\n");
+    let said = refused(&fixture, |c| c.mounts.push(tmpfs(&["remount"]))).await;
+    assert!(said.contains("Invalid tmpfs option"), "{said}");
+}
