@@ -19,7 +19,6 @@ pub struct Seen {
     pub alive: bool,
     pub removed: bool,
     pub exit_code: i64,
-    pub error: String,
 }
 
 /// Somebody who is to be attached when it starts.
@@ -47,12 +46,8 @@ fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Entry {
     pub fn new(record: Record) -> Entry {
-        let seen = Seen {
-            alive: record.is_alive(),
-            exit_code: record.state.exit_code,
-            error: record.state.error.clone(),
-            ..Seen::default()
-        };
+        let seen =
+            Seen { alive: record.is_alive(), exit_code: record.state.exit_code, ..Seen::default() };
         Entry {
             id: record.id.clone(),
             record: Mutex::new(record),

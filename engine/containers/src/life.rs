@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use skep_agent_plan::HealthCheck;
 use skep_docker_api::ApiError;
-use skep_docker_api::json::{ContainerWaitResponse, StopOptions, WaitCondition, WaitError};
+use skep_docker_api::json::{ContainerWaitResponse, StopOptions, WaitCondition};
 use skep_engine::config::{MountSource, Namespace, Rootfs};
 use skep_engine::{Container, Error, ExitStatus, Signal};
 use skep_types::error_chain;
@@ -47,9 +47,6 @@ impl Containers {
             it.state.restart_count = 0;
         });
         let started = self.run(entry).await;
-        if started.is_err() {
-            self.end_waiting(entry);
-        }
         drop(change);
         match started {
             Ok(run) => {
@@ -90,11 +87,11 @@ impl Containers {
         }
     }
 
+    /// A restart that failed is an end to those who wait for one.
     fn end_waiting(&self, entry: &Entry) {
-        let (code, error) = entry.with(|it| (it.state.exit_code, it.state.error.clone()));
+        let exit_code = entry.with(|it| it.state.exit_code);
         entry.seen.send_modify(|seen| {
-            *seen =
-                Seen { ends: seen.ends + 1, alive: false, exit_code: code, error, removed: false }
+            *seen = Seen { ends: seen.ends + 1, alive: false, exit_code, removed: false }
         });
     }
 
@@ -294,6 +291,7 @@ impl Containers {
             ),
             Err(error) => (unknown, false, OffsetDateTime::now_utc(), error_chain(&error)),
         };
+        let places = self.parts.networks.sandbox(&entry.id).await;
         if let Err(failure) = self.parts.networks.close_sandbox(&entry.id).await {
             tracing::warn!(container = entry.id, error = %failure, "networks are not closed");
         }
@@ -327,12 +325,14 @@ impl Containers {
         }
         let more = [("exitCode", code.to_string())];
         entry.with(|record| events::tell(&self.parts.events, record, "die", &more));
+        for (name, settings) in places.iter().flat_map(|it| &it.networks) {
+            self.tell_network("disconnect", &settings.network_id, name, entry);
+        }
         let removes = pause.is_none() && entry.with(|it| it.host_config.auto_remove);
         entry.seen.send_modify(|seen| {
             seen.ends += 1;
             seen.alive = pause.is_some();
             seen.exit_code = code;
-            seen.error = error;
         });
         drop(change);
         if removes && let Err(error) = self.clear(entry, true).await {
@@ -474,8 +474,7 @@ impl Containers {
                 Ok(seen) => seen.clone(),
                 Err(_) => entry.seen.borrow().clone(),
             };
-            let error = (!last.error.is_empty()).then(|| WaitError { message: last.error.clone() });
-            ContainerWaitResponse { status_code: last.exit_code, error }
+            ContainerWaitResponse { status_code: last.exit_code, error: None }
         })
     }
 }

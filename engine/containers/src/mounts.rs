@@ -322,9 +322,8 @@ mod tests {
 
     #[test]
     fn what_is_asked_for_goes_over_what_is_taken_over() {
-        let mut config = ContainerConfig::default();
-        config.volumes =
-            Some(["/a", "/b", "/c"].map(|it| (it.to_owned(), json::Nothing {})).into());
+        let volumes = ["/a", "/b", "/c"].map(|it| (it.to_owned(), json::Nothing {}));
+        let config = ContainerConfig { volumes: Some(volumes.into()), ..Default::default() };
         let others = plan(&config, &host(&["x:/b", "y:/d"]), &[]).unwrap();
         let from = From { mounts: &others, mode: "ro" };
         let mounts = plan(&config, &host(&["/srv:/d"]), &[from]).unwrap();

@@ -196,9 +196,11 @@ impl Containers {
     }
 
     pub(crate) fn tell_network(&self, action: &str, id: &str, name: &str, entry: &Entry) {
+        // The host's own networks are called as their drivers are.
+        let kind = if matches!(name, "host" | "none") { name } else { "bridge" };
         let attributes = Map::from([
             ("name".to_owned(), name.to_owned()),
-            ("type".to_owned(), "bridge".to_owned()),
+            ("type".to_owned(), kind.to_owned()),
             ("container".to_owned(), entry.id.clone()),
         ]);
         self.parts.events.publish("network", action, id, attributes);
