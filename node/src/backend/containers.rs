@@ -45,17 +45,6 @@ pub(super) fn streams(attached: skep_containers::Attachment) -> Streams {
 }
 
 impl DaemonBackend {
-    /// Those that run, those that are paused, and all.
-    pub(super) async fn count_containers(&self) -> Answer<(u64, u64, u64)> {
-        let (mut running, mut paused, mut all) = (0, 0, 0);
-        for shown in self.all_containers(false).await? {
-            running += u64::from(shown.summary.state == "running");
-            paused += u64::from(shown.summary.state == "paused");
-            all += 1;
-        }
-        Ok((running, paused, all))
-    }
-
     /// The newest first.
     async fn all_containers(&self, sizes: bool) -> Answer<Vec<skep_containers::Shown>> {
         let mut all = self.containers.list(sizes).await?;

@@ -7,6 +7,7 @@ mod disk_usage;
 mod engine_error;
 mod error;
 mod flow;
+mod host_info;
 mod image_events;
 mod image_flows;
 mod images;

@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 use crate::rootfs::{Mounted, store_with};
 use crate::{eventually, image_tree, privileged, reopen, tree};
 
-fn options(name: Option<&str>) -> CommitOptions {
+pub fn options(name: Option<&str>) -> CommitOptions {
     CommitOptions {
         reference: name.map(|name| name.parse().unwrap()),
         config: ImageConfig { cmd: vec!["/run".to_owned()], ..ImageConfig::default() },
