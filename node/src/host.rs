@@ -51,6 +51,7 @@ pub fn describe() -> NodeDescription {
             ("Log", "json-file"),
             ("Network", "bridge"),
             ("Network", "host"),
+            ("Network", "null"),
             ("Network", "overlay"),
             ("Volume", "local"),
         ]

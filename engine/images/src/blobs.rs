@@ -49,6 +49,11 @@ impl Spool {
         self.file.write_all(piece).context(|| format!("write {}", self.temporary.path().display()))
     }
 
+    /// What was written so far.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// Everything was written.
     pub(crate) fn finish(self) -> Result<Spooled> {
         self.file.sync_all().context(|| format!("sync {}", self.temporary.path().display()))?;
@@ -106,12 +111,25 @@ impl Store {
         &self,
         stream: impl Stream<Item = Result<Bytes>>,
         limit: u64,
-        mut progress: impl FnMut(u64),
+        progress: impl FnMut(u64),
     ) -> Result<Spooled> {
+        let spool = self.blocking(move |inner| inner.spool(limit)).await?;
+        let (spool, read) = self.fill(spool, stream, progress).await?;
+        read?;
+        blocking(move || spool.finish()).await
+    }
+
+    /// Writes what comes behind what came before. If the stream breaks off, what it brought is kept
+    /// beside its error; when the disk fails, all is lost. `progress` is told the bytes in all.
+    pub(crate) async fn fill(
+        &self,
+        mut spool: Spool,
+        stream: impl Stream<Item = Result<Bytes>>,
+        mut progress: impl FnMut(u64),
+    ) -> Result<(Spool, Result<()>)> {
         let (sender, mut pieces) = mpsc::channel::<Bytes>(PIECES_IN_FLIGHT);
-        let inner = self.inner.clone();
+        let mut bytes = spool.bytes;
         let writer = blocking(move || {
-            let mut spool = inner.spool(limit)?;
             while let Some(piece) = pieces.blocking_recv() {
                 spool.write(&piece)?;
             }
@@ -119,7 +137,6 @@ impl Store {
         });
         let reader = async move {
             let mut stream = std::pin::pin!(stream);
-            let mut bytes = 0;
             while let Some(piece) = stream.next().await {
                 let piece = piece?;
                 bytes += piece.len() as u64;
@@ -129,11 +146,9 @@ impl Store {
                 }
                 progress(bytes);
             }
-            Result::<()>::Ok(())
+            Ok(())
         };
         let (spool, read) = futures::join!(writer, reader);
-        let spool: Spool = spool?;
-        read?;
-        blocking(move || spool.finish()).await
+        Ok((spool?, read))
     }
 }

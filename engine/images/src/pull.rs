@@ -1,11 +1,13 @@
 //! Brings an image from a registry into the store.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
 
+use crate::blobs::{Spool, Spooled};
 use crate::config::ConfigFile;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
@@ -16,8 +18,8 @@ use crate::manifest::{Descriptor, Document, Manifest};
 use crate::platform::Platform;
 use crate::progress::{Reporter, Step};
 use crate::reference::Reference;
-use crate::registry::{Fetched, Session};
-use crate::store::{Pins, Store};
+use crate::registry::{Fetched, Rest, Session};
+use crate::store::{Pins, Store, blocking};
 use crate::trust::{Auth, RegistryConfig};
 
 /// Attempts at one layer: Docker's default.
@@ -196,14 +198,14 @@ impl Store {
         progress: &Reporter,
     ) -> Result<()> {
         let mut attempt = 1;
-        loop {
-            let error = match self.download_once(session, layer, pins, progress).await {
-                Ok(()) => return Ok(()),
+        let mut begun = None;
+        let spooled = loop {
+            let error = match self.download_once(session, layer, &mut begun, progress).await {
+                Ok(spooled) => break spooled,
                 Err(error) => error,
             };
             // The registry's own refusal, and content that is not what it should be, stay so.
-            let passing = matches!(&error, Error::Interrupted { .. } | Error::Unreachable { .. });
-            if !passing || attempt == DOWNLOAD_ATTEMPTS {
+            if !is_passing(&error) || attempt == DOWNLOAD_ATTEMPTS {
                 return Err(error);
             }
             let pause = RETRY_STEP * attempt;
@@ -211,27 +213,7 @@ impl Store {
             progress.tell(layer.digest, Step::Retrying { seconds: pause.as_secs() });
             tokio::time::sleep(pause).await;
             attempt += 1;
-        }
-    }
-
-    async fn download_once(
-        &self,
-        session: &Session,
-        layer: &Descriptor,
-        pins: &Arc<Pins>,
-        progress: &Reporter,
-    ) -> Result<()> {
-        let stream = session.blob(layer.digest).await?;
-        let total = layer.size;
-        let limit = total.min(self.inner.limits.archive_bytes);
-        let spooled = self
-            .spool_stream(stream, limit, |bytes| {
-                progress.tell(layer.digest, Step::Downloading { bytes, total });
-            })
-            .await?;
-        if spooled.digest != layer.digest {
-            return Err(Error::Mismatch { expected: layer.digest, got: spooled.digest });
-        }
+        };
         let pins = pins.clone();
         self.blocking(move |inner| {
             let kept = inner.keep(spooled);
@@ -240,6 +222,67 @@ impl Store {
         })
         .await
     }
+
+    /// One attempt. It goes on from what was begun, and leaves there what it brought itself before
+    /// the connection broke.
+    async fn download_once(
+        &self,
+        session: &Session,
+        layer: &Descriptor,
+        begun: &mut Option<Spool>,
+        progress: &Reporter,
+    ) -> Result<Spooled> {
+        let total = layer.size;
+        let resumed = begun.take().filter(|spool| spool.bytes() > 0);
+        let mut rest = None;
+        if let Some(spool) = resumed {
+            match session.rest_of_blob(layer.digest, spool.bytes()).await {
+                Ok(Rest::Rest(stream)) => rest = Some((spool, stream, true)),
+                Ok(Rest::Whole(stream)) => {
+                    rest = Some((self.empty_spool(total).await?, stream, false))
+                }
+                Err(error) if is_passing(&error) => {
+                    *begun = Some(spool);
+                    return Err(error);
+                }
+                // It may still give the whole.
+                Err(error) => tracing::debug!(layer = %layer.digest, %error, "no rest"),
+            }
+        }
+        let (spool, stream, resumed) = match rest {
+            Some(rest) => rest,
+            None => {
+                let stream = session.blob(layer.digest).await?;
+                (self.empty_spool(total).await?, stream, false)
+            }
+        };
+        let told = |bytes| progress.tell(layer.digest, Step::Downloading { bytes, total });
+        let (spool, read) = self.fill(spool, stream, told).await?;
+        if let Err(error) = read {
+            *begun = Some(spool);
+            return Err(error);
+        }
+        let spooled = blocking(move || spool.finish()).await?;
+        if spooled.digest == layer.digest {
+            return Ok(spooled);
+        }
+        let mismatch = Error::Mismatch { expected: layer.digest, got: spooled.digest };
+        // Which of the two parts was wrong nobody knows: it is begun anew.
+        if resumed {
+            Err(Error::Interrupted { source: io::Error::other(mismatch) })
+        } else {
+            Err(mismatch)
+        }
+    }
+
+    async fn empty_spool(&self, bytes: u64) -> Result<Spool> {
+        self.blocking(move |inner| inner.spool(bytes.min(inner.limits.archive_bytes))).await
+    }
+}
+
+/// Whether it may go better the next time.
+fn is_passing(error: &Error) -> bool {
+    matches!(error, Error::Interrupted { .. } | Error::Unreachable { .. })
 }
 
 fn record(layer: &Descriptor, diff_id: Digest) -> LayerRecord {

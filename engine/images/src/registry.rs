@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, TryStreamExt};
 use http::HeaderValue;
-use oci_client::client::{ClientConfig, ClientProtocol};
+use oci_client::client::{BlobResponse, ClientConfig, ClientProtocol};
 use oci_client::errors::{DigestError, OciDistributionError, OciErrorCode};
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, RegistryOperation};
@@ -53,6 +53,12 @@ pub(crate) enum Purpose {
     Push,
     /// To see whether a login is good.
     Login,
+}
+
+/// What a registry gives when it is asked for the rest of a blob.
+pub(crate) enum Rest {
+    Rest(BoxStream<'static, Result<Bytes>>),
+    Whole(BoxStream<'static, Result<Bytes>>),
 }
 
 /// A manifest or index, checked.
@@ -208,6 +214,19 @@ impl Session {
         let stream = self.client.pull_blob_stream(&self.remote(None), text.as_str()).await;
         let stream = stream.map_err(|error| self.refused(&error))?.stream;
         Ok(stream.map_err(move |error| broken(error, digest)).boxed())
+    }
+
+    /// What is left of a blob, of which so much is there already. A registry may not know how to
+    /// give less than the whole. Whoever reads it checks it together with what was there.
+    pub(crate) async fn rest_of_blob(&self, digest: Digest, offset: u64) -> Result<Rest> {
+        let text = digest.to_string();
+        let name = self.remote(None);
+        let asking = self.client.pull_blob_stream_partial(&name, text.as_str(), offset, None);
+        let broken = move |error| broken(error, digest);
+        match asking.await.map_err(|error| self.refused(&error))? {
+            BlobResponse::Partial(part) => Ok(Rest::Rest(part.stream.map_err(broken).boxed())),
+            BlobResponse::Full(whole) => Ok(Rest::Whole(whole.stream.map_err(broken).boxed())),
+        }
     }
 
     /// Whether the repository has a blob.

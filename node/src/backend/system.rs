@@ -1,22 +1,39 @@
 //! `/version`, `/info` and the swarm's part of a ping.
 
+use skep_docker_api::ApiError;
 use skep_docker_api::convert::cluster_info_to_api;
 use skep_docker_api::defaults::{API_VERSION, API_VERSION_MIN};
-use skep_docker_api::json::{ComponentVersion, Info, Peer, Platform, SwarmInfo, Version};
+use skep_docker_api::json::{
+    ComponentVersion, ContainerListOptions, Info, Peer, Platform, SwarmInfo, Version,
+};
 use skep_types::NodeRole;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::swarm::{raft_config, tls_info};
-use super::{Answer, DaemonBackend};
+use super::{Answer, DaemonBackend, host_info};
 use crate::{VERSION, host};
+
+/// Go's word for what this was built for.
+fn architecture() -> String {
+    std::env::consts::ARCH.replace("x86_64", "amd64").replace("aarch64", "arm64")
+}
 
 impl DaemonBackend {
     pub(super) fn show_version(&self) -> Version {
         let component = ComponentVersion {
             name: "Engine".to_owned(),
             version: VERSION.to_owned(),
-            ..Default::default()
+            details: [
+                ("ApiVersion", API_VERSION.to_owned()),
+                ("MinAPIVersion", API_VERSION_MIN.to_owned()),
+                ("Os", "linux".to_owned()),
+                ("Arch", architecture()),
+                ("KernelVersion", host::kernel()),
+                ("Experimental", "false".to_owned()),
+            ]
+            .map(|(key, value)| (key.to_owned(), value))
+            .into(),
         };
         Version {
             platform: Platform { name: "skep".to_owned() },
@@ -25,7 +42,7 @@ impl DaemonBackend {
             api_version: API_VERSION.to_owned(),
             min_api_version: API_VERSION_MIN.to_owned(),
             os: "linux".to_owned(),
-            arch: std::env::consts::ARCH.replace("x86_64", "amd64").replace("aarch64", "arm64"),
+            arch: architecture(),
             kernel_version: host::kernel(),
             ..Default::default()
         }
@@ -49,14 +66,23 @@ impl DaemonBackend {
             let plugins = description.plugins.iter().filter(|(it, _)| it == kind);
             plugins.map(|(_, name)| name.clone()).collect()
         };
-        let (running, containers) = self.count_containers().await?;
+        let all = ContainerListOptions { all: true, ..Default::default() };
+        let containers = self.list_containers(all).await?;
+        let in_state =
+            |state: &str| containers.iter().filter(|it| it.state == state).count() as u64;
+        let (running, paused) = (in_state("running"), in_state("paused"));
+        let id = host_info::engine_id(&self.config.data_root);
+        let id = id.map_err(|error| {
+            ApiError::system(format!("failed to read the engine's id: {error}"))
+        })?;
         let images = self.engine.images().list().await.map_err(super::engine_error::image)?;
-        Ok(Info {
-            containers,
+        let mut info = Info {
+            id,
+            containers: containers.len() as u64,
             containers_running: running,
-            containers_stopped: containers - running,
+            containers_paused: paused,
+            containers_stopped: containers.len() as u64 - running - paused,
             images: images.len() as u64,
-            driver: "overlay2".to_owned(),
             plugins: skep_docker_api::json::PluginsInfo {
                 volume: of("Volume"),
                 network: of("Network"),
@@ -75,8 +101,11 @@ impl DaemonBackend {
             name: description.hostname.clone(),
             server_version: VERSION.to_owned(),
             swarm: self.swarm_info().await,
+            nevents_listener: self.events.listeners() as u64,
             ..Default::default()
-        })
+        };
+        host_info::fill(&mut info, &self.config);
+        Ok(info)
     }
 
     async fn swarm_info(&self) -> SwarmInfo {
