@@ -16,9 +16,7 @@ use tokio::time::timeout;
 
 use crate::attach::{AttachOptions, Attached, Input, pieces};
 use crate::container::Container;
-use crate::defaults::{
-    EXEC_DRAIN_TIMEOUT, EXEC_NAME, EXEC_TIMEOUT, MESSAGE_BYTES_MAX, SHIM_NAME,
-};
+use crate::defaults::{EXEC_DRAIN_TIMEOUT, EXEC_NAME, EXEC_TIMEOUT, MESSAGE_BYTES_MAX, SHIM_NAME};
 use crate::error::{Error, Result};
 use crate::logs;
 use crate::master::Master;
@@ -127,9 +125,9 @@ impl Control {
             source,
         };
         let mut bytes = vec![0; MESSAGE_BYTES_MAX];
-        let received = self.socket.async_io(Interest::READABLE, |socket| {
-            terminal::receive(socket, &mut bytes)
-        });
+        let received = self
+            .socket
+            .async_io(Interest::READABLE, |socket| terminal::receive(socket, &mut bytes));
         let (length, descriptors) = received.await.map_err(failed)?;
         if length == 0 {
             return Ok(None);
@@ -181,12 +179,10 @@ async fn begin(container: &Container, request: ExecRequest) -> Result<Begun> {
     let input: OwnedFd = sealed::message(&[&bytes]).map_err(failed("pass the command"))?;
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let pair = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags);
-    let (control, keepers) =
-        pair.map_err(|errno| failed("make a connection")(errno.into()))?;
+    let (control, keepers) = pair.map_err(|errno| failed("make a connection")(errno.into()))?;
     // SAFETY: an owned descriptor is open as long as it lives, and always the same one.
     let socket = unsafe { AsyncFd::register(control) };
-    let socket =
-        socket.map_err(|error| failed("hear from a command")(error.into_parts().1))?;
+    let socket = socket.map_err(|error| failed("hear from a command")(error.into_parts().1))?;
     let control = Control { socket, container: container.id().to_owned() };
     let mut command = Command::new(container.program());
     command
@@ -217,11 +213,7 @@ async fn begin(container: &Container, request: ExecRequest) -> Result<Begun> {
 }
 
 /// Begins a command. One that does not begin in time is left to itself.
-pub(crate) async fn open(
-    container: &Container,
-    exec: ExecConfig,
-    pid: i32,
-) -> Result<ExecSession> {
+pub(crate) async fn open(container: &Container, exec: ExecConfig, pid: i32) -> Result<ExecSession> {
     let failed = |source| Error::Container {
         operation: "take the streams of a command",
         id: container.id().to_owned(),

@@ -93,8 +93,10 @@ async fn a_command_outlives_who_asked_for_it() {
     let container = fixture.start(config).await;
     // Neither the want of a reader nor a full pipe holds it up, with and without a terminal.
     for (name, tty) in [("pipes", false), ("tty", true)] {
-        let script = format!("echo begun; while ! [ -e /mark/go-{name} ]; do sleep 0.01; done; \
-                              seq 1 100000; seq 1 100000 >&2; touch /mark/done-{name}");
+        let script = format!(
+            "echo begun; while ! [ -e /mark/go-{name} ]; do sleep 0.01; done; \
+                              seq 1 100000; seq 1 100000 >&2; touch /mark/done-{name}"
+        );
         let mut session = open(&container, ExecConfig { tty, ..shell(&script) }).await;
         let mut attached = session.attached().unwrap();
         patiently(Said::until(&mut attached, "begun")).await;

@@ -61,10 +61,8 @@ pub fn main(args: &[OsString]) -> ExitCode {
 }
 
 fn stdio() -> io::Result<[OwnedFd; 2]> {
-    let duplicates = [
-        io::stdin().as_fd().try_clone_to_owned()?,
-        io::stdout().as_fd().try_clone_to_owned()?,
-    ];
+    let duplicates =
+        [io::stdin().as_fd().try_clone_to_owned()?, io::stdout().as_fd().try_clone_to_owned()?];
     let null = File::options().read(true).write(true).open("/dev/null")?;
     dup2_stdin(&null)?;
     dup2_stdout(&null)?;
