@@ -173,6 +173,6 @@ pub struct CommitOptions {
 pub struct ArchivePutOptions {
     /// A folder is never replaced by a file, nor a file by a folder.
     pub no_overwrite_dir_non_dir: bool,
-    /// Owners are those of the archive, not the container's root.
+    /// All of it becomes the container's user's; otherwise each has the owner in the archive.
     pub copy_uid_gid: bool,
 }

@@ -38,5 +38,5 @@ pub use health::{Answer, HealthReport, ask};
 pub use merge::health_config;
 pub use process::{stats, top};
 pub use record::{Phase, Record};
-pub use show::{Shown, health_of};
+pub use show::{NEVER, Shown, health_of};
 pub use volumes::{Volume, VolumeError, Volumes};

@@ -198,6 +198,16 @@ impl Containers {
         record.mounts.iter().map(source).collect()
     }
 
+    /// What of the host is mounted in a container: from where, to where, and whether it is read only.
+    pub fn binds(&self, record: &Record) -> Result<Vec<(PathBuf, String, bool)>> {
+        let sources = record.mounts.iter().zip(self.sources(record)?);
+        let binds = sources.filter_map(|(mount, source)| match source {
+            MountSource::Bind(path) => Some((path, mount.target.clone(), mount.read_only)),
+            MountSource::Tmpfs { .. } => None,
+        });
+        Ok(binds.collect())
+    }
+
     async fn namespace(&self, mode: &str) -> Result<Namespace> {
         let Some(other) = mode.strip_prefix("container:") else {
             return Ok(match mode {

@@ -14,6 +14,7 @@ use time::format_description::well_known::Rfc3339;
 use tokio::process::Command;
 
 use crate::containers::{Result, runtime};
+use crate::show::NEVER;
 
 /// Its processes, by the host's `ps` with the arguments that are given.
 pub async fn top(container: &Container, args: &str) -> Result<TopResponse> {
@@ -58,7 +59,6 @@ fn moment() -> String {
 
 /// One look at what it uses; the look before goes into it.
 pub async fn stats(container: &Container, name: &str, before: Option<&Stats>) -> Result<Stats> {
-    const NEVER: &str = "0001-01-01T00:00:00Z";
     let used = container.stats().await.map_err(runtime)?;
     let pid = container.pid().await.map_err(runtime)?;
     let entry = |it: &skep_engine::stats::BlockIo, op: &str, value| BlkioEntry {

@@ -19,7 +19,7 @@ use crate::record::{Phase, Record};
 use crate::uptime::human;
 
 /// Go's zero time, which clients read as "never".
-const NEVER: &str = "0001-01-01T00:00:00Z";
+pub const NEVER: &str = "0001-01-01T00:00:00Z";
 
 /// The line of a list, and what filters look at beside it.
 pub struct Shown {

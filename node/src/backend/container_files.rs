@@ -7,8 +7,8 @@ use futures::StreamExt;
 use skep_docker_api::json::{ArchivePutOptions, Change, CommitOptions, ContainerConfig, PathStat};
 use skep_docker_api::{ApiError, ByteStream, Kind};
 use skep_images::{
-    ArchiveStream, ChangeKind, FileError, ImageConfig, Owner, PathInfo, RootDir, WriteOptions,
-    apply_changes,
+    ArchiveStream, Bind, ChangeKind, FileError, ImageConfig, Owner, PathInfo, RootDir,
+    WriteOptions, apply_changes,
 };
 use skep_types::error_chain;
 use time::OffsetDateTime;
@@ -93,7 +93,7 @@ impl DaemonBackend {
         }
     }
 
-    /// As the container itself sees it while it runs; otherwise its root file system alone.
+    /// As the container itself sees it while it runs; otherwise its root file system with its volumes.
     async fn open_root(&self, given: &str) -> Answer<Root> {
         let id = self.id_of(given).await?;
         let pid = match self.engine.runtime().get(&id).await {
@@ -107,7 +107,15 @@ impl DaemonBackend {
                 (mounted.map_err(engine_error::image)?, true)
             }
         };
-        match RootDir::open(&path) {
+        let binds = match (mounted, self.containers.get(&id)) {
+            (true, Ok(record)) => self.containers.binds(&record)?,
+            _ => Vec::new(),
+        };
+        let binds = binds
+            .into_iter()
+            .map(|(source, target, read_only)| Bind { source, target, read_only })
+            .collect();
+        match RootDir::assemble(&path, binds).await {
             Ok(dir) => Ok(Root { id, dir, mounted }),
             Err(error) => {
                 if mounted {
@@ -169,7 +177,7 @@ impl DaemonBackend {
             no_overwrite_dir_non_dir: options.no_overwrite_dir_non_dir,
             owner: match options.copy_uid_gid {
                 true => self.owner_in(given).await,
-                // Root, as Docker has it.
+                // To each the owner in the archive.
                 false => None,
             },
         };
@@ -196,19 +204,18 @@ impl DaemonBackend {
             Err(_) => None,
         };
         // Two mounts of one overlay at once are nothing the kernel promises to keep right.
-        let root = match running {
-            Some(pid) => Root {
-                dir: RootDir::open(&PathBuf::from(format!("/proc/{pid}/root")))
-                    .map_err(|error| refused(given, "/", error))?,
-                id,
-                mounted: false,
-            },
-            None => self.open_root(given).await?,
+        let (path, mounted) = match running {
+            Some(pid) => (PathBuf::from(format!("/proc/{pid}/root")), false),
+            None => {
+                let mounted = self.engine.images().mount_rootfs(&id).await;
+                (mounted.map_err(engine_error::image)?, true)
+            }
         };
-        let archive = root.dir.export();
-        let first = flow(archive);
-        self.close_root(root).await;
-        Ok(first)
+        let archive = RootDir::open(&path).map(|dir| dir.export());
+        if mounted {
+            self.unmount(&id).await;
+        }
+        archive.map(flow).map_err(|error| refused(given, "/", error))
     }
 
     pub(super) async fn changes_of(&self, given: &str) -> Answer<Vec<Change>> {

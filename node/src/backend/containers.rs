@@ -222,8 +222,13 @@ impl DaemonBackend {
             // One that does not run uses nothing; a list of statistics goes on without it.
             Err(error) if error.kind == Kind::Conflict => {
                 let record = self.containers.get(given)?;
-                let nothing =
-                    Stats { id: record.id, name: format!("/{}", record.name), ..Stats::default() };
+                let nothing = Stats {
+                    id: record.id,
+                    name: format!("/{}", record.name),
+                    read: skep_containers::NEVER.to_owned(),
+                    preread: skep_containers::NEVER.to_owned(),
+                    ..Stats::default()
+                };
                 return Ok(futures::stream::iter([Ok(nothing)]).boxed());
             }
             Err(error) => return Err(error),
