@@ -69,6 +69,9 @@ pub const SEAL_TIMEOUT: Duration = Duration::from_secs(5);
 /// A pause between two looks at something that the kernel does not announce.
 pub const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
+/// The first such pause, where most waits are over in less: each further one is twice as long.
+pub const POLL_INTERVAL_MIN: Duration = Duration::from_micros(200);
+
 /// A request or a reply on the shim's socket; a long error message fits.
 pub const MESSAGE_BYTES_MAX: usize = 64 * 1024;
 
