@@ -256,9 +256,7 @@ impl Container {
     /// Its output.
     pub async fn logs(&self, query: LogQuery) -> Result<LogStream> {
         if self.config().log_driver != LogDriver::JsonFile {
-            return Err(Error::Unsupported(
-                "configured logging driver does not support reading",
-            ));
+            return Err(Error::Unsupported("configured logging driver does not support reading"));
         }
         let path = self.config().log_path.clone().unwrap_or_else(|| self.places.log());
         let (exit, config) = (self.places.exit(), self.places.config());

@@ -27,7 +27,13 @@ pub enum Address {
 /// How an entry becomes a message.
 #[derive(Debug)]
 pub enum Format {
-    Syslog { facility: u8, shape: Shape, tag: String, host: String, process: u32 },
+    Syslog {
+        facility: u8,
+        shape: Shape,
+        tag: String,
+        host: String,
+        process: u32,
+    },
     /// The fields that do not change, as they are sent.
     Journald(Vec<u8>),
 }
@@ -37,7 +43,9 @@ pub enum Shape {
     /// The traditional one without a host.
     Local,
     Rfc3164,
-    Rfc5424 { micro: bool },
+    Rfc5424 {
+        micro: bool,
+    },
 }
 
 /// Numbers of RFC 5424, section 6.2.1, by Docker's names.
@@ -51,7 +59,11 @@ pub fn read(config: &ContainerConfig, host: &str) -> Result<Option<(Address, For
     match &config.log_driver {
         LogDriver::JsonFile | LogDriver::None => Ok(None),
         LogDriver::Syslog(options) => {
-            check_names(options, "syslog", &["syslog-address", "syslog-facility", "syslog-format"])?;
+            check_names(
+                options,
+                "syslog",
+                &["syslog-address", "syslog-facility", "syslog-format"],
+            )?;
             let option = |name: &str| options.get(name).map_or("", String::as_str);
             let format = Format::Syslog {
                 facility: facility(option("syslog-facility"))?,
@@ -246,8 +258,7 @@ mod tests {
 
     fn config(driver: LogDriver) -> ContainerConfig {
         let rootfs = Rootfs::Directory("/".into());
-        let mut config =
-            ContainerConfig::new("0123456789abcdef", rootfs, vec!["true".to_owned()]);
+        let mut config = ContainerConfig::new("0123456789abcdef", rootfs, vec!["true".to_owned()]);
         config.annotations.insert(NAME.to_owned(), "web".to_owned());
         config.log_driver = driver;
         config
@@ -301,10 +312,7 @@ mod tests {
             read(&config(LogDriver::Syslog(options(&[(name, value)]))), "h").map(|it| it.unwrap().0)
         };
         assert_eq!(syslog("tag", "x").unwrap(), Address::Unix("/dev/log".into()));
-        assert_eq!(
-            syslog("syslog-address", "udp://h").unwrap(),
-            Address::Udp("h:514".into())
-        );
+        assert_eq!(syslog("syslog-address", "udp://h").unwrap(), Address::Udp("h:514".into()));
         assert_eq!(
             syslog("syslog-address", "tcp://[::1]:99").unwrap(),
             Address::Tcp("[::1]:99".into())

@@ -20,8 +20,8 @@ pub use entry::{LogEntry, Stdio};
 pub use stream::{LogQuery, LogStream};
 
 pub(crate) use lines::Lines;
-pub use stream::open;
 pub(crate) use sink::Sink;
+pub use stream::open;
 
 /// Refuses options that a driver does not know, or cannot carry out.
 pub(crate) fn check(config: &ContainerConfig) -> Result<()> {

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 
 use time::OffsetDateTime;
 
+use super::driver;
 use super::entry::Stdio;
 use super::remote::Remote;
 use super::writer::Writer;
-use super::driver;
 use crate::config::{ContainerConfig, LogDriver};
 
 #[derive(Debug)]
