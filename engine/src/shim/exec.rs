@@ -77,7 +77,13 @@ fn run(input: File, control: &OwnedFd) -> io::Result<ExecReport> {
     let (passwd, group) =
         (root.read(Path::new("/etc/passwd"))?, root.read(Path::new("/etc/group"))?);
     let identity = user::resolve(&config.user, &config.groups, &passwd, &group);
-    let identity = identity.map_err(io::Error::other)?;
+    let identity = match identity {
+        Ok(identity) => identity,
+        Err(message) => {
+            let exit_code = Some(EXIT_CODE_CANNOT_RUN);
+            return Ok(ExecReport::Failed(Failure { message, exit_code }));
+        }
+    };
     // A privileged command has all capabilities, but the container's filter, as in Docker.
     let container_set = capabilities::of(&config).map_err(io::Error::other)?;
     let filter = seccomp::filter(&config, &container_set).map_err(io::Error::other)?;
