@@ -21,8 +21,10 @@ fn tells_what_happened_and_what_happens() {
         let format = "{{.Type}} {{.Action}} {{.Scope}}";
         let about = |kind: &str, name: &str| {
             let (kind, until) = (format!("{kind}={name}"), cli.shell("date +%s.%N"));
+            // A name is looked for among the names of every kind, as in Docker.
+            let of = format!("type={}", kind.split('=').next().unwrap_or_default());
             let words = ["events", "--since", "10m", "--until", &until, "--filter", &kind];
-            cli.ok(&[&words[..], &["--format", format]].concat())
+            cli.ok(&[&words[..], &["--filter", &of, "--format", format]].concat())
         };
         // The same names were another command line's, whose events are kept as well.
         let last = |text: String, count: usize| {
@@ -64,8 +66,8 @@ fn tells_what_changes_in_the_swarm() {
         let name = cli.name("swarm");
         let listing = |kind: &str| {
             let words = ["events", "--since", "10m", "--until", &cli.shell("date +%s.%N")];
-            let (kind, format) = (format!("{kind}={name}"), "{{.Action}} {{.Scope}}".to_owned());
-            let more = ["--filter", &kind, "--format", &format];
+            let (of, kind) = (format!("type={kind}"), format!("{kind}={name}"));
+            let more = ["--filter", &kind, "--filter", &of, "--format", "{{.Action}} {{.Scope}}"];
             cli.ok(&[&words[..], &more[..]].concat()).replace('\n', ", ")
         };
         cli.ok_with_input(&["secret", "create", &name, "-"], b"bees");
