@@ -29,6 +29,17 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "skep-overlay-kernel",
         ],
     ),
+    (
+        "skep-containers",
+        &[
+            "skep-types",
+            "skep-docker-api",
+            "skep-agent-plan",
+            "skep-engine",
+            "skep-images",
+            "skep-bridge",
+        ],
+    ),
     ("skep-raft", &["skep-types", "skep-state", "skep-proto", "skep-secrets"]),
     ("skep-dispatch", &["skep-types", "skep-state"]),
     (
@@ -60,6 +71,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "skep-overlay-net",
             "skep-docker-api",
             "skep-agent-plan",
+            "skep-containers",
         ],
     ),
     (
@@ -75,6 +87,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "skep-images",
             "skep-manager",
             "skep-agent",
+            "skep-containers",
             "skep-bridge",
             "skep-overlay-kernel",
         ],

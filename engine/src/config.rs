@@ -416,11 +416,8 @@ impl ContainerConfig {
 
     /// What the shim does not do yet.
     fn check_offered(&self) -> Result<()> {
-        let absent = [
-            (self.tty, "terminals (tty) are not supported yet"),
-            (self.open_stdin || self.stdin_once, "standard input is not supported yet"),
-            (self.log_driver != LogDriver::JsonFile, "log drivers are not supported yet"),
-        ];
+        let absent =
+            [(self.log_driver != LogDriver::JsonFile, "log drivers are not supported yet")];
         match absent.into_iter().find(|(asked, _)| *asked) {
             Some((_, what)) => Err(Error::Unsupported(what)),
             None => Ok(()),

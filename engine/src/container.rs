@@ -9,15 +9,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use time::OffsetDateTime;
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Interest};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-use crate::attach::{AttachOptions, Attached};
+use crate::attach::{self, AttachOptions, Attached, Connection};
 use crate::cgroup::{Before, Hierarchies};
 use crate::config::{ContainerConfig, Resources};
-use crate::defaults::{KILL_TIMEOUT, MESSAGE_BYTES_MAX, REQUEST_TIMEOUT};
+use crate::defaults::{KILL_TIMEOUT, REQUEST_TIMEOUT};
 use crate::error::{Error, Result};
 use crate::exec::{self, Exec, ExecConfig, ExecOutput, ExecSession};
 use crate::layout::{Places, SOCKET};
@@ -182,13 +182,16 @@ impl Container {
 
     /// Connects to its streams; also before it is started, and many at once. A client that does not
     /// take its output holds the container up once a bounded buffer is full, as in Docker.
-    pub async fn attach(&self, _options: AttachOptions) -> Result<Attached> {
-        Err(Error::Unsupported("attaching is not supported yet"))
+    pub async fn attach(&self, options: AttachOptions) -> Result<Attached> {
+        let takes_input = self.config().tty || self.config().open_stdin;
+        let options = AttachOptions { stdin: options.stdin && takes_input, ..options };
+        let connection = self.converse(Request::Attach(options)).await?;
+        Ok(connection.attached(options))
     }
 
-    /// Sets the size of its terminal.
-    pub async fn resize(&self, _rows: u16, _columns: u16) -> Result<()> {
-        Err(Error::Unsupported("terminals (tty) are not supported yet"))
+    /// Sets the size of its terminal, if it has one.
+    pub async fn resize(&self, rows: u16, columns: u16) -> Result<()> {
+        self.ask(Request::Resize { rows, columns }).await
     }
 
     /// Freezes all of its processes.
@@ -343,37 +346,43 @@ impl Container {
     }
 
     async fn ask(&self, request: Request) -> Result<()> {
+        self.converse(request).await.map(drop)
+    }
+
+    async fn converse(&self, request: Request) -> Result<Connection> {
         let id = || self.id().to_owned();
-        let reply = match timeout(REQUEST_TIMEOUT, self.exchange(&request)).await {
-            Ok(Ok(reply)) => reply,
+        let answer =
+            timeout(REQUEST_TIMEOUT, async { attach::ask(self.connect().await?, &request).await });
+        let (reply, connection) = match answer.await {
+            Ok(Ok(answered)) => answered,
             // No shim: then the container has ended, or this finds out that it has.
             Ok(Err(error)) => match self.state().await?.status {
                 Status::Exited if matches!(request, Request::Start) => {
                     return Err(Error::AlreadyStarted(id()));
                 }
                 Status::Exited => return Err(Error::NotRunning(id())),
+                // A shim that lives answers what it knows, and closes at what it does not.
+                _ if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+                    return Err(Error::Unsupported(
+                        "this container was made by an older version of the daemon, which could \
+                         not do this: it can once it was started anew",
+                    ));
+                }
                 _ => return Err(self.failed("ask the shim")(error)),
             },
             Err(_) => return Err(Error::Timeout { what: "an answer", id: id() }),
         };
         match reply {
-            Reply::Done => Ok(()),
+            Reply::Done => Ok(connection),
             Reply::AlreadyStarted => Err(Error::AlreadyStarted(id())),
             Reply::NotRunning => Err(Error::NotRunning(id())),
             Reply::Failed { message, exit_code } => Err(Error::Failed { message, exit_code }),
         }
     }
 
-    async fn exchange(&self, request: &Request) -> std::io::Result<Reply> {
+    async fn connect(&self) -> std::io::Result<UnixStream> {
         let directory = File::open(self.places.run())?;
-        let path = format!("/proc/self/fd/{}/{SOCKET}", directory.as_raw_fd());
-        let mut stream = UnixStream::connect(path).await?;
-        let mut line = serde_json::to_vec(request)?;
-        line.push(b'\n');
-        stream.write_all(&line).await?;
-        let mut reply = String::new();
-        BufReader::new(stream.take(MESSAGE_BYTES_MAX as u64)).read_line(&mut reply).await?;
-        Ok(serde_json::from_str(&reply)?)
+        UnixStream::connect(format!("/proc/self/fd/{}/{SOCKET}", directory.as_raw_fd())).await
     }
 
     fn failed(&self, operation: &'static str) -> impl FnOnce(std::io::Error) -> Error {

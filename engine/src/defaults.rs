@@ -35,6 +35,23 @@ pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a client of the shim's socket may be silent before the shim goes on without it.
 pub const CLIENT_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// Clients of a shim's socket at once, most of them attached. Docker has no bound; each costs a
+/// descriptor, and up to [`ATTACH_BYTES_MAX`] of the kernel's memory if it is slow.
+pub const CLIENTS_MAX: usize = 256;
+
+/// Of [`CLIENTS_MAX`], those who may be attached: requests always find a place.
+pub const ATTACHED_MAX: usize = 192;
+
+/// Output that waits for an attached client before the container is held up. Docker's buffer grows
+/// to a megabyte.
+pub const ATTACH_BYTES_MAX: usize = 256 * 1024;
+
+/// Input that waits for a container before its client is held up: what a pipe holds.
+pub const INPUT_BYTES_MAX: usize = 64 * 1024;
+
+/// A frame of output between shim and daemon; a shim's have at most what a pipe holds.
+pub const FRAME_BYTES_MAX: usize = 1024 * 1024;
+
 /// How long an emptied cgroup may stay busy: the kernel frees one a moment after its last process.
 pub const CGROUP_REMOVE_TIMEOUT: Duration = Duration::from_secs(2);
 

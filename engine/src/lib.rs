@@ -42,5 +42,6 @@ pub use error::{Error, Result};
 pub use exec::{Exec, ExecConfig, ExecOutput, ExecSession, Terminal};
 pub use logs::{LogEntry, LogQuery, LogStream};
 pub use runtime::{Runtime, RuntimeConfig};
+pub use signal::Signal;
 pub use stats::Stats;
 pub use status::{ContainerState, ExitStatus, Status};

@@ -1,5 +1,6 @@
 //! What daemon and shim say to each other: first a launch (a memory file in, one report out), then
-//! requests on the shim's socket, one line of JSON each way per connection.
+//! requests on the shim's socket, one line of JSON each way per connection (and then the streams,
+//! for who attaches). A shim closes the connection at a request that it does not know.
 //!
 //! A daemon may be newer than the shims it finds, so fields are only ever added.
 
@@ -7,6 +8,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::attach::AttachOptions;
 use crate::config::ContainerConfig;
 
 /// The head of the launch file; the contents of the files follow it in order.
@@ -30,6 +32,13 @@ pub enum Request {
     },
     /// Ends a container that was never started.
     Abandon,
+    /// After the reply the connection carries the container's streams.
+    Attach(AttachOptions),
+    /// Sets the size of its terminal.
+    Resize {
+        rows: u16,
+        columns: u16,
+    },
 }
 
 #[derive(Debug, Serialize, Deserialize)]

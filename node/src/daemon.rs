@@ -22,7 +22,10 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let means = Means { executor: Arc::clone(&engine) as _, events: events.clone() };
     let swarm = Swarm::open(&config.data_root, means);
     let swarm = Arc::new(swarm.await.context("failed to take up this node's swarm")?);
-    let backend = DaemonBackend::new(config.clone(), Arc::clone(&swarm), engine, networks, events);
+    let containers = crate::open_containers(&config, &engine, &networks, events);
+    let containers = containers.await?;
+    let backend =
+        DaemonBackend::new(config.clone(), Arc::clone(&swarm), engine, networks, containers);
     let backend = Arc::new(backend);
     let servers = config.api.bind().await.context("failed to serve the API")?;
     let mut terminate = signal(SignalKind::terminate()).context("failed to wait for SIGTERM")?;

@@ -16,8 +16,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use skep_agent::containers::{Containers, Networks, Parts, Registries, Volumes};
+use skep_agent::containers::{Containers, Networks, Parts, Registries};
 use skep_bridge::{HostNetworks, HostNetworksConfig};
+use skep_containers::Volumes;
+use skep_docker_api::Events;
 use skep_engine::{Runtime, RuntimeConfig};
 use skep_images::Store;
 use skep_overlay_kernel::Namespace;
@@ -59,6 +61,26 @@ async fn open_networks(config: &config::Config) -> anyhow::Result<Arc<HostNetwor
     };
     let networks = HostNetworks::open(networks).await;
     Ok(Arc::new(networks.context("failed to open the host's networks")?))
+}
+
+/// Takes up the containers that were made by hand: those that run are watched on, those that are to
+/// run again are started.
+async fn open_containers(
+    config: &config::Config,
+    engine: &Containers,
+    networks: &Arc<HostNetworks>,
+    events: Events,
+) -> anyhow::Result<Arc<skep_containers::Containers>> {
+    let parts = skep_containers::Parts {
+        runtime: engine.runtime().clone(),
+        images: engine.images().clone(),
+        volumes: engine.volumes().clone(),
+        networks: Arc::clone(networks),
+        events,
+        dir: config.data_root.join("by-hand"),
+    };
+    let containers = skep_containers::Containers::open(parts).await;
+    containers.context("failed to take up the containers of this host")
 }
 
 /// A daemon that was killed a moment ago may not be wholly gone: its lock is waited for.

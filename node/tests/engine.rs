@@ -6,8 +6,9 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
-use skep_agent::containers::{Containers, Networks, Parts, Registries, Volumes};
+use skep_agent::containers::{Containers, Networks, Parts, Registries};
 use skep_bridge::{HostNetworks, HostNetworksConfig};
+use skep_containers::Volumes;
 use skep_docker_api::json::*;
 use skep_docker_api::{Backend, ByteStream, Events, Filters, Kind, Server, router};
 use skep_engine::{Runtime, RuntimeConfig};
@@ -59,7 +60,16 @@ async fn backend(dir: &Path) -> DaemonBackend {
         options: config.networks.clone(),
     });
     let networks = Arc::new(networks.await.unwrap());
-    DaemonBackend::new(config, Arc::new(swarm), engine, networks, events)
+    let containers = skep_containers::Containers::open(skep_containers::Parts {
+        runtime: engine.runtime().clone(),
+        images: engine.images().clone(),
+        volumes: engine.volumes().clone(),
+        networks: Arc::clone(&networks),
+        events,
+        dir: config.data_root.join("by-hand"),
+    });
+    let containers = containers.await.unwrap();
+    DaemonBackend::new(config, Arc::new(swarm), engine, networks, containers)
 }
 
 /// A root file system with busybox alone.

@@ -1,42 +1,19 @@
-//! Asks running containers for their health, by a command inside each.
+//! The health of tasks' containers: what is known of each, and the checks that stand with them.
 //!
-//! What is asked stands with the container, so a daemon that starts again asks on; what was
-//! answered does not, and is asked anew.
+//! A daemon that starts again asks on; what was answered before is not kept, and is asked anew.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use skep_agent_plan::{Health, HealthCheck, HealthStatus};
-use skep_engine::{Container, ContainerConfig, Error, Exec};
+use skep_agent_plan::HealthCheck;
+use skep_containers::HealthReport;
+use skep_engine::ContainerConfig;
 use skep_types::TaskId;
-use time::OffsetDateTime;
 
 /// Where a container remembers its check.
 const CHECK: &str = "skep.health-check";
-/// Docker's: so many answers are shown, and so much of each.
-const ANSWERS_MAX: usize = 5;
-const OUTPUT_BYTES_MAX: usize = 4096;
-/// Docker's exit code of a command that could not be run or took too long.
-const NO_ANSWER: i32 = -1;
-
-/// One answer, as `inspect` shows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
-    pub began: OffsetDateTime,
-    pub ended: OffsetDateTime,
-    pub exit_code: i32,
-    pub output: String,
-}
-
-/// What is known of a container's health.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct HealthReport {
-    pub health: Health,
-    /// The newest last.
-    pub answers: VecDeque<Answer>,
-}
 
 /// What is known of all containers that are asked; bounded by the node's tasks.
 #[derive(Debug, Default)]
@@ -57,7 +34,7 @@ impl HealthReports {
         self.all().remove(&task);
     }
 
-    fn set(&self, task: TaskId, report: &HealthReport) {
+    pub fn set(&self, task: TaskId, report: &HealthReport) {
         self.all().insert(task, Arc::new(report.clone()));
     }
 }
@@ -98,59 +75,6 @@ pub fn check_of(container: &ContainerConfig) -> Option<HealthCheck> {
         start_interval: Duration::from_millis(stored.start_interval_ms),
         retries: stored.retries,
     })
-}
-
-/// Asks for as long as the container runs; `changed` is told of each new status. Gives the last one:
-/// that of a container that has ended, or unhealthy, and then it is for the caller to end it.
-pub async fn ask(
-    task: TaskId,
-    container: &Container,
-    check: &HealthCheck,
-    reports: &HealthReports,
-    changed: impl Fn(),
-) -> HealthStatus {
-    let mut report = HealthReport::default();
-    reports.set(task, &report);
-    let started = container.state().await.ok().and_then(|state| state.started_at);
-    let started = started.unwrap_or_else(OffsetDateTime::now_utc);
-    let age = || Duration::try_from(OffsetDateTime::now_utc() - started).unwrap_or_default();
-    loop {
-        tokio::time::sleep(report.health.wait(check, age())).await;
-        let Some(answer) = probe(container, check).await else {
-            return report.health.status;
-        };
-        let before = report.health.status;
-        report.health.answered(check, answer.exit_code == 0, age());
-        if report.answers.len() == ANSWERS_MAX {
-            report.answers.pop_front();
-        }
-        report.answers.push_back(answer);
-        reports.set(task, &report);
-        let now = report.health.status;
-        if now != before {
-            tracing::info!(%task, health = now.name(), "the health of a container changed");
-            changed();
-        }
-        if now == HealthStatus::Unhealthy {
-            return now;
-        }
-    }
-}
-
-/// None where the container runs no more.
-async fn probe(container: &Container, check: &HealthCheck) -> Option<Answer> {
-    let began = OffsetDateTime::now_utc();
-    let exec =
-        Exec { args: check.command.clone(), output_bytes_max: OUTPUT_BYTES_MAX, ..Exec::default() };
-    let (exit_code, output) = match tokio::time::timeout(check.timeout, container.exec(exec)).await
-    {
-        Ok(Ok(ended)) => (ended.exit_code, String::from_utf8_lossy(&ended.output).into_owned()),
-        Ok(Err(Error::NotRunning(_) | Error::NoSuchContainer(_))) => return None,
-        Ok(Err(error)) => (NO_ANSWER, error.to_string()),
-        // The command ended with its future.
-        Err(_) => (NO_ANSWER, format!("Health check exceeded timeout ({:?})", check.timeout)),
-    };
-    Some(Answer { began, ended: OffsetDateTime::now_utc(), exit_code, output })
 }
 
 #[cfg(test)]

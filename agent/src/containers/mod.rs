@@ -8,7 +8,6 @@ mod etc;
 mod health;
 mod network;
 mod pull;
-mod volumes;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -20,6 +19,7 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use sha2::{Digest as _, Sha256};
 use skep_agent_plan::{HealthStatus, Observed};
+use skep_containers::{HealthReport, Volume, Volumes};
 use skep_engine::logs::LogQuery;
 use skep_engine::{Container, ContainerConfig, ExitStatus, Runtime, Status};
 use skep_images::Store;
@@ -30,10 +30,8 @@ use skep_types::task::ContainerStatus;
 use tokio::sync::watch;
 
 use health::HealthReports;
-pub use health::{Answer, HealthReport};
 pub use network::Networks;
 pub use pull::Registries;
-pub use volumes::{Volume, VolumeError, Volumes};
 
 use crate::executor::{ContainerChange, Executor, ExecutorError, TaskFiles, TaskLogs};
 
@@ -137,8 +135,17 @@ impl Containers {
         tokio::spawn(async move {
             let changed = || sender.send_modify(|count| *count += 1);
             let guard = async {
+                let tell = |report: &HealthReport, is_new: bool| {
+                    reports.set(task, report);
+                    let status = report.health.status;
+                    if is_new {
+                        tracing::info!(%task, health = status.name(), "the health of a container changed");
+                        changed();
+                    }
+                    status != HealthStatus::Unhealthy
+                };
                 if let Some(check) = health::check_of(container.config())
-                    && health::ask(task, &container, &check, &reports, changed).await
+                    && skep_containers::ask(&container, &check, tell).await
                         == HealthStatus::Unhealthy
                 {
                     let grace = skep_types::defaults::STOP_GRACE_PERIOD;

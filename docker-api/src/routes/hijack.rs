@@ -144,6 +144,8 @@ enum Heard {
     /// Or as much as the command wants to hear.
     All,
     Detach,
+    /// The client broke off, which over TLS an end without a farewell is too.
+    Gone,
 }
 
 async fn receive(
@@ -154,7 +156,7 @@ async fn receive(
     let mut buffer = vec![0; READ_BYTES];
     let mut through = Vec::new();
     loop {
-        let length = client.read(&mut buffer).await.unwrap_or(0);
+        let Ok(length) = client.read(&mut buffer).await else { return Heard::Gone };
         let typed = &buffer[..length];
         let (text, detach) = match &mut keys {
             None => (typed, false),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
-use axum::response::{IntoResponse, Json, Response};
+use axum::response::{Json, Response};
 use axum::routing::{MethodRouter, delete, post};
 use axum::{Extension, Router};
 use futures::{FutureExt, StreamExt, stream};
@@ -114,19 +114,15 @@ async fn wait(
     Path(id): Path<String>,
     Query(q): Query<Pairs>,
 ) -> Answer<Response> {
-    // Before 1.30 there was one condition, and the whole answer came with the end.
-    let old = version < ApiVersion(1, 30);
     let condition = match q.one("condition") {
-        _ if old => WaitCondition::NotRunning,
+        // There was this one alone.
+        _ if version < ApiVersion(1, 30) => WaitCondition::NotRunning,
         "" | "not-running" => WaitCondition::NotRunning,
         "next-exit" => WaitCondition::NextExit,
         "removed" => WaitCondition::Removed,
         other => return Err(ApiError::invalid(format!("invalid condition: {other:?}"))),
     };
     let ended = b.container_wait(&id, condition).await?;
-    if old {
-        return Ok(Json(ended.await?).into_response());
-    }
     // The status is sent already, so an error has its place in the document.
     let told = ended.map(|end| {
         let end = end.unwrap_or_else(|error| ContainerWaitResponse {

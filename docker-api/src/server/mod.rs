@@ -1,12 +1,12 @@
 //! The router on a Unix socket or a TCP port: bind without stealing, serve, stop.
 //!
-//! Invariant: a socket that another process answers on is never replaced; no more than a bound of connections is served at once,
-//! and one that says nothing for a while is closed, so that the bound cannot be held by the silent.
+//! Invariants: a socket that another process answers on is never replaced; no more than a bound of connections is served at once,
+//! and one that says nothing for a while is closed, so that the bound cannot be held by the silent; a request that changes
+//! something is carried out to its end also where its client does not wait for it.
 
 mod door;
 mod socket;
 
-use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt, chown};
@@ -17,13 +17,17 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
+use http::Method;
 use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use nix::sys::socket::{setsockopt, sockopt};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpSocket, UnixListener, UnixStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tower::ServiceExt;
@@ -193,6 +197,11 @@ impl Server {
     }
 }
 
+/// The server ended before the answer.
+#[derive(Debug, thiserror::Error)]
+#[error("the server has ended")]
+struct Broken;
+
 /// What one connection is served with.
 struct Connection {
     router: Router,
@@ -221,12 +230,26 @@ impl Connection {
 
     async fn serve(mut self, socket: Socket) {
         let (door, mut left) = Door::new();
+        let (begin, mut begun) = mpsc::unbounded_channel();
         let router = self.router;
         let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
             request.extensions_mut().insert(door.clone());
             let request: Request = request.map(Body::new);
+            let asks = matches!(*request.method(), Method::GET | Method::HEAD);
             let answer = router.clone().oneshot(request);
-            async move { Ok::<_, Infallible>(answer.await.unwrap_or_else(|never| match never {})) }
+            let begin = begin.clone();
+            async move {
+                if asks {
+                    return Ok::<_, Broken>(answer.await.unwrap_or_else(|never| match never {}));
+                }
+                let (tell, told) = oneshot::channel();
+                let work = async move {
+                    let answer = answer.await.unwrap_or_else(|never| match never {});
+                    let _ = tell.send(answer);
+                };
+                begin.send(work.boxed()).map_err(|_| Broken)?;
+                told.await.map_err(|_| Broken)
+            }
         });
         // HTTP/1.1 alone, which is all that Docker's clients speak: telling versions apart waits without a bound.
         let mut connection = Builder::new()
@@ -234,21 +257,38 @@ impl Connection {
             .header_read_timeout(self.head_timeout)
             .serve_connection(TokioIo::new(socket), service);
         let mut open = true;
+        // One at most: HTTP/1.1 has the next request wait for the answer to the one before.
+        let mut works = FuturesUnordered::<BoxFuture<'static, ()>>::new();
         let session = loop {
             tokio::select! {
+                // Whoever leaves must be let out before HTTP can answer for them.
+                biased;
+                Ok(session) = &mut left => break Some(session),
+                Some(work) = begun.recv() => works.push(work),
+                Some(()) = works.next() => {}
                 ended = &mut connection => {
                     if let Err(error) = ended {
                         tracing::debug!(%error, "API connection ended early");
                     }
-                    return;
+                    break None;
                 }
-                Ok(session) = &mut left => break session,
                 _ = self.closing.changed(), if open => {
                     open = false;
                     Pin::new(&mut connection).graceful_shutdown();
                 }
             }
         };
+        let Some(session) = session else {
+            // Nobody is there to be let out.
+            drop(left);
+            drop(connection);
+            while let Ok(work) = begun.try_recv() {
+                works.push(work);
+            }
+            while works.next().await.is_some() {}
+            return;
+        };
+        drop(works);
         let parts = connection.into_parts();
         let mut socket = parts.io.into_inner();
         let run = async {

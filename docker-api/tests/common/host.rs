@@ -174,6 +174,10 @@ impl Backend for Host {
     async fn container_stop(&self, id: &str, options: StopOptions) -> Answer<bool> {
         self.find(id)?;
         self.note(format!("stop {id} {:?} {:?}", options.signal, options.timeout));
+        if id == "long" {
+            self.end.notified().await;
+            self.note("stopped");
+        }
         Ok(id != "off")
     }
     async fn container_restart(&self, id: &str, options: StopOptions) -> Answer<()> {

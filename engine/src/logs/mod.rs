@@ -12,5 +12,5 @@ pub use entry::{LogEntry, Stdio};
 pub use stream::{LogQuery, LogStream};
 
 pub(crate) use lines::Lines;
-pub(crate) use stream::open;
+pub use stream::open;
 pub(crate) use writer::Writer;

@@ -15,13 +15,17 @@ use nix::unistd::{Gid, Uid, fchown, pipe2, read};
 use super::executor::Command;
 use super::rooted::Root;
 use super::spec::{self, Cgroups, Prepared};
+use super::streams::Streams;
+use super::terminal::{self, Console};
 use super::trees::{self, Tree};
+use super::user::Identity;
 use super::{devices, files, netns, rootfs, seccomp, user};
 use crate::capabilities;
 use crate::cgroup::{Before, Hierarchies};
-use crate::config::{Namespace, NetworkNamespace};
+use crate::config::{ContainerConfig, Namespace, NetworkNamespace};
 use crate::defaults::SHIM_OOM_SCORE_ADJ;
 use crate::layout::Places;
+use crate::logs::Stdio;
 use crate::protocol::{Failure, Launch};
 
 impl Failure {
@@ -33,8 +37,7 @@ impl Failure {
 /// A container whose first process waits to be started.
 pub struct Created {
     pub pid: i32,
-    pub stdout: OwnedFd,
-    pub stderr: OwnedFd,
+    pub streams: Streams,
     /// Ends when the command runs; tells why if it cannot.
     pub failures: OwnedFd,
     /// libcontainer's handle, for the start.
@@ -60,11 +63,11 @@ pub fn create(launch: &Launch, contents: Contents, places: &Places) -> Result<Cr
     {
         eprintln!("failed to remove cgroup {}: {error}", cgroup.display());
     }
-    let (pid, stdout, stderr, failures, container) = built?;
-    Ok(Created { pid, stdout, stderr, failures, container, hierarchies, cgroup })
+    let (pid, streams, failures, container) = built?;
+    Ok(Created { pid, streams, failures, container, hierarchies, cgroup })
 }
 
-type Built = (i32, OwnedFd, OwnedFd, OwnedFd, libcontainer::container::Container);
+type Built = (i32, Streams, OwnedFd, libcontainer::container::Container);
 
 fn build(
     launch: &Launch,
@@ -132,27 +135,20 @@ fn build(
     fs::write(bundle.join("config.json"), spec.to_string())
         .map_err(Failure::to("write the specification"))?;
 
-    let pipe = || pipe2(OFlag::O_CLOEXEC).map_err(|errno| Failure::to("make a pipe")(errno.into()));
-    let (stdout, stdout_writer) = pipe()?;
-    let (stderr, stderr_writer) = pipe()?;
-    let (failures, failures_writer) = pipe()?;
-    // So that the container's user may open /dev/stdout and /dev/stderr.
-    for writer in [&stdout_writer, &stderr_writer] {
-        fchown(writer, Some(Uid::from_raw(identity.uid)), Some(Gid::from_raw(identity.gid)))
-            .map_err(|errno| Failure::to("give the output to the user")(errno.into()))?;
-    }
-    let null = File::open("/dev/null").map_err(Failure::to("open /dev/null"))?;
+    let (failures, failures_writer) =
+        pipe2(OFlag::O_CLOEXEC).map_err(|errno| Failure::to("make a pipe")(errno.into()))?;
     let env = spec["process"]["env"].as_array().into_iter().flatten();
     let env = env.filter_map(|variable| variable.as_str().map(str::to_owned)).collect();
     let command = Command::new(config.args.clone(), env, config.init, failures_writer.as_raw_fd());
 
-    let built = ContainerBuilder::new(config.id.clone(), SyscallType::default())
+    let builder = ContainerBuilder::new(config.id.clone(), SyscallType::default())
         .with_executor(command)
-        .with_stdin(null)
-        .with_stdout(stdout_writer)
-        .with_stderr(stderr_writer)
         .with_root_path(bundle.join("oci"))
-        .and_then(ContainerBuilder::validate_id)
+        .map_err(|error| Failure { message: error_chain(&error), exit_code: None })?;
+    let (builder, ends) = give_streams(builder, config, &identity, &bundle)
+        .map_err(Failure::to("make the standard streams"))?;
+    let built = builder
+        .validate_id()
         .and_then(|builder| builder.as_init(&bundle).with_systemd(false).with_detach(true).build());
     drop(failures_writer);
     // libcontainer has set the container's score on this process too.
@@ -171,7 +167,57 @@ fn build(
     hierarchies
         .limit(cgroup, &config.resources, Before::Defaults)
         .map_err(Failure::to("limit its resources"))?;
-    Ok((pid, stdout, stderr, failures, container))
+    let streams = ends.take(&identity).map_err(Failure::to("take the standard streams"))?;
+    Ok((pid, streams, failures, container))
+}
+
+/// The shim's ends, which a terminal's is only when the container is made.
+enum Ends {
+    Pipes(Streams),
+    Terminal(Console),
+}
+
+fn give_streams(
+    builder: ContainerBuilder,
+    config: &ContainerConfig,
+    identity: &Identity,
+    bundle: &Path,
+) -> io::Result<(ContainerBuilder, Ends)> {
+    if config.tty {
+        let console = Console::listen(bundle)?;
+        let builder = builder.with_console_socket(Some(console.path().to_owned()));
+        return Ok((builder, Ends::Terminal(console)));
+    }
+    // So that the container's user may open /dev/stdin, /dev/stdout and /dev/stderr.
+    let (uid, gid) = (Uid::from_raw(identity.uid), Gid::from_raw(identity.gid));
+    let pipe = || -> io::Result<(OwnedFd, OwnedFd)> {
+        let (reader, writer) = pipe2(OFlag::O_CLOEXEC)?;
+        fchown(&writer, Some(uid), Some(gid))?;
+        Ok((reader, writer))
+    };
+    let (stdin, input) = match config.open_stdin {
+        true => pipe().map(|(reader, writer)| (reader, Some(writer)))?,
+        false => (File::open("/dev/null")?.into(), None),
+    };
+    let (stdout, stdout_writer) = pipe()?;
+    let (stderr, stderr_writer) = pipe()?;
+    let builder = builder.with_stdin(stdin).with_stdout(stdout_writer).with_stderr(stderr_writer);
+    let outputs = vec![(Stdio::Stdout, stdout), (Stdio::Stderr, stderr)];
+    Ok((builder, Ends::Pipes(Streams { input, outputs, terminal: false })))
+}
+
+impl Ends {
+    fn take(self, identity: &Identity) -> io::Result<Streams> {
+        let console = match self {
+            Ends::Pipes(streams) => return Ok(streams),
+            Ends::Terminal(console) => console,
+        };
+        let master = console.receive()?;
+        // As Docker does: the user's own, and the group that its filesystem gives it.
+        fchown(terminal::slave(&master)?, Some(Uid::from_raw(identity.uid)), None)?;
+        let input = Some(master.try_clone()?);
+        Ok(Streams { input, outputs: vec![(Stdio::Stdout, master)], terminal: true })
+    }
 }
 
 /// Mounts what was cloned below the bundle, and says where.

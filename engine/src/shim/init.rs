@@ -7,7 +7,7 @@ use std::io;
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{ForkResult, Pid, fork, setpgid};
+use nix::unistd::{ForkResult, Pid, fork, getpid, setpgid, tcsetpgrp};
 
 /// Forks. Returns in the child, which is to run the command; the parent never comes back.
 pub fn split() -> io::Result<()> {
@@ -19,6 +19,9 @@ pub fn split() -> io::Result<()> {
         ForkResult::Child => {
             // Fails for no reason that matters to the command.
             let _ = setpgid(Pid::from_raw(0), Pid::from_raw(0));
+            // With a terminal it is the one in the foreground; without, this fails too. All signals
+            // are blocked, among them the one that would stop it here.
+            let _ = tcsetpgrp(io::stdin(), getpid());
             Ok(())
         }
         ForkResult::Parent { child } => {

@@ -7,6 +7,7 @@
 //! **Invariant:** it has a single thread, always: libcontainer forks, changes the working directory
 //! and the process's own attributes.
 
+mod client;
 mod create;
 mod devices;
 mod exec;
@@ -20,6 +21,8 @@ mod rootfs;
 pub(crate) mod seccomp;
 mod serve;
 mod spec;
+mod streams;
+mod terminal;
 mod trees;
 mod user;
 

@@ -1,12 +1,13 @@
-//! The shim's days: output to the log, requests from the daemon, and the container's end.
+//! The shim's days: output to the log and to who is attached, requests from the daemon, and the
+//! container's end.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::time::Instant;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -14,12 +15,16 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use time::OffsetDateTime;
 
+use super::client::{Client, Heard};
 use super::create::{Created, told};
+use super::streams::{Input, Output, Read};
+use crate::attach::AttachOptions;
+use crate::cgroup::Hierarchies;
 use crate::defaults::{
-    CLIENT_TIMEOUT, DRAIN_TIMEOUT, EXEC_TIMEOUT, EXIT_CODE_CANNOT_RUN, MESSAGE_BYTES_MAX,
+    ATTACHED_MAX, CLIENTS_MAX, DRAIN_TIMEOUT, EXEC_TIMEOUT, EXIT_CODE_CANNOT_RUN,
 };
 use crate::layout::{Places, SOCKET};
-use crate::logs::{Lines, Stdio, Writer};
+use crate::logs::{Stdio, Writer};
 use crate::protocol::{Failure, Launch, Reply, Request};
 use crate::record::{self, Durability, Live};
 use crate::status::ExitStatus;
@@ -27,20 +32,14 @@ use crate::status::ExitStatus;
 /// One look at a pipe takes this much: what a pipe holds.
 const PIPE_BYTES: usize = 64 * 1024;
 
-/// One of the container's two outputs.
-struct Output {
-    stdio: Stdio,
-    /// None at its end.
-    pipe: Option<OwnedFd>,
-    lines: Lines,
-}
-
 pub struct Shim<'a> {
-    created: Created,
+    created: Running,
     places: &'a Places,
     children: SignalFd,
     listener: UnixListener,
-    outputs: [Output; 2],
+    outputs: Vec<Output>,
+    input: Input,
+    clients: Vec<Client>,
     log: Writer,
     live: Live,
     /// Why the command could not be run.
@@ -48,28 +47,47 @@ pub struct Shim<'a> {
     buffer: Vec<u8>,
 }
 
+/// What of a [`Created`] is kept.
+struct Running {
+    pid: i32,
+    failures: OwnedFd,
+    container: libcontainer::container::Container,
+    hierarchies: Hierarchies,
+    cgroup: PathBuf,
+}
+
+/// What the shim waits for; outputs and clients by their places.
+#[derive(Debug, Clone, Copy)]
+enum Source {
+    Children,
+    Listener,
+    Input,
+    Output(usize),
+    Client(usize),
+}
+
 /// Takes charge of a container. After this the daemon may ask for it.
 pub fn take<'a>(created: Created, launch: &Launch, places: &'a Places) -> io::Result<Shim<'a>> {
     let children = watch_children()?;
     let listener = listen(places)?;
-    let output = |stdio, pipe: &OwnedFd| -> io::Result<Output> {
-        fcntl(pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-        Ok(Output { stdio, pipe: Some(pipe.try_clone()?), lines: Lines::default() })
-    };
-    let outputs =
-        [output(Stdio::Stdout, &created.stdout)?, output(Stdio::Stderr, &created.stderr)?];
-    let live = Live { pid: created.pid, created_at: OffsetDateTime::now_utc(), started_at: None };
+    let Created { pid, streams, failures, container, hierarchies, cgroup } = created;
+    let outputs = streams.outputs.into_iter().map(|(stdio, from)| Output::new(stdio, from));
+    let outputs = outputs.collect::<io::Result<_>>()?;
+    let input = Input::new(streams.input, streams.terminal, launch.config.stdin_once)?;
+    let live = Live { pid, created_at: OffsetDateTime::now_utc(), started_at: None };
     record::write(&places.live(), &live, Durability::Cached).map_err(io::Error::other)?;
     Ok(Shim {
         log: Writer::new(
             launch.config.log_path.clone().unwrap_or_else(|| places.log()),
             launch.config.log.clone(),
         ),
-        created,
+        created: Running { pid, failures, container, hierarchies, cgroup },
         places,
         children,
         listener,
         outputs,
+        input,
+        clients: Vec::new(),
         live,
         start_failure: None,
         buffer: vec![0; PIPE_BYTES],
@@ -86,13 +104,27 @@ impl Shim<'_> {
 
     fn until_end(&mut self) -> io::Result<WaitStatus> {
         loop {
-            let own = [self.children.as_fd(), self.listener.as_fd()];
-            let ready = self.wait(&own, PollTimeout::NONE)?;
-            self.read_outputs(&ready[2..]);
-            if ready[1] {
-                self.accept();
+            let until = self.clients.iter().filter_map(Client::until).min();
+            let mut ended = false;
+            for (source, events) in wait(self.sources(), until)? {
+                match source {
+                    Source::Children => ended = true,
+                    Source::Listener => self.accept(),
+                    Source::Input => self.input.write(),
+                    Source::Output(place) => self.read_output(place),
+                    Source::Client(place) => self.hear(place, events),
+                }
             }
-            if ready[0] {
+            self.log.flush();
+            let now = Instant::now();
+            for client in &mut self.clients {
+                // One that says nothing loses its turn.
+                if client.until().is_some_and(|until| until <= now) {
+                    client.go();
+                }
+            }
+            self.clients.retain(|client| !client.is_gone());
+            if ended {
                 // Reading it clears it; any number of children may stand behind one signal.
                 while let Ok(Some(_)) = self.children.read_signal() {}
                 if let Some(ended) = self.reap()? {
@@ -102,34 +134,64 @@ impl Shim<'_> {
         }
     }
 
-    /// Waits for any of these descriptors or an output; which of them are ready, in order.
-    fn wait(&self, others: &[BorrowedFd], timeout: PollTimeout) -> io::Result<Vec<bool>> {
-        let pipes = self.outputs.iter().filter_map(|output| output.pipe.as_ref().map(AsFd::as_fd));
-        let mut polled: Vec<PollFd> = others
-            .iter()
-            .copied()
-            .chain(pipes)
-            .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
-            .collect();
-        match poll(&mut polled, timeout) {
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(errno) => return Err(errno.into()),
+    fn sources(&self) -> Vec<(Source, PollFd<'_>)> {
+        let source = |source, fd, events| (source, PollFd::new(fd, events));
+        let mut sources = vec![source(Source::Children, self.children.as_fd(), PollFlags::POLLIN)];
+        if self.clients.len() < CLIENTS_MAX {
+            sources.push(source(Source::Listener, self.listener.as_fd(), PollFlags::POLLIN));
         }
-        let any = |fd: &PollFd| fd.revents().is_some_and(|events| !events.is_empty());
-        Ok(polled.iter().map(any).collect())
-    }
-
-    /// `ready` tells of those outputs that are still open, in order.
-    fn read_outputs(&mut self, ready: &[bool]) {
-        let open = self.outputs.iter_mut().filter(|output| output.pipe.is_some());
-        for (output, ready) in open.zip(ready) {
-            if *ready {
-                output.read(&mut self.log, &mut self.buffer);
+        if let Some(input) = self.input.waits_for() {
+            sources.push(source(Source::Input, input, PollFlags::POLLOUT));
+        }
+        sources.extend(self.output_sources().filter(|(source, _)| match source {
+            Source::Output(place) => !self.is_held_up(self.outputs[*place].stdio),
+            _ => true,
+        }));
+        let room = self.input.room();
+        for (place, client) in self.clients.iter().enumerate() {
+            if let Some((socket, events)) = client.watched(room) {
+                sources.push(source(Source::Client(place), socket, events));
             }
         }
-        self.log.flush();
+        sources
     }
 
+    fn output_sources(&self) -> impl Iterator<Item = (Source, PollFd<'_>)> {
+        self.outputs.iter().enumerate().filter_map(|(place, output)| {
+            let from = output.from.as_ref()?.as_fd();
+            Some((Source::Output(place), PollFd::new(from, PollFlags::POLLIN)))
+        })
+    }
+
+    /// Whether somebody attached has not taken what was said before.
+    fn is_held_up(&self, stdio: Stdio) -> bool {
+        self.clients.iter().any(|client| client.wants(stdio) && client.is_behind())
+    }
+
+    fn read_output(&mut self, place: usize) {
+        let output = &mut self.outputs[place];
+        let stdio = output.stdio;
+        match output.read(&mut self.buffer) {
+            Read::Bytes(length) => {
+                let (bytes, now) = (&self.buffer[..length], OffsetDateTime::now_utc());
+                output.lines.push(bytes, |entry| self.log.add(now, stdio, entry));
+                for client in self.clients.iter_mut().filter(|client| client.wants(stdio)) {
+                    client.send(stdio, bytes);
+                }
+            }
+            Read::NothingYet => {}
+            Read::End => self.end_output(place),
+        }
+    }
+
+    fn end_output(&mut self, place: usize) {
+        let output = &mut self.outputs[place];
+        output.from = None;
+        let (now, stdio) = (OffsetDateTime::now_utc(), output.stdio);
+        output.lines.finish(|entry| self.log.add(now, stdio, entry));
+    }
+
+    /// The container's end, if it is among the children that have ended.
     fn reap(&self) -> io::Result<Option<WaitStatus>> {
         let mut ours = None;
         loop {
@@ -145,16 +207,42 @@ impl Shim<'_> {
     }
 
     fn accept(&mut self) {
-        let Ok((mut client, _)) = self.listener.accept() else { return };
-        // A client that says nothing, or takes nothing, loses its turn.
-        let _ = client.set_nonblocking(false);
-        let _ = client.set_read_timeout(Some(CLIENT_TIMEOUT));
-        let _ = client.set_write_timeout(Some(CLIENT_TIMEOUT));
-        let Some(request) = read_request(&client) else { return };
-        let reply = self.handle(request);
-        if let Ok(mut line) = serde_json::to_vec(&reply) {
-            line.push(b'\n');
-            let _ = client.write_all(&line);
+        let Ok((socket, _)) = self.listener.accept() else { return };
+        self.clients.extend(Client::new(socket));
+    }
+
+    fn hear(&mut self, place: usize, events: PollFlags) {
+        let client = &mut self.clients[place];
+        client.flush();
+        match client.hear(events, self.input.room(), &mut self.buffer) {
+            Heard::Nothing => {}
+            Heard::Request(Request::Attach(options), rest) => self.attach(place, options, &rest),
+            Heard::Request(request, _) => {
+                let reply = self.handle(request);
+                self.clients[place].reply(&reply);
+            }
+            Heard::Input(length) => {
+                if client.wants_input() {
+                    self.input.push(&self.buffer[..length]);
+                }
+            }
+            Heard::InputEnd => {
+                if client.wants_input() {
+                    self.input.client_ended();
+                }
+            }
+        }
+    }
+
+    fn attach(&mut self, place: usize, options: AttachOptions, rest: &[u8]) {
+        let attached = self.clients.iter().filter(|client| client.is_attached()).count();
+        if attached >= ATTACHED_MAX {
+            let message = format!("{attached} clients are attached already");
+            return self.clients[place].reply(&Reply::Failed { message, exit_code: None });
+        }
+        self.clients[place].attach(options);
+        if options.stdin {
+            self.input.push(rest);
         }
     }
 
@@ -167,6 +255,15 @@ impl Shim<'_> {
             Request::Kill { signal } => self.signal(signal),
             Request::Abandon if started => Reply::AlreadyStarted,
             Request::Abandon => self.signal(libc::SIGKILL),
+            Request::Resize { rows, columns } => match self.input.resize(rows, columns) {
+                Ok(()) => Reply::Done,
+                Err(error) => Reply::Failed {
+                    message: format!("failed to resize the terminal: {error}"),
+                    exit_code: None,
+                },
+            },
+            // Not a question, but the start of a conversation.
+            Request::Attach(_) => Reply::Done,
         }
     }
 
@@ -252,53 +349,53 @@ impl Shim<'_> {
         removed
     }
 
-    /// Reads what is left in the pipes.
+    /// Reads what is left in the pipes, whoever has not taken what was there before, and lets go of
+    /// those who were attached. Who asks for something else gets an answer, or finds the exit status
+    /// when this process is gone.
     fn drain(&mut self) -> io::Result<()> {
         let deadline = Instant::now() + DRAIN_TIMEOUT;
-        while self.outputs.iter().any(|output| output.pipe.is_some()) {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                break;
+        while self.outputs.iter().any(|output| output.from.is_some()) && Instant::now() < deadline {
+            let sources: Vec<_> = self.output_sources().collect();
+            for (source, _) in wait(sources, Some(deadline))? {
+                if let Source::Output(place) = source {
+                    self.read_output(place);
+                }
             }
-            let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO);
-            let ready = self.wait(&[], timeout)?;
-            self.read_outputs(&ready);
         }
-        for output in &mut self.outputs {
-            output.end(&mut self.log);
+        for place in 0..self.outputs.len() {
+            self.end_output(place);
         }
         self.log.flush();
+        for client in self.clients.iter_mut().filter(|client| client.is_attached()) {
+            client.flush_all();
+            client.go();
+        }
+        self.clients.retain(|client| !client.is_gone());
         Ok(())
     }
 }
 
-impl Output {
-    fn read(&mut self, log: &mut Writer, buffer: &mut [u8]) {
-        let Some(pipe) = &self.pipe else { return };
-        match nix::unistd::read(pipe, buffer) {
-            Ok(0) => self.end(log),
-            Ok(length) => {
-                let now = OffsetDateTime::now_utc();
-                let stdio = self.stdio;
-                self.lines.push(&buffer[..length], |entry| log.add(now, stdio, entry));
-            }
-            Err(Errno::EAGAIN | Errno::EINTR) => {}
-            Err(_) => self.end(log),
+/// Waits for any of these; which of them have something, in order.
+fn wait(
+    sources: Vec<(Source, PollFd)>,
+    until: Option<Instant>,
+) -> io::Result<Vec<(Source, PollFlags)>> {
+    let timeout = match until {
+        // Rounded up, or the last millisecond would be spent in turning round.
+        Some(until) => {
+            let left = until.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
+            PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
         }
+        None => PollTimeout::NONE,
+    };
+    let (sources, mut polled): (Vec<Source>, Vec<PollFd>) = sources.into_iter().unzip();
+    match poll(&mut polled, timeout) {
+        Ok(_) | Err(Errno::EINTR) => {}
+        Err(errno) => return Err(errno.into()),
     }
-
-    fn end(&mut self, log: &mut Writer) {
-        self.pipe = None;
-        let (now, stdio) = (OffsetDateTime::now_utc(), self.stdio);
-        self.lines.finish(|entry| log.add(now, stdio, entry));
-    }
-}
-
-fn read_request(client: &UnixStream) -> Option<Request> {
-    let mut line = String::new();
-    let limited = client.take(MESSAGE_BYTES_MAX as u64);
-    BufReader::new(limited).read_line(&mut line).ok()?;
-    serde_json::from_str(&line).ok()
+    let events = polled.iter().map(|fd| fd.revents().unwrap_or(PollFlags::empty()));
+    let ready = sources.into_iter().zip(events).filter(|(_, events)| !events.is_empty());
+    Ok(ready.collect())
 }
 
 /// SIGCHLD becomes readable. What would end the shim by mistake (a terminal's signals, a stop of the

@@ -104,7 +104,7 @@ pub fn process(
     // Other users get what execve would leave them: nothing but a bound.
     let held: &[&str] = if identity.uid == 0 { capabilities } else { &[] };
     let mut process = json!({
-        "terminal": false,
+        "terminal": config.tty,
         "user": {
             "uid": identity.uid,
             "gid": identity.gid,
@@ -138,6 +138,9 @@ fn environment(config: &ContainerConfig, home: &str, hostname: &str) -> Vec<Stri
         ("PATH".to_owned(), defaults::PATH.to_owned()),
         ("HOSTNAME".to_owned(), hostname.to_owned()),
     ];
+    if config.tty {
+        variables.push(("TERM".to_owned(), "xterm".to_owned()));
+    }
     let given = config.env.iter().filter_map(|variable| variable.split_once('='));
     for (name, value) in given {
         match variables.iter_mut().find(|(known, _)| known == name) {

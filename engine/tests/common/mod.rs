@@ -22,7 +22,7 @@ const APPLETS: &[&str] = &[
     "sh", "cat", "echo", "sleep", "id", "env", "pwd", "ls", "stat", "mount", "grep", "hostname",
     "touch", "mknod", "ip", "ping", "unshare", "seq", "dd", "rm", "cp", "umount", "true", "false",
     "kill", "head", "tr", "ulimit", "chmod", "test", "od", "mkdir", "ps", "wc", "yes", "printf",
-    "date", "nc", "httpd",
+    "date", "nc", "httpd", "tty", "stty",
 ];
 
 pub struct Fixture {
@@ -207,4 +207,44 @@ pub fn root_or_skip(test: &str) -> bool {
         eprintln!("SKIP {test}: needs root and busybox");
     }
     root
+}
+
+/// What an attached command says until something is in it: each stream's, in order.
+#[derive(Debug, Default)]
+pub struct Said {
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Said {
+    /// Takes one more piece; false at the end.
+    pub async fn hear(&mut self, attached: &mut skep_engine::Attached) -> bool {
+        let next = tokio::time::timeout(PATIENCE, attached.output.next()).await;
+        let Some(frame) = next.unwrap_or_else(|_| panic!("silent after {self:?}")) else {
+            return false;
+        };
+        let (stdio, bytes) = frame.unwrap();
+        let text = String::from_utf8_lossy(&bytes);
+        match stdio {
+            skep_engine::logs::Stdio::Stdout => self.stdout.push_str(&text),
+            skep_engine::logs::Stdio::Stderr => self.stderr.push_str(&text),
+        }
+        true
+    }
+
+    /// All up to the end.
+    pub async fn all(attached: &mut skep_engine::Attached) -> Said {
+        let mut said = Said::default();
+        while said.hear(attached).await {}
+        said
+    }
+
+    /// Up to the first time that standard output holds this.
+    pub async fn until(attached: &mut skep_engine::Attached, wanted: &str) -> Said {
+        let mut said = Said::default();
+        while !said.stdout.contains(wanted) {
+            assert!(said.hear(attached).await, "ended without {wanted:?}: {said:?}");
+        }
+        said
+    }
 }

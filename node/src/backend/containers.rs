@@ -1,302 +1,75 @@
-//! `/containers`: the tasks' containers of this node, to be looked at. They are made, stopped and removed through their services.
+//! `/containers`: those that are made by hand, which can do all, and those of tasks, whose life is
+//! their service's.
 
-use std::path::Path;
-use std::sync::Arc;
-
-use skep_agent::containers::{HealthReport, Volumes, image_of, task_of};
-use skep_docker_api::filters::{ContainerFacts, ContainerFilter};
-use skep_docker_api::json::{self, ContainerInspect, ContainerListOptions, ContainerSummary};
-use skep_docker_api::{ApiError, Kind};
-use skep_engine::config::{ContainerConfig, Mount, MountSource, NetworkNamespace};
-use skep_engine::{Container, ContainerState, Status};
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use skep_docker_api::filters::{ContainerFacts, ContainerFilter, PruneFilter};
+use skep_docker_api::json::{
+    self, AttachOptions, ContainerInspect, ContainerListOptions, ContainerSummary,
+    ContainerWaitResponse, ExecCreateRequest, ExecInspect, ExecStartRequest, Stats, StopOptions,
+    TopResponse, WaitCondition,
+};
+use skep_docker_api::{ApiError, Filters, Flow, Kind, LogSource, Streams};
+use skep_engine::logs::Stdio;
+use skep_engine::{Container, Signal};
+use skep_types::Timestamp;
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
-use super::volumes::volume_at;
-use super::{Answer, DaemonBackend, engine_error, uptime};
+use super::task_containers::name;
+use super::{Answer, DaemonBackend, engine_error};
 
-/// Where the agent notes a task's name, `service.slot.task`.
-const TASK_NAME: &str = "com.docker.swarm.task.name";
-/// Go's zero time, which clients read as "never".
-const NEVER: &str = "0001-01-01T00:00:00Z";
+/// Between two looks at what a container uses.
+const STATS_PERIOD: std::time::Duration = std::time::Duration::from_secs(1);
 
-/// What a container is called: its task's name, or else its short id.
-fn name(config: &ContainerConfig) -> String {
-    let task = config.labels.get(TASK_NAME).filter(|name| !name.is_empty());
-    let short = || config.id.get(..12).unwrap_or(&config.id);
-    format!("/{}", task.map_or_else(short, String::as_str))
+fn moment(at: OffsetDateTime) -> Timestamp {
+    Timestamp(i64::try_from(at.unix_timestamp_nanos()).unwrap_or(i64::MAX))
 }
 
-fn state_word(status: Status) -> &'static str {
-    match status {
-        Status::Created => "created",
-        Status::Running => "running",
-        Status::Paused => "paused",
-        Status::Exited => "exited",
-    }
+fn is_absent<T>(answer: &Answer<T>) -> bool {
+    answer.as_ref().is_err_and(|error| error.kind == Kind::NotFound)
 }
 
-/// The whole command in one line; words with blanks in quotes, as Docker has them.
-fn command(args: &[String]) -> String {
-    let quoted = |(at, word): (usize, &String)| match word.contains(' ') && at > 0 {
-        true => format!("'{word}'"),
-        false => word.clone(),
-    };
-    args.iter().enumerate().map(quoted).collect::<Vec<_>>().join(" ")
+fn of_service(given: &str, what: &str) -> ApiError {
+    ApiError::conflict(format!(
+        "container {given} belongs to a task: it is {what} through its service"
+    ))
 }
 
-fn mount(volumes: &Volumes, mount: &Mount) -> json::MountPoint {
-    let shown = json::MountPoint {
-        destination: mount.target.display().to_string(),
-        rw: !mount.read_only,
-        ..Default::default()
-    };
-    let source = match &mount.source {
-        MountSource::Tmpfs { .. } => return json::MountPoint { kind: "tmpfs".to_owned(), ..shown },
-        MountSource::Bind(source) => source,
-    };
-    let shown = json::MountPoint { source: source.display().to_string(), ..shown };
-    match volume_at(volumes, source) {
-        Some(name) => json::MountPoint {
-            kind: "volume".to_owned(),
-            name,
-            driver: "local".to_owned(),
-            ..shown
-        },
-        None => json::MountPoint {
-            kind: "bind".to_owned(),
-            propagation: "rprivate".to_owned(),
-            ..shown
-        },
-    }
-}
-
-fn network_mode(config: &ContainerConfig) -> &'static str {
-    match config.network {
-        NetworkNamespace::Host => "host",
-        NetworkNamespace::New | NetworkNamespace::Join(_) => "default",
-    }
-}
-
-fn moment(at: Option<OffsetDateTime>) -> String {
-    at.and_then(|at| at.format(&Rfc3339).ok()).unwrap_or_else(|| NEVER.to_owned())
-}
-
-/// A container with what was seen of it.
-struct Seen<'a> {
-    config: &'a ContainerConfig,
-    state: &'a ContainerState,
-    /// The image's id; empty where its root file system is gone.
-    image_id: &'a str,
-    volumes: &'a Volumes,
-    /// None where there is no health check.
-    health: Option<Arc<HealthReport>>,
-}
-
-/// The answers to a health check, as `inspect` shows them.
-fn health(report: &HealthReport) -> json::Health {
-    let answer = |answer: &skep_agent::containers::Answer| json::HealthcheckResult {
-        start: moment(Some(answer.began)),
-        end: moment(Some(answer.ended)),
-        exit_code: i64::from(answer.exit_code),
-        output: answer.output.clone(),
-    };
-    json::Health {
-        status: report.health.status.name().to_owned(),
-        failing_streak: report.health.failing_streak,
-        log: report.answers.iter().map(answer).collect(),
-    }
-}
-
-impl Seen<'_> {
-    /// Docker's word; of a check that runs.
-    fn health_word(&self) -> Option<&'static str> {
-        self.health.as_ref().map(|it| it.health.status.name())
-    }
-
-    fn image(&self) -> String {
-        image_of(self.config).unwrap_or(self.image_id).to_owned()
-    }
-
-    fn mounts(&self) -> Vec<json::MountPoint> {
-        self.config.mounts.iter().map(|it| mount(self.volumes, it)).collect()
-    }
-
-    fn summary(&self, now: OffsetDateTime) -> ContainerSummary {
-        ContainerSummary {
-            id: self.config.id.clone(),
-            names: vec![name(self.config)],
-            image: self.image(),
-            image_id: self.image_id.to_owned(),
-            command: command(&self.config.args),
-            created: self.state.created_at.unix_timestamp(),
-            labels: self.config.labels.clone(),
-            state: state_word(self.state.status).to_owned(),
-            status: uptime::status(self.state, self.health_word(), now),
-            host_config: json::HostConfigSummary {
-                network_mode: network_mode(self.config).to_owned(),
-            },
-            mounts: self.mounts(),
-            ..Default::default()
-        }
-    }
-
-    fn state(&self) -> json::ContainerState {
-        let exit = self.state.exit.as_ref();
-        json::ContainerState {
-            status: state_word(self.state.status).to_owned(),
-            running: self.state.status == Status::Running,
-            oom_killed: exit.is_some_and(|exit| exit.oom_killed),
-            pid: self.state.pid.map_or(0, i64::from),
-            exit_code: exit.map_or(0, |exit| i64::from(exit.code)),
-            error: exit.and_then(|exit| exit.error.clone()).unwrap_or_default(),
-            started_at: moment(self.state.started_at),
-            finished_at: moment(exit.map(|exit| exit.finished_at)),
-            health: self.health.as_deref().map(health),
-            ..Default::default()
-        }
-    }
-
-    fn inspect(&self) -> ContainerInspect {
-        let config = self.config;
-        let path = |path: &Option<std::path::PathBuf>| {
-            path.as_deref().map(|path: &Path| path.display().to_string()).unwrap_or_default()
-        };
-        let some = |words: &[String]| (!words.is_empty()).then(|| words.to_vec());
-        ContainerInspect {
-            id: config.id.clone(),
-            created: moment(Some(self.state.created_at)),
-            path: config.args.first().cloned().unwrap_or_default(),
-            args: config.args.iter().skip(1).cloned().collect(),
-            state: self.state(),
-            image: self.image_id.to_owned(),
-            resolv_conf_path: path(&config.resolv_conf_path),
-            hostname_path: path(&config.hostname_path),
-            hosts_path: path(&config.hosts_path),
-            name: name(config),
-            driver: "overlay2".to_owned(),
-            platform: "linux".to_owned(),
-            host_config: json::HostConfig {
-                log_config: json::LogConfig { kind: "json-file".to_owned(), ..Default::default() },
-                network_mode: network_mode(config).to_owned(),
-                restart_policy: json::RestartPolicyName {
-                    name: "no".to_owned(),
-                    ..Default::default()
-                },
-                cap_add: some(&config.capability_add),
-                cap_drop: some(&config.capability_drop),
-                readonly_rootfs: config.read_only,
-                memory: config.resources.memory_bytes,
-                nano_cpus: config.resources.nano_cpus,
-                pids_limit: Some(config.resources.pids).filter(|pids| *pids != 0),
-                init: config.init.then_some(true),
-                ..Default::default()
-            },
-            mounts: self.mounts(),
-            config: json::ContainerConfig {
-                hostname: config.hostname.clone(),
-                user: config.user.clone(),
-                tty: config.tty,
-                env: config.env.clone(),
-                // Entrypoint and arguments are one when the container is made.
-                cmd: some(&config.args),
-                image: self.image(),
-                working_dir: config.cwd.clone(),
-                labels: config.labels.clone(),
-                stop_signal: config.stop_signal.clone(),
-                ..Default::default()
-            },
-            ..Default::default()
-        }
-    }
-}
-
-/// The one container that `given` means: an id, a name, or the start of an id.
-fn find<'a>(containers: &'a [Container], given: &str) -> Answer<&'a Container> {
-    let bare = given.trim_start_matches('/');
-    let named = |container: &&Container| name(container.config()).trim_start_matches('/') == bare;
-    if let Some(found) = containers.iter().find(|container| container.id() == given) {
-        return Ok(found);
-    }
-    if let Some(found) = containers.iter().find(named) {
-        return Ok(found);
-    }
-    let mut starting = containers
-        .iter()
-        .filter(|container| !given.is_empty() && container.id().starts_with(given));
-    match (starting.next(), starting.next()) {
-        (Some(found), None) => Ok(found),
-        (Some(_), Some(_)) => Err(ApiError::new(
-            Kind::InvalidParameter,
-            format!("multiple IDs found with provided prefix: {given}"),
-        )),
-        _ => Err(ApiError::not_found(format!("No such container: {given}"))),
-    }
+pub(super) fn streams(attached: skep_containers::Attachment) -> Streams {
+    let output = attached.output.map(|item| match item {
+        Ok((Stdio::Stdout, bytes)) => Ok((LogSource::Stdout, bytes)),
+        Ok((Stdio::Stderr, bytes)) => Ok((LogSource::Stderr, bytes)),
+        Err(error) => Err(ApiError::system(error.to_string())),
+    });
+    Streams { tty: attached.tty, output: output.boxed(), input: attached.input }
 }
 
 impl DaemonBackend {
-    /// None for one that is gone since it was listed.
-    async fn state_of(&self, container: &Container) -> Answer<Option<ContainerState>> {
-        match container.state().await {
-            Ok(state) => Ok(Some(state)),
-            Err(skep_engine::Error::NoSuchContainer(_)) => Ok(None),
-            Err(error) => Err(engine_error::runtime(error)),
-        }
-    }
-
-    async fn image_id(&self, container: &str) -> Answer<String> {
-        match self.engine.images().rootfs(container).await {
-            Ok(rootfs) => Ok(rootfs.image.to_string()),
-            Err(skep_images::Error::NoSuchRootfs(_)) => Ok(String::new()),
-            Err(error) => Err(engine_error::image(error)),
-        }
+    /// The newest first.
+    async fn all_containers(&self, sizes: bool) -> Answer<Vec<skep_containers::Shown>> {
+        let mut all = self.containers.list(sizes).await?;
+        all.extend(self.list_task_containers(sizes).await?);
+        all.sort_by_key(|shown| std::cmp::Reverse(shown.summary.created));
+        Ok(all)
     }
 
     pub(super) async fn list_containers(
         &self,
         options: ContainerListOptions,
     ) -> Answer<Vec<ContainerSummary>> {
-        if options.size {
-            return Err(no_sizes());
-        }
         let filter = ContainerFilter::new(&options.filters)?;
         let all = options.all || options.limit > 0 || filter.wants_stopped();
-        let mut containers = self.engine.runtime().list().await.map_err(engine_error::runtime)?;
-        containers.sort_by_key(|container| std::cmp::Reverse(container.created_at()));
         let limit = match options.limit {
             0 => usize::MAX,
             limit => usize::try_from(limit).unwrap_or(usize::MAX),
         };
-        let now = OffsetDateTime::now_utc();
-        let mut shown = Vec::new();
-        for container in &containers {
-            if shown.len() == limit {
-                break;
-            }
-            let Some(state) = self.state_of(container).await? else { continue };
-            if !all && state.status != Status::Running {
-                continue;
-            }
-            let seen = Seen {
-                config: container.config(),
-                state: &state,
-                image_id: &self.image_id(container.id()).await?,
-                volumes: self.engine.volumes(),
-                health: self.health_of(container),
-            };
-            let (summary, word) = (seen.summary(now), seen.health_word());
-            let exit_code = state.exit.as_ref().map(|exit| i64::from(exit.code));
-            if filter
-                .matches(&summary, ContainerFacts { exit_code, health: word.unwrap_or("none") })
-            {
-                shown.push(summary);
-            }
-        }
-        Ok(shown)
-    }
-
-    fn health_of(&self, container: &Container) -> Option<Arc<HealthReport>> {
-        self.engine.health(task_of(container)?)
+        let alive = |state: &str| matches!(state, "running" | "paused" | "restarting");
+        let shown = self.all_containers(options.size).await?.into_iter();
+        let shown = shown.filter(|it| all || alive(&it.summary.state)).filter(|it| {
+            let facts = ContainerFacts { exit_code: it.exit_code, health: it.health };
+            filter.matches(&it.summary, facts)
+        });
+        Ok(shown.take(limit).map(|it| it.summary).collect())
     }
 
     pub(super) async fn inspect_container(
@@ -304,85 +77,261 @@ impl DaemonBackend {
         given: &str,
         size: bool,
     ) -> Answer<ContainerInspect> {
-        let containers = self.engine.runtime().list().await.map_err(engine_error::runtime)?;
-        let container = find(&containers, given)?;
-        if size {
-            return Err(no_sizes());
+        let by_hand = self.containers.inspect(given, size).await;
+        let mut shown = match is_absent(&by_hand) {
+            true => self.inspect_task_container(given, size).await?,
+            false => by_hand?,
+        };
+        shown.exec_ids = Some(self.execs.of(&shown.id)).filter(|ids| !ids.is_empty());
+        Ok(shown)
+    }
+
+    /// The container that runs by this name, and what it is called.
+    pub(super) async fn running(&self, given: &str) -> Answer<(Container, String)> {
+        let by_hand = self.containers.get(given);
+        if is_absent(&by_hand) {
+            let container = self.task_container(given).await?;
+            let name = name(container.config()).trim_start_matches('/').to_owned();
+            return Ok((container, name));
         }
+        let record = by_hand?;
+        Ok((self.containers.running(&record.id).await?, record.name))
+    }
+
+    /// Refuses what is a service's to do with a task's container.
+    pub(super) async fn own(&self, given: &str, what: &str) -> Answer<()> {
+        let by_hand = self.containers.get(given);
+        if !is_absent(&by_hand) {
+            return by_hand.map(drop);
+        }
+        self.task_container(given).await?;
+        Err(of_service(given, what))
+    }
+
+    pub(super) async fn create_container(
+        &self,
+        name: Option<&str>,
+        platform: &str,
+        request: json::ContainerCreateRequest,
+    ) -> Answer<json::ContainerCreateResponse> {
+        // One image stands for one platform here: it is this host's, or it was not pulled.
+        if !platform.is_empty() {
+            let wanted: skep_images::Platform = platform.parse().map_err(|_| {
+                ApiError::invalid(format!(
+                    "\"{platform}\": unknown operating system or architecture"
+                ))
+            })?;
+            let image = self.engine.images().inspect(&request.config.image).await;
+            let image = image.map_err(engine_error::image)?;
+            if image.platform != wanted {
+                return Err(ApiError::not_found(format!(
+                    "image with reference {} was found but its platform ({}) does not match the specified platform ({platform})",
+                    request.config.image, image.platform
+                )));
+            }
+        }
+        self.containers.create(name, request).await
+    }
+
+    pub(super) async fn stop_container(&self, given: &str, options: StopOptions) -> Answer<bool> {
+        let by_hand = self.containers.stop(given, &options).await;
+        if !is_absent(&by_hand) {
+            return by_hand;
+        }
+        let container = self.task_container(given).await?;
+        let signal = match options.signal.as_str() {
+            "" => None,
+            text => Some(signal(text)?),
+        };
+        let grace = match options.timeout {
+            None => skep_types::defaults::STOP_GRACE_PERIOD,
+            Some(..0) => std::time::Duration::MAX,
+            Some(seconds) => std::time::Duration::from_secs(seconds.unsigned_abs()),
+        };
         let state = container.state().await.map_err(engine_error::runtime)?;
-        let image_id = &self.image_id(container.id()).await?;
-        let volumes = self.engine.volumes();
-        let (config, health) = (container.config(), self.health_of(container));
-        Ok(Seen { config, state: &state, image_id, volumes, health }.inspect())
-    }
-}
-
-fn no_sizes() -> ApiError {
-    ApiError::new(Kind::NotImplemented, "sizes of containers are not counted: ask without size")
-}
-
-#[cfg(test)]
-mod tests {
-    use skep_engine::ExitStatus;
-    use skep_engine::config::Rootfs;
-    use time::Duration;
-
-    use super::*;
-
-    fn config() -> ContainerConfig {
-        let words = ["/bin/sh", "-c", "sleep 1"].map(str::to_owned).to_vec();
-        let mut config =
-            ContainerConfig::new("ab".repeat(32), Rootfs::Directory("/r".into()), words);
-        config.labels.insert(TASK_NAME.to_owned(), "web.1.abc".to_owned());
-        let bind =
-            |source: &str, target: &str| Mount::new(target, MountSource::Bind(source.into()), true);
-        config.mounts = vec![bind("/volumes/data/_data", "/data"), bind("/srv", "/srv")];
-        config
-    }
-
-    #[test]
-    fn a_tasks_container_is_shown_as_docker_shows_it() {
-        let config = config();
-        let start = OffsetDateTime::UNIX_EPOCH;
-        let exit = ExitStatus {
-            code: 3,
-            signal: None,
-            oom_killed: true,
-            finished_at: start + Duration::seconds(10),
-            error: None,
-            log_entries_dropped: 0,
-        };
-        let mut state = ContainerState {
-            status: Status::Running,
-            pid: Some(7),
-            created_at: start,
-            started_at: Some(start),
-            exit: None,
-        };
-        let volumes = Volumes::new("/volumes".into());
-        fn seen<'a>(
-            config: &'a ContainerConfig,
-            state: &'a ContainerState,
-            volumes: &'a Volumes,
-        ) -> Seen<'a> {
-            Seen { config, state, image_id: "sha256:1", volumes, health: None }
+        if state.exit.is_some() {
+            return Ok(false);
         }
-        let now = start + Duration::seconds(310);
-        let shown = seen(&config, &state, &volumes).summary(now);
-        assert_eq!(
-            (shown.names[0].as_str(), shown.command.as_str()),
-            ("/web.1.abc", "/bin/sh -c 'sleep 1'")
-        );
-        assert_eq!((shown.state.as_str(), shown.status.as_str()), ("running", "Up 5 minutes"));
-        let mounts: Vec<_> =
-            shown.mounts.iter().map(|it| (it.kind.as_str(), it.name.as_str(), it.rw)).collect();
-        assert_eq!(mounts, [("volume", "data", false), ("bind", "", false)]);
-        let whole = seen(&config, &state, &volumes).inspect();
-        assert_eq!((whole.state.pid, whole.state.finished_at.as_str()), (7, NEVER));
-        (state.status, state.exit, state.pid) = (Status::Exited, Some(exit), None);
-        assert_eq!(seen(&config, &state, &volumes).summary(now).status, "Exited (3) 5 minutes ago");
-        let whole = seen(&config, &state, &volumes).inspect();
-        assert!(whole.state.oom_killed && !whole.state.running);
-        assert_eq!((whole.path.as_str(), whole.state.exit_code), ("/bin/sh", 3));
+        container.stop(signal, grace).await.map_err(engine_error::runtime)?;
+        Ok(true)
     }
+
+    pub(super) async fn kill_container(&self, given: &str, text: &str) -> Answer<()> {
+        let by_hand = self.containers.kill(given, text).await;
+        if !is_absent(&by_hand) {
+            return by_hand;
+        }
+        let number = if text.is_empty() { Signal::KILL } else { signal(text)? };
+        self.task_container(given).await?.kill(number).await.map_err(engine_error::runtime)
+    }
+
+    pub(super) async fn wait_for_container(
+        &self,
+        given: &str,
+        condition: WaitCondition,
+    ) -> Answer<BoxFuture<'static, Answer<ContainerWaitResponse>>> {
+        let by_hand = self.containers.wait(given, condition);
+        if !is_absent(&by_hand) {
+            let waiting = by_hand?;
+            return Ok(Box::pin(async move { Ok(waiting.await) }));
+        }
+        let container = self.task_container(given).await?;
+        Ok(Box::pin(async move {
+            let exit = container.wait().await.map_err(engine_error::runtime)?;
+            let status_code = i64::from(exit.code);
+            Ok(ContainerWaitResponse { status_code, ..Default::default() })
+        }))
+    }
+
+    pub(super) async fn attach_container(
+        &self,
+        given: &str,
+        options: AttachOptions,
+    ) -> Answer<Streams> {
+        let wanted = skep_engine::AttachOptions {
+            stdin: options.stdin && options.stream,
+            stdout: options.stdout,
+            stderr: options.stderr,
+        };
+        let by_hand = self.containers.attach(given, wanted, options.logs, options.stream).await;
+        if !is_absent(&by_hand) {
+            return by_hand.map(streams);
+        }
+        let container = self.task_container(given).await?;
+        let attached = container.attach(wanted).await.map_err(engine_error::runtime)?;
+        Ok(streams(skep_containers::Attachment {
+            tty: container.config().tty,
+            output: attached.output,
+            input: attached.input,
+        }))
+    }
+
+    pub(super) async fn top_of(&self, given: &str, args: &str) -> Answer<TopResponse> {
+        let (container, _) = self.running(given).await?;
+        skep_containers::top(&container, args).await
+    }
+
+    pub(super) async fn stats_of(
+        &self,
+        given: &str,
+        stream: bool,
+        one_shot: bool,
+    ) -> Answer<Flow<Stats>> {
+        let (container, name) = match self.running(given).await {
+            Ok(found) => found,
+            // One that does not run uses nothing; a list of statistics goes on without it.
+            Err(error) if error.kind == Kind::Conflict => {
+                let record = self.containers.get(given)?;
+                let nothing =
+                    Stats { id: record.id, name: format!("/{}", record.name), ..Stats::default() };
+                return Ok(futures::stream::iter([Ok(nothing)]).boxed());
+            }
+            Err(error) => return Err(error),
+        };
+        let first = skep_containers::stats(&container, &name, None).await?;
+        if one_shot {
+            return Ok(futures::stream::iter([Ok(first)]).boxed());
+        }
+        let next = async |(container, name, before): (Container, String, Stats)| {
+            tokio::time::sleep(STATS_PERIOD).await;
+            let now = skep_containers::stats(&container, &name, Some(&before)).await;
+            // It has ended.
+            let now = now.ok()?;
+            Some((Ok(now.clone()), (container, name, now)))
+        };
+        let later = futures::stream::unfold((container, name, first.clone()), next);
+        if stream {
+            return Ok(futures::stream::iter([Ok(first)]).chain(later).boxed());
+        }
+        // A single look is one that knows the look before.
+        Ok(later.take(1).boxed())
+    }
+
+    pub(super) async fn create_exec(
+        &self,
+        given: &str,
+        request: ExecCreateRequest,
+    ) -> Answer<String> {
+        let (container, name) = self.running(given).await?;
+        let state = container.state().await.map_err(engine_error::runtime)?;
+        match state.status {
+            skep_engine::Status::Running => {}
+            skep_engine::Status::Paused => {
+                return Err(ApiError::conflict(format!(
+                    "Container {name} is paused, unpause the container before exec"
+                )));
+            }
+            _ => {
+                return Err(ApiError::conflict(format!(
+                    "container {} is not running",
+                    container.id()
+                )));
+            }
+        }
+        let words = request.cmd.join(" ");
+        let id = self.execs.create(container.id(), request)?;
+        self.tell_exec(&container, &name, &format!("exec_create: {words}"), &id, None);
+        Ok(id)
+    }
+
+    fn tell_exec(&self, of: &Container, name: &str, action: &str, exec: &str, code: Option<i64>) {
+        let mut attributes = of.config().labels.clone();
+        attributes.insert("name".to_owned(), name.to_owned());
+        attributes.insert("execID".to_owned(), exec.to_owned());
+        if let Ok(record) = self.containers.get(of.id()) {
+            attributes.insert("image".to_owned(), record.config.image);
+        }
+        if let Some(code) = code {
+            attributes.insert("exitCode".to_owned(), code.to_string());
+        }
+        self.events.publish("container", action, of.id(), attributes);
+    }
+
+    pub(super) async fn start_exec(
+        &self,
+        id: &str,
+        request: ExecStartRequest,
+    ) -> Answer<Option<Streams>> {
+        let (container, asked) = self.execs.get(id)?;
+        let (container, name) = self.running(&container).await?;
+        let (events, exec) = (self.events.clone(), id.to_owned());
+        let (of, called) = (container.id().to_owned(), name.clone());
+        let ended = move |code: i64| {
+            let attributes = json::Map::from([
+                ("name".to_owned(), called),
+                ("execID".to_owned(), exec),
+                ("exitCode".to_owned(), code.to_string()),
+            ]);
+            events.publish("container", "exec_die", &of, attributes);
+        };
+        let words = asked.cmd.join(" ");
+        self.tell_exec(&container, &name, &format!("exec_start: {words}"), id, None);
+        let attached = self.execs.start(id, &request, &container, ended).await?;
+        Ok(attached.map(streams))
+    }
+
+    pub(super) fn inspect_exec(&self, id: &str) -> Answer<ExecInspect> {
+        self.execs.inspect(id)
+    }
+
+    pub(super) async fn prune_containers(
+        &self,
+        filters: Filters,
+    ) -> Answer<json::ContainersPruneResponse> {
+        let now = moment(OffsetDateTime::now_utc());
+        let filter = PruneFilter::new(&filters, &["label", "label!", "until"], now)?;
+        let wanted = |record: &skep_containers::Record| {
+            filter.matches(&record.config.labels, Some(moment(record.created)))
+        };
+        let deleted = self.containers.prune(wanted).await;
+        for id in &deleted {
+            self.execs.forget(id);
+        }
+        let containers_deleted = Some(deleted).filter(|ids| !ids.is_empty());
+        Ok(json::ContainersPruneResponse { containers_deleted, space_reclaimed: 0 })
+    }
+}
+
+fn signal(text: &str) -> Answer<Signal> {
+    Signal::parse(text).ok_or_else(|| ApiError::invalid(format!("invalid signal: {text}")))
 }

@@ -1,6 +1,6 @@
 //! What went wrong in this node's engine, as the API says it.
 
-use skep_agent::containers::VolumeError;
+use skep_containers::VolumeError;
 use skep_docker_api::{ApiError, Kind};
 use skep_images::{Error, Reference};
 use skep_types::error_chain;

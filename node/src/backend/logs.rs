@@ -3,18 +3,14 @@
 use futures::{StreamExt, future};
 use skep_docker_api::logs::service_attributes;
 use skep_docker_api::resolve::find;
-use skep_docker_api::{ApiError, LogEntry, LogOptions, LogSource, Logs};
-use skep_engine::Container;
+use skep_docker_api::{ApiError, Kind, LogEntry, LogOptions, LogSource, Logs};
 use skep_engine::logs::{LogQuery, Stdio};
 use skep_manager::logs::{LogRecord, LogSelector, LogSource as Source};
 use skep_types::Timestamp;
 use time::OffsetDateTime;
 
 use super::services::find_service;
-use super::{Answer, DaemonBackend, error};
-
-/// The label in which a task's container has its name.
-const TASK_NAME: &str = "com.docker.swarm.task.name";
+use super::{Answer, DaemonBackend, engine_error, error};
 
 /// Docker's word when nothing of a container's output is asked for.
 const NO_STREAM: &str = "Bad parameters: you must choose at least one stream";
@@ -72,8 +68,6 @@ impl DaemonBackend {
         if !options.stdout && !options.stderr {
             return Err(ApiError::invalid(NO_STREAM));
         }
-        let containers = self.engine.runtime().list().await.map_err(engine)?;
-        let container = pick(given, &containers, Container::id, name)?;
         let moment = |at: Option<Timestamp>| {
             at.map(|at| OffsetDateTime::from_unix_timestamp_nanos(at.0.into()))
                 .transpose()
@@ -88,7 +82,15 @@ impl DaemonBackend {
             stderr: options.stderr,
             timestamps: false,
         };
-        let entries = container.logs(query).await.map_err(engine)?;
+        let by_hand = self.containers.logs(given, query.clone());
+        let (tty, entries) = match by_hand {
+            Err(error) if error.kind == Kind::NotFound => {
+                let container = self.task_container(given).await?;
+                let entries = container.logs(query).await.map_err(engine_error::runtime)?;
+                (container.config().tty, entries)
+            }
+            found => found?,
+        };
         let entries = entries.map(|entry| {
             let entry = entry.map_err(|error| ApiError::system(error.to_string()))?;
             let nanos = i64::try_from(entry.time.unix_timestamp_nanos());
@@ -109,48 +111,7 @@ impl DaemonBackend {
             broken = entry.is_err();
             future::ready(go_on)
         });
-        Ok(Logs { tty: container.config().tty, entries: entries.boxed() })
-    }
-}
-
-fn engine(error: skep_engine::Error) -> ApiError {
-    match error {
-        skep_engine::Error::NoSuchContainer(id) => {
-            ApiError::not_found(format!("No such container: {id}"))
-        }
-        other => ApiError::system(other.to_string()),
-    }
-}
-
-fn name(container: &Container) -> &str {
-    container.config().labels.get(TASK_NAME).map_or("", String::as_str)
-}
-
-/// The one that is meant: by full id, else by name, else by the start of an id.
-fn pick<'a, T>(
-    given: &str,
-    all: &'a [T],
-    id: impl Fn(&'a T) -> &'a str,
-    name: impl Fn(&'a T) -> &'a str,
-) -> Answer<&'a T> {
-    let missing = || ApiError::not_found(format!("No such container: {given}"));
-    // A name may be given as the API shows it, with a slash before it.
-    let plain = given.strip_prefix('/').unwrap_or(given);
-    if plain.is_empty() {
-        return Err(missing());
-    }
-    let exact = all.iter().find(|it| id(it) == given);
-    let exact = exact.or_else(|| all.iter().find(|it| name(it) == plain));
-    if let Some(found) = exact {
-        return Ok(found);
-    }
-    let mut starting = all.iter().filter(|it| id(it).starts_with(given));
-    match (starting.next(), starting.next()) {
-        (Some(found), None) => Ok(found),
-        (Some(_), Some(_)) => {
-            Err(ApiError::invalid(format!("Multiple IDs found with provided prefix: {given}")))
-        }
-        (None, _) => Err(missing()),
+        Ok(Logs { tty, entries: entries.boxed() })
     }
 }
 
@@ -165,28 +126,5 @@ fn entry_of(record: LogRecord) -> LogEntry {
         at: record.at,
         attributes,
         text: record.text.into(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn containers_are_found_by_id_name_and_prefix() {
-        let all = [("abc1", "web.1.x"), ("abd2", "abc"), ("eee3", "")];
-        let check = |given: &str| {
-            let found = pick(given, &all, |it| it.0, |it| it.1);
-            found.map(|it| it.0).map_err(|error| error.message)
-        };
-        assert_eq!(check("abc1"), Ok("abc1"));
-        assert_eq!(check("abc"), Ok("abd2"));
-        assert_eq!(check("/web.1.x"), Ok("abc1"));
-        assert_eq!(check("e"), Ok("eee3"));
-        let many = "Multiple IDs found with provided prefix: ab".to_owned();
-        assert_eq!(check("ab"), Err(many));
-        for absent in ["", "/", "x", "/eee3"] {
-            assert_eq!(check(absent), Err(format!("No such container: {absent}")));
-        }
     }
 }

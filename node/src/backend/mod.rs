@@ -1,6 +1,7 @@
 //! The daemon behind the Docker Engine API: documents in, requests to the managers, documents out.
 
 mod auth;
+mod container_files;
 mod containers;
 mod disk_usage;
 mod engine_error;
@@ -19,16 +20,20 @@ mod prune;
 mod services;
 mod swarm;
 mod system;
-mod uptime;
+mod task_containers;
 mod volumes;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures::future::BoxFuture;
 use skep_agent::containers::Containers;
 use skep_bridge::HostNetworks;
+use skep_containers::Execs;
 use skep_docker_api::json::*;
-use skep_docker_api::{ApiError, Backend, ByteStream, Events, Filters, Flow, LogOptions, Logs};
+use skep_docker_api::{
+    ApiError, Backend, ByteStream, Events, Filters, Flow, LogOptions, Logs, Streams,
+};
 
 use crate::config::Config;
 use crate::swarm::Swarm;
@@ -41,6 +46,9 @@ pub struct DaemonBackend {
     swarm: Arc<Swarm>,
     engine: Arc<Containers>,
     networks: Arc<HostNetworks>,
+    /// Those that are made by hand.
+    containers: Arc<skep_containers::Containers>,
+    execs: Execs,
     events: Events,
 }
 
@@ -50,9 +58,10 @@ impl DaemonBackend {
         swarm: Arc<Swarm>,
         engine: Arc<Containers>,
         networks: Arc<HostNetworks>,
-        events: Events,
+        containers: Arc<skep_containers::Containers>,
     ) -> Self {
-        Self { config, swarm, engine, networks, events }
+        let events = containers.events().clone();
+        Self { config, swarm, engine, networks, containers, execs: Execs::default(), events }
     }
 }
 
@@ -236,6 +245,132 @@ impl Backend for DaemonBackend {
     }
     async fn container(&self, id: &str, size: bool) -> Answer<ContainerInspect> {
         self.inspect_container(id, size).await
+    }
+
+    async fn container_create(
+        &self,
+        name: Option<&str>,
+        platform: &str,
+        request: ContainerCreateRequest,
+    ) -> Answer<ContainerCreateResponse> {
+        self.create_container(name, platform, request).await
+    }
+    async fn container_start(&self, id: &str) -> Answer<bool> {
+        self.own(id, "started").await?;
+        self.containers.start(id).await
+    }
+    async fn container_stop(&self, id: &str, options: StopOptions) -> Answer<bool> {
+        self.stop_container(id, options).await
+    }
+    async fn container_restart(&self, id: &str, options: StopOptions) -> Answer<()> {
+        self.own(id, "restarted").await?;
+        self.containers.restart(id, &options).await
+    }
+    async fn container_kill(&self, id: &str, signal: &str) -> Answer<()> {
+        self.kill_container(id, signal).await
+    }
+    async fn container_pause(&self, id: &str) -> Answer<()> {
+        self.own(id, "paused").await?;
+        self.containers.pause(id).await
+    }
+    async fn container_unpause(&self, id: &str) -> Answer<()> {
+        self.own(id, "unpaused").await?;
+        self.containers.unpause(id).await
+    }
+    async fn container_wait(
+        &self,
+        id: &str,
+        condition: WaitCondition,
+    ) -> Answer<BoxFuture<'static, Answer<ContainerWaitResponse>>> {
+        self.wait_for_container(id, condition).await
+    }
+    async fn container_rename(&self, id: &str, name: &str) -> Answer<()> {
+        self.own(id, "named").await?;
+        self.containers.rename(id, name).await
+    }
+    async fn container_update(
+        &self,
+        id: &str,
+        request: ContainerUpdateRequest,
+    ) -> Answer<ContainerUpdateResponse> {
+        self.own(id, "updated").await?;
+        self.containers.update(id, &request).await?;
+        Ok(ContainerUpdateResponse::default())
+    }
+    async fn container_remove(&self, id: &str, options: RemoveOptions) -> Answer<()> {
+        self.own(id, "removed").await?;
+        let record = self.containers.get(id)?;
+        self.containers.remove(&record.id, options).await?;
+        self.execs.forget(&record.id);
+        Ok(())
+    }
+    async fn containers_prune(&self, filters: Filters) -> Answer<ContainersPruneResponse> {
+        self.prune_containers(filters).await
+    }
+    async fn container_attach(&self, id: &str, options: AttachOptions) -> Answer<Streams> {
+        self.attach_container(id, options).await
+    }
+    async fn container_resize(&self, id: &str, height: u16, width: u16) -> Answer<()> {
+        let (container, _) = self.running(id).await?;
+        container.resize(height, width).await.map_err(engine_error::runtime)
+    }
+    async fn container_top(&self, id: &str, ps_args: &str) -> Answer<TopResponse> {
+        self.top_of(id, ps_args).await
+    }
+    async fn container_stats(&self, id: &str, stream: bool, one_shot: bool) -> Answer<Flow<Stats>> {
+        self.stats_of(id, stream, one_shot).await
+    }
+
+    async fn container_changes(&self, id: &str) -> Answer<Vec<Change>> {
+        self.changes_of(id).await
+    }
+    async fn container_export(&self, id: &str) -> Answer<ByteStream> {
+        self.export_container(id).await
+    }
+    async fn container_archive_stat(&self, id: &str, path: &str) -> Answer<PathStat> {
+        self.stat_path(id, path).await
+    }
+    async fn container_archive(&self, id: &str, path: &str) -> Answer<(PathStat, ByteStream)> {
+        self.read_path(id, path).await
+    }
+    async fn container_archive_put(
+        &self,
+        id: &str,
+        path: &str,
+        options: ArchivePutOptions,
+        tar: ByteStream,
+    ) -> Answer<()> {
+        self.write_path(id, path, options, tar).await
+    }
+    async fn container_commit(
+        &self,
+        options: CommitOptions,
+        config: Option<ContainerConfig>,
+    ) -> Answer<String> {
+        self.commit_container(options, config).await
+    }
+
+    async fn exec_create(&self, container: &str, request: ExecCreateRequest) -> Answer<String> {
+        self.create_exec(container, request).await
+    }
+    async fn exec_start(&self, id: &str, request: ExecStartRequest) -> Answer<Option<Streams>> {
+        self.start_exec(id, request).await
+    }
+    async fn exec_inspect(&self, id: &str) -> Answer<ExecInspect> {
+        self.inspect_exec(id)
+    }
+    async fn exec_resize(&self, id: &str, height: u16, width: u16) -> Answer<()> {
+        self.execs.resize(id, height, width)
+    }
+
+    async fn network_connect(&self, id: &str, request: NetworkConnectRequest) -> Answer<()> {
+        self.own(&request.container, "connected").await?;
+        let settings = request.endpoint_config.unwrap_or_default();
+        self.containers.connect(id, &request.container, settings).await
+    }
+    async fn network_disconnect(&self, id: &str, request: NetworkDisconnectRequest) -> Answer<()> {
+        self.own(&request.container, "disconnected").await?;
+        self.containers.disconnect(id, &request.container).await
     }
 
     async fn volumes(&self, filters: Filters) -> Answer<VolumeList> {

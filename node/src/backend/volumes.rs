@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use skep_agent::containers::{Volume, VolumeError, Volumes};
+use skep_containers::{Volume, VolumeError, Volumes};
 use skep_docker_api::filters::VolumeFilter;
 use skep_docker_api::json::{self, ContainerListOptions};
 use skep_docker_api::{ApiError, Filters};
@@ -46,6 +46,11 @@ impl DaemonBackend {
         for container in self.list_containers(all).await? {
             for mount in container.mounts.into_iter().filter(|mount| mount.kind == "volume") {
                 users.entry(mount.name).or_default().push(container.id.clone());
+            }
+        }
+        for record in self.containers.records() {
+            for name in record.volumes() {
+                users.entry(name.to_owned()).or_default().push(record.id.clone());
             }
         }
         Ok(users)

@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::mount::{MsFlags, mount};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, mkdirat, mknodat};
+use nix::unistd::{fchdir, pivot_root};
 
 use super::path::Asked;
 use super::resolve::open_in;
@@ -52,16 +53,30 @@ const NONE: Option<&str> = None;
 fn assemble(root: &Path, binds: &[Bind]) -> Result<RootDir, FileError> {
     let shown = root.display().to_string();
     let refused = |error: Errno| FileError::of(&shown, "mount volumes in", error);
+    // It leaves the other threads' working directory as well.
     unshare(CloneFlags::CLONE_NEWNS).map_err(refused)?;
-    // What is mounted here is not to be seen outside; what is unmounted there goes here too.
-    mount(NONE, "/", NONE, MsFlags::MS_SLAVE | MsFlags::MS_REC, NONE).map_err(refused)?;
+    // What is mounted here is not to be seen outside, and what is unmounted there stays here.
+    mount(NONE, "/", NONE, MsFlags::MS_PRIVATE | MsFlags::MS_REC, NONE).map_err(refused)?;
     let namespace = File::open("/proc/thread-self/ns/mnt")
         .map_err(|error| FileError::of(&shown, "keep the mounts of", error))?;
+    mount(Some(root), root, NONE, MsFlags::MS_BIND, NONE).map_err(refused)?;
     let opened = RootDir::open(root)?;
     for bind in binds {
         attach(&opened, bind)?;
     }
+    forget_others(&opened).map_err(refused)?;
     Ok(RootDir { _namespace: Some(std::sync::Arc::new(namespace.into())), ..opened })
+}
+
+/// Lets go of all of the host's mounts, which would otherwise last as long as this root.
+fn forget_others(root: &RootDir) -> nix::Result<()> {
+    fchdir(&root.dir)?;
+    match pivot_root(".", ".") {
+        Ok(()) => umount2(".", MntFlags::MNT_DETACH),
+        // The root that the kernel itself unpacked cannot be taken away; then they do last.
+        Err(Errno::EINVAL) => Ok(()),
+        Err(errno) => Err(errno),
+    }
 }
 
 fn attach(root: &RootDir, bind: &Bind) -> Result<(), FileError> {

@@ -6,9 +6,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
-use skep_images::{CommitOptions, Error, Force, Image, ImageConfig, Store};
+use skep_images::{
+    CommitOptions, Error, Force, Image, ImageConfig, PullOptions, PushOptions, Reference, Store,
+};
 use time::OffsetDateTime;
 
+use crate::registry::{Door, Registry};
 use crate::rootfs::{Mounted, store_with};
 use crate::{eventually, image_tree, privileged, reopen, tree};
 
@@ -174,4 +177,31 @@ async fn what_fails_leaves_nothing_and_what_is_made_outlives_its_parent() {
     let error = store.commit("c", options(None)).await.unwrap_err();
     assert!(matches!(error, Error::NoSuchImage(_)), "{error:?}");
     store.remove_rootfs("c").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_committed_container_can_be_pushed_and_pulled() {
+    if !privileged("mounting") {
+        return;
+    }
+    let Some(registry) = Registry::start(Door::Http) else { return };
+    let root = tempfile::tempdir().unwrap();
+    let store = store_with(root.path(), &[("a", "a")]).await;
+    store.create_rootfs("c", "base").await.unwrap();
+    let at = store.mount_rootfs("c").await.unwrap();
+    let _guard = Mounted(at.clone());
+    fs::write(at.join("b"), "b").unwrap();
+    let name = format!("127.0.0.1:{}/made", registry.port);
+    let image = commit(&store, &name).await;
+    let reference: Reference = name.parse().unwrap();
+    store.push(&reference, &PushOptions::default()).await.unwrap();
+
+    let other_root = tempfile::tempdir().unwrap();
+    let other = Store::open(other_root.path()).await.unwrap();
+    let pulled = other.pull(&reference, &PullOptions::default()).await.unwrap();
+    assert_eq!(pulled.id, image.id);
+    other.create_rootfs("c", &name).await.unwrap();
+    let at = other.mount_rootfs("c").await.unwrap();
+    let _guard = Mounted(at.clone());
+    assert_eq!(image_tree(&at), ["a", "b"]);
 }

@@ -512,3 +512,31 @@ async fn the_volumes_of_a_container_that_does_not_run_are_where_they_would_be() 
         Err(FileError::NotFound { path }) if path.ends_with("absent")
     ));
 }
+
+#[tokio::test]
+async fn an_assembled_root_outlives_the_mount_that_it_was_made_of() {
+    if !privileged("mounting") {
+        return;
+    }
+    let (root, volume) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    fs::write(volume.path().join("kept"), "volume").unwrap();
+    let store = crate::rootfs::store_with(root.path(), &[("file", "image")]).await;
+    store.create_rootfs("c", "base").await.unwrap();
+    let at = store.mount_rootfs("c").await.unwrap();
+    let bind =
+        Bind { source: volume.path().to_owned(), target: "/data".to_owned(), read_only: false };
+    let here = std::env::current_dir().unwrap();
+    let assembled = RootDir::assemble(&at, vec![bind]).await.unwrap();
+    store.unmount_rootfs("c").await.unwrap();
+    assert!(!skep_images::is_mounted(&at).unwrap());
+    assert_eq!(std::env::current_dir().unwrap(), here, "nobody else's directory moved");
+    assert_eq!(read(&assembled, "/file").await, ["file = image"]);
+    assert_eq!(read(&assembled, "/data").await, ["data/", "data/kept = volume"]);
+    let archive = futures::stream::iter([Ok(Bytes::from(Archive::new().file("new", "x").done()))]);
+    assembled.write("/", archive, WriteOptions::default()).await.unwrap();
+    drop(assembled);
+    let at = store.mount_rootfs("c").await.unwrap();
+    assert_eq!(fs::read(at.join("new")).unwrap(), b"x");
+    assert_eq!(fs::read_dir(at.join("data")).unwrap().count(), 0, "the volume is not its files");
+    store.remove_rootfs("c").await.unwrap();
+}

@@ -9,7 +9,7 @@ use skep_images::{
 };
 
 use crate::archives::{archive, gzip, zstd};
-use crate::registry::{CutOnce, Door, Image, PASSWORD, Registry, USER};
+use crate::registry::{CutOnce, Door, Fault, Image, PASSWORD, Registry, USER};
 use crate::{eventually, privileged, tree};
 
 fn layer(name: &str) -> (Vec<u8>, Vec<u8>) {
@@ -342,9 +342,9 @@ async fn only_a_registry_that_is_trusted_is_believed() {
     }
 }
 
-#[tokio::test]
-async fn a_download_that_breaks_off_goes_on_where_it_was() {
-    let Some((_root, store, registry)) = setting(Door::Http).await else { return };
+/// Pulls through a connection that is cut once; says from where the blob was asked for each time.
+async fn offsets_of_a_broken_download(fault: Fault) -> Option<Vec<Option<u64>>> {
+    let (_root, store, registry) = setting(Door::Http).await?;
     // Content that does not compress, so that it does not come in one piece.
     let noise: String = (0..20_000u32)
         .map(|number| char::from(b'!' + (number.wrapping_mul(2_654_435_761) >> 25) as u8 % 90))
@@ -357,7 +357,7 @@ async fn a_download_that_breaks_off_goes_on_where_it_was() {
         "latest",
         &Image { architecture: "amd64", layers: vec![(plain, packed)] },
     );
-    let cut = CutOnce::before(&registry, blob, 4_000);
+    let cut = CutOnce::before(&registry, blob, 4_000, fault);
     let reference: Reference = format!("127.0.0.1:{}/app", cut.port).parse().unwrap();
     let retried = Arc::new(Mutex::new(0));
     let count = retried.clone();
@@ -370,12 +370,29 @@ async fn a_download_that_breaks_off_goes_on_where_it_was() {
         ..PullOptions::default()
     };
     store.pull(&reference, &options).await.unwrap();
-    assert_eq!(*retried.lock().unwrap(), 1);
+    assert_eq!(store.inspect(&reference.familiar()).await.unwrap().size, 20_000);
     let offsets = cut.offsets.lock().unwrap().clone();
+    assert_eq!(*retried.lock().unwrap() + 1, offsets.len());
+    Some(offsets)
+}
+
+#[tokio::test]
+async fn a_download_that_breaks_off_goes_on_where_it_was() {
+    let Some(offsets) = offsets_of_a_broken_download(Fault::Nothing).await else { return };
     let [None, Some(offset)] = offsets[..] else { panic!("asked from {offsets:?}") };
     assert!(offset > 0 && offset < 4_000, "as much as came, without its head: {offset}");
-    let image = store.inspect(&reference.familiar()).await.unwrap();
-    assert_eq!(image.size, 20_000);
+}
+
+#[tokio::test]
+async fn a_registry_that_only_gives_the_whole_gives_the_whole() {
+    let Some(offsets) = offsets_of_a_broken_download(Fault::NoRanges).await else { return };
+    assert!(matches!(offsets[..], [None, Some(_)]), "asked from {offsets:?}");
+}
+
+#[tokio::test]
+async fn a_download_whose_beginning_was_garbled_is_begun_anew() {
+    let Some(offsets) = offsets_of_a_broken_download(Fault::Garbled).await else { return };
+    assert!(matches!(offsets[..], [None, Some(_), None]), "asked from {offsets:?}");
 }
 
 #[tokio::test]

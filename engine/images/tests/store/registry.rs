@@ -219,6 +219,16 @@ fn write_certificates(door: Door, authority: &Path, certificate: &Path, key: &Pa
     std::fs::write(key, leaf_key.serialize_pem()).unwrap();
 }
 
+/// What else goes wrong where a connection is cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    Nothing,
+    /// The registry is never told which part is wanted.
+    NoRanges,
+    /// The last byte that passes is another one.
+    Garbled,
+}
+
 /// Stands between the store and a registry, and cuts the connection in the middle of a blob, once.
 pub struct CutOnce {
     pub port: u16,
@@ -237,7 +247,7 @@ fn offset(request: &str) -> Option<u64> {
 
 impl CutOnce {
     /// Lets this much of the answer pass that begins after the blob is asked for.
-    pub fn before(registry: &Registry, blob: Digest, answer_bytes: usize) -> Self {
+    pub fn before(registry: &Registry, blob: Digest, answer_bytes: usize, fault: Fault) -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let target = registry.port;
@@ -252,7 +262,7 @@ impl CutOnce {
                     return;
                 };
                 let (cut, asked) = (cut.clone(), asked.clone());
-                let limit = (blob, answer_bytes);
+                let limit = (blob, answer_bytes, fault);
                 std::thread::spawn(move || relay(client, server, limit, &cut, &asked));
             }
         });
@@ -263,7 +273,7 @@ impl CutOnce {
 fn relay(
     mut client: TcpStream,
     mut server: TcpStream,
-    (blob, answer_bytes): (Digest, usize),
+    (blob, answer_bytes, fault): (Digest, usize, Fault),
     cut: &std::sync::atomic::AtomicBool,
     offsets: &Offsets,
 ) {
@@ -273,10 +283,20 @@ fn relay(
     // One request, one answer: what the answers of a registry look like does not matter.
     loop {
         let read = client.read(&mut piece).unwrap_or(0);
-        if read == 0 || server.write_all(&piece[..read]).is_err() {
+        let request = String::from_utf8_lossy(&piece[..read]).into_owned();
+        let passed = match fault {
+            // Of another name, and so of no meaning.
+            Fault::NoRanges => request.replace("range:", "x-range:").replace("Range:", "x-range:"),
+            _ => request.clone(),
+        };
+        // One blob for each connection, so that each time it is asked for is seen.
+        let passed = match request.contains(&wanted) {
+            true => passed.replacen("\r\n", "\r\nConnection: close\r\n", 1),
+            false => passed,
+        };
+        if read == 0 || server.write_all(passed.as_bytes()).is_err() {
             return;
         }
-        let request = String::from_utf8_lossy(&piece[..read]).into_owned();
         let asked = request.contains(&wanted);
         if asked {
             offsets.lock().unwrap().push(offset(&request));
@@ -285,6 +305,9 @@ fn relay(
         if ends {
             let mut some = vec![0; answer_bytes];
             if server.read_exact(&mut some).is_ok() {
+                if fault == Fault::Garbled {
+                    some[answer_bytes - 1] ^= 1;
+                }
                 let _ = client.write_all(&some);
             }
             return;

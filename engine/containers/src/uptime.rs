@@ -4,7 +4,7 @@ use skep_engine::{ContainerState, Status};
 use time::{Duration, OffsetDateTime};
 
 /// Docker's words for how long something took.
-fn human(duration: Duration) -> String {
+pub fn human(duration: Duration) -> String {
     let seconds = duration.whole_seconds().max(0);
     let minutes = seconds / 60;
     // Rounded, as Docker does.

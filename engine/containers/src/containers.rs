@@ -1,0 +1,224 @@
+//! The one place that knows the containers that are made by hand.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use skep_bridge::HostNetworks;
+use skep_docker_api::{ApiError, Events};
+use skep_engine::{Container, Runtime, Status};
+use skep_images::Store;
+use skep_types::error_chain;
+use time::OffsetDateTime;
+
+use crate::entry::Entry;
+use crate::policy;
+use crate::record::{Phase, Record, Records};
+use crate::volumes::Volumes;
+
+pub(crate) type Result<T, E = ApiError> = std::result::Result<T, E>;
+
+/// Where the parts are.
+pub struct Parts {
+    pub runtime: Runtime,
+    pub images: Store,
+    pub volumes: Volumes,
+    pub networks: Arc<HostNetworks>,
+    pub events: Events,
+    /// One directory for each container below it.
+    pub dir: PathBuf,
+}
+
+/// See the module. Kept in an [`Arc`], for what it watches goes on by itself.
+pub struct Containers {
+    pub(crate) parts: Parts,
+    pub(crate) records: Records,
+    pub(crate) known: Mutex<Known>,
+}
+
+#[derive(Default)]
+pub(crate) struct Known {
+    pub entries: BTreeMap<String, Arc<Entry>>,
+    /// To ids. A name is taken before its container is there.
+    pub names: BTreeMap<String, String>,
+}
+
+pub(crate) fn runtime(error: skep_engine::Error) -> ApiError {
+    match error {
+        skep_engine::Error::NotRunning(id) => {
+            ApiError::conflict(format!("container {id} is not running"))
+        }
+        skep_engine::Error::Invalid(why) => ApiError::invalid(why),
+        skep_engine::Error::Unsupported(why) => {
+            ApiError::new(skep_docker_api::Kind::NotImplemented, why)
+        }
+        error => ApiError::system(error_chain(&error)),
+    }
+}
+
+pub(crate) fn images(error: skep_images::Error) -> ApiError {
+    ApiError::system(error_chain(&error))
+}
+
+impl Containers {
+    /// Takes up what is there: what runs is watched on, what ended meanwhile is told, what is to run
+    /// again is started.
+    ///
+    /// # Errors
+    /// The records or the networks cannot be read.
+    pub async fn open(parts: Parts) -> Result<Arc<Containers>> {
+        let records = Records::open(parts.dir.clone())?;
+        let containers =
+            Arc::new(Containers { parts, records: records.clone(), known: Mutex::default() });
+        let mut running = BTreeMap::new();
+        let all = records.read()?;
+        for record in all {
+            let id = record.id.clone();
+            if let Ok(run) = containers.parts.runtime.get(&id).await {
+                match run.state().await.map_err(runtime)?.status {
+                    Status::Running | Status::Paused => {
+                        running.insert(id.clone(), run);
+                    }
+                    Status::Created | Status::Exited => {}
+                }
+            }
+            let mut known = containers.known();
+            known.names.insert(record.name.clone(), id.clone());
+            known.entries.insert(id, Arc::new(Entry::new(record)));
+        }
+        let ids: BTreeSet<String> = running.keys().cloned().collect();
+        containers.parts.networks.restore(&ids).await.map_err(ApiError::from)?;
+        for entry in containers.all() {
+            if let Err(error) = containers.take_up(&entry, running.remove(&entry.id)).await {
+                tracing::error!(container = entry.id, %error, "a container could not be taken up");
+            }
+        }
+        Ok(containers)
+    }
+
+    async fn take_up(self: &Arc<Self>, entry: &Arc<Entry>, run: Option<Container>) -> Result<()> {
+        let record = entry.record();
+        if let Some(run) = run {
+            entry.alter(|it| it.state.phase = Phase::Running);
+            entry.seen.send_modify(|seen| seen.alive = true);
+            self.watch(entry, run);
+            return Ok(());
+        }
+        if record.state.phase == Phase::Removing {
+            return self.clear(entry, true).await;
+        }
+        // It ended while nobody looked, was cut off half-way, or the machine was started anew.
+        let left = self.parts.runtime.get(&entry.id).await.ok();
+        let exit = match &left {
+            Some(run) => run.state().await.map_err(runtime)?.exit,
+            None => None,
+        };
+        if let Some(run) = left {
+            run.delete().await.map_err(runtime)?;
+        }
+        if record.is_alive() {
+            entry.alter(|it| {
+                let state = &mut it.state;
+                state.phase = Phase::Exited;
+                let unknown = i64::from(skep_engine::defaults::EXIT_CODE_UNKNOWN);
+                state.exit_code = exit.as_ref().map_or(unknown, |exit| exit.code.into());
+                state.oom_killed = exit.as_ref().is_some_and(|exit| exit.oom_killed);
+                let at = exit.as_ref().map(|exit| exit.finished_at);
+                state.finished_at = Some(at.unwrap_or_else(OffsetDateTime::now_utc));
+            });
+            self.save(entry, true)?;
+        }
+        entry.seen.send_modify(|seen| seen.alive = false);
+        let record = entry.record();
+        if record.host_config.auto_remove && record.state.phase != Phase::Created {
+            return self.clear(entry, true).await;
+        }
+        let (state, policy) = (&record.state, &record.host_config.restart_policy);
+        let ran = state.started_at.is_some();
+        if policy::at_start(policy, state.exit_code, state.stopped_by_hand, ran) {
+            let (containers, entry) = (Arc::clone(self), Arc::clone(entry));
+            tokio::spawn(async move {
+                if let Err(error) = containers.start_entry(&entry).await {
+                    tracing::warn!(container = entry.id, %error, "failed to start a container again");
+                }
+            });
+        }
+        Ok(())
+    }
+
+    pub(crate) fn known(&self) -> MutexGuard<'_, Known> {
+        // Each change of it is one call.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn all(&self) -> Vec<Arc<Entry>> {
+        self.known().entries.values().cloned().collect()
+    }
+
+    /// All records as they are now.
+    pub fn records(&self) -> Vec<Record> {
+        self.all().iter().map(|entry| entry.record()).collect()
+    }
+
+    pub fn events(&self) -> &Events {
+        &self.parts.events
+    }
+
+    /// Where a container's files stand.
+    pub fn place(&self, id: &str) -> PathBuf {
+        self.records.place(id)
+    }
+
+    /// A full id, else a name, else the start of an id that only one has.
+    pub(crate) fn find(&self, given: &str) -> Result<Arc<Entry>> {
+        let known = self.known();
+        if let Some(entry) = known.entries.get(given) {
+            return Ok(Arc::clone(entry));
+        }
+        let bare = given.strip_prefix('/').unwrap_or(given);
+        if let Some(entry) = known.names.get(bare).and_then(|id| known.entries.get(id)) {
+            return Ok(Arc::clone(entry));
+        }
+        let mut starting = known
+            .entries
+            .range(given.to_owned()..)
+            .take_while(|(id, _)| !given.is_empty() && id.starts_with(given));
+        match (starting.next(), starting.next()) {
+            (Some((_, entry)), None) => Ok(Arc::clone(entry)),
+            (Some(_), Some(_)) => {
+                Err(ApiError::invalid(format!("multiple IDs found with provided prefix: {given}")))
+            }
+            (None, _) => Err(ApiError::not_found(format!("No such container: {given}"))),
+        }
+    }
+
+    /// The record of the one container that `given` means.
+    pub fn get(&self, given: &str) -> Result<Record> {
+        Ok(self.find(given)?.record())
+    }
+
+    pub(crate) fn save(&self, entry: &Entry, durable: bool) -> Result<()> {
+        entry.with(|record| self.records.put(record, durable))
+    }
+
+    /// The run of a container, if it runs.
+    pub(crate) async fn run_of(&self, entry: &Entry) -> Result<Container> {
+        let name = entry.with(|record| record.id.clone());
+        let stopped = || ApiError::conflict(format!("container {name} is not running"));
+        if entry.with(|record| record.state.phase == Phase::Restarting) {
+            return Err(ApiError::conflict(format!(
+                "Container {name} is restarting, wait until the container is running"
+            )));
+        }
+        if entry.with(|record| record.state.phase != Phase::Running) {
+            return Err(stopped());
+        }
+        self.parts.runtime.get(&entry.id).await.map_err(|_| stopped())
+    }
+
+    /// The run of the container that `given` means.
+    pub async fn running(&self, given: &str) -> Result<Container> {
+        let entry = self.find(given)?;
+        self.run_of(&entry).await
+    }
+}

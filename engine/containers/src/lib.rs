@@ -1,0 +1,42 @@
+//! The containers of a node that its users make by hand: their documents, their names, their life
+//! from creation to removal, and what runs in them.
+//!
+//! `record` remembers; `merge`, `mounts`, `spec`, `policy` and `etc` decide and are pure; `life`
+//! drives the runtime, the networks, the images and the volumes; `show` tells.
+//!
+//! **Invariant:** one change of a container at a time; who waits for its end holds up no change.
+//!
+//! **Invariant:** a run is a container of the runtime's, made at each start and taken away at its
+//! end. What outlives it is the record, the root file system, the log and the volumes.
+
+mod attach;
+mod containers;
+mod create;
+mod entry;
+mod etc;
+mod events;
+mod exec;
+mod health;
+mod life;
+mod merge;
+mod mounts;
+mod names;
+mod network;
+mod policy;
+mod process;
+mod record;
+mod remove;
+mod show;
+mod spec;
+pub mod uptime;
+mod volumes;
+
+pub use attach::Attachment;
+pub use containers::{Containers, Parts};
+pub use exec::Execs;
+pub use health::{Answer, HealthReport, ask};
+pub use merge::health_config;
+pub use process::{stats, top};
+pub use record::{Phase, Record};
+pub use show::{Shown, health_of};
+pub use volumes::{Volume, VolumeError, Volumes};

@@ -1,0 +1,197 @@
+//! What a user asks of a container, with what its image says where the user is silent. Pure.
+
+use skep_docker_api::ApiError;
+use skep_docker_api::json::{self, ContainerConfig, HostConfig, Nothing};
+use skep_images::ImageConfig;
+
+use crate::policy;
+
+fn variable(entry: &str) -> &str {
+    entry.split_once('=').map_or(entry, |(name, _)| name)
+}
+
+/// Docker's rules for each key.
+pub fn image(config: &mut ContainerConfig, image: &ImageConfig) -> Result<(), ApiError> {
+    if config.user.is_empty() {
+        config.user.clone_from(&image.user);
+    }
+    for port in &image.exposed_ports {
+        config.exposed_ports.entry(port.clone()).or_insert(Nothing {});
+    }
+    let from_image = image.env.iter();
+    let kept = from_image.filter(|it| !config.env.iter().any(|own| variable(own) == variable(it)));
+    let env = kept.chain(config.env.iter().filter(|it| it.contains('='))).cloned().collect();
+    config.env = env;
+    for (key, value) in &image.labels {
+        config.labels.entry(key.clone()).or_insert_with(|| value.clone());
+    }
+    let none = |words: &Option<Vec<String>>| words.as_ref().is_none_or(Vec::is_empty);
+    if none(&config.entrypoint) {
+        if none(&config.cmd) && !image.cmd.is_empty() {
+            config.cmd = Some(image.cmd.clone());
+        }
+        if config.entrypoint.is_none() && !image.entrypoint.is_empty() {
+            config.entrypoint = Some(image.entrypoint.clone());
+        }
+    }
+    // The command line's way to say that there shall be none.
+    if config.entrypoint.as_ref().is_some_and(|words| words.iter().eq([""])) {
+        config.entrypoint = None;
+    }
+    if none(&config.entrypoint) && none(&config.cmd) {
+        return Err(ApiError::invalid("no command specified"));
+    }
+    if config.working_dir.is_empty() {
+        config.working_dir.clone_from(&image.working_dir);
+    }
+    if config.stop_signal.is_empty() {
+        config.stop_signal.clone_from(&image.stop_signal);
+    }
+    if !image.volumes.is_empty() {
+        let volumes = config.volumes.get_or_insert_default();
+        for target in &image.volumes {
+            volumes.entry(target.clone()).or_insert(Nothing {});
+        }
+    }
+    health(config, image);
+    Ok(())
+}
+
+fn health(config: &mut ContainerConfig, image: &ImageConfig) {
+    let Some(theirs) = &image.healthcheck else { return };
+    let ns = |it: std::time::Duration| i64::try_from(it.as_nanos()).unwrap_or(i64::MAX);
+    let own = config.healthcheck.get_or_insert_default();
+    if own.test.is_empty() {
+        own.test.clone_from(&theirs.test);
+    }
+    let pairs = [
+        (&mut own.interval_ns, theirs.interval),
+        (&mut own.timeout_ns, theirs.timeout),
+        (&mut own.start_period_ns, theirs.start_period),
+        (&mut own.start_interval_ns, theirs.start_interval),
+    ];
+    for (own, theirs) in pairs {
+        if *own == 0 {
+            *own = ns(theirs);
+        }
+    }
+    if own.retries == 0 {
+        own.retries = theirs.retries;
+    }
+}
+
+/// Docker's defaults where nothing is said, as inspect shows them, and a refusal of what cannot be.
+pub fn host(host: &mut HostConfig) -> Result<(), ApiError> {
+    const SHM_BYTES: i64 = 64 << 20;
+    policy::check(host)?;
+    let fill = |text: &mut String, default: &str| {
+        if text.is_empty() {
+            default.clone_into(text);
+        }
+    };
+    if matches!(host.network_mode.as_str(), "" | "default") {
+        "bridge".clone_into(&mut host.network_mode);
+    }
+    fill(&mut host.restart_policy.name, "no");
+    fill(&mut host.log_config.kind, "json-file");
+    fill(&mut host.ipc_mode, "private");
+    fill(&mut host.cgroupns_mode, "private");
+    fill(&mut host.runtime, "runc");
+    if host.shm_size == 0 {
+        host.shm_size = SHM_BYTES;
+    }
+    if host.shm_size < 0 {
+        return Err(ApiError::invalid("SHM size can not be less than 0"));
+    }
+    let absent = [
+        (!matches!(host.userns_mode.as_str(), "" | "host"), "user namespaces (--userns)"),
+        (
+            host.device_requests.as_ref().is_some_and(|it| !it.is_empty()),
+            "device requests (--gpus)",
+        ),
+        (!host.storage_opt.is_empty(), "storage options (--storage-opt)"),
+        (!host.cgroup_parent.is_empty(), "another parent cgroup (--cgroup-parent)"),
+        (
+            host.cpu_realtime_period != 0 || host.cpu_realtime_runtime != 0,
+            "realtime limits (--cpu-rt-*)",
+        ),
+        (
+            [
+                &host.blkio_device_read_bps,
+                &host.blkio_device_write_bps,
+                &host.blkio_device_read_iops,
+                &host.blkio_device_write_iops,
+            ]
+            .iter()
+            .any(|it| it.as_ref().is_some_and(|it| !it.is_empty()))
+                || host.blkio_weight_device.as_ref().is_some_and(|it| !it.is_empty()),
+            "limits on single block devices (--device-read-bps and its kin)",
+        ),
+        (!matches!(host.volume_driver.as_str(), "" | "local"), "volume drivers other than local"),
+    ];
+    if let Some((_, what)) = absent.into_iter().find(|(asked, _)| *asked) {
+        return Err(ApiError::new(
+            skep_docker_api::Kind::NotImplemented,
+            format!("{what} are not supported by this engine"),
+        ));
+    }
+    if host.runtime != "runc" {
+        return Err(ApiError::invalid(format!(
+            "unknown or invalid runtime name: {}",
+            host.runtime
+        )));
+    }
+    if !matches!(host.isolation.as_str(), "" | "default") {
+        return Err(ApiError::invalid(format!("invalid isolation '{}' on linux", host.isolation)));
+    }
+    Ok(())
+}
+
+/// A health check as the engine's rules read it.
+pub fn health_config(given: &json::HealthConfig) -> skep_types::container::HealthConfig {
+    let time = |ns: i64| std::time::Duration::from_nanos(u64::try_from(ns).unwrap_or(0));
+    skep_types::container::HealthConfig {
+        test: given.test.clone(),
+        interval: time(given.interval_ns),
+        timeout: time(given.timeout_ns),
+        retries: given.retries,
+        start_period: time(given.start_period_ns),
+        start_interval: time(given.start_interval_ns),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(text: &[&str]) -> Vec<String> {
+        text.iter().map(|it| (*it).to_owned()).collect()
+    }
+
+    #[test]
+    fn an_entrypoint_of_ones_own_takes_the_images_arguments_away() {
+        let theirs = ImageConfig {
+            entrypoint: words(&["/entry"]),
+            cmd: words(&["serve"]),
+            env: words(&["A=1", "B=2"]),
+            ..ImageConfig::default()
+        };
+        let merged = |entrypoint: Option<&[&str]>, cmd: Option<&[&str]>| {
+            let mut config = ContainerConfig {
+                entrypoint: entrypoint.map(words),
+                cmd: cmd.map(words),
+                env: words(&["B=3", "C"]),
+                ..ContainerConfig::default()
+            };
+            image(&mut config, &theirs).map(|()| {
+                assert_eq!(config.env, words(&["A=1", "B=3"]));
+                [config.entrypoint.unwrap_or_default(), config.cmd.unwrap_or_default()].concat()
+            })
+        };
+        assert_eq!(merged(None, None).unwrap(), words(&["/entry", "serve"]));
+        assert_eq!(merged(None, Some(&["x"])).unwrap(), words(&["/entry", "x"]));
+        assert_eq!(merged(Some(&["/own"]), None).unwrap(), words(&["/own"]));
+        assert_eq!(merged(Some(&[""]), Some(&["x"])).unwrap(), words(&["x"]));
+        assert!(merged(Some(&[""]), None).is_err());
+    }
+}

@@ -1,0 +1,208 @@
+//! A container's networks: what its documents wish, and how it comes to them and from them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use skep_bridge::{DnsOptions, Link, Sandbox, SandboxMode, SandboxRequest};
+use skep_docker_api::ApiError;
+use skep_docker_api::json::{ContainerConfig, EndpointSettings, HostConfig, Map, NetworkingConfig};
+
+use crate::containers::{Containers, Result};
+use crate::entry::Entry;
+use crate::etc::EtcFiles;
+use crate::record::{Phase, Record};
+
+/// The networks by name, with what is wished of each. Empty where a mode rules that out.
+pub fn wished(
+    host: &HostConfig,
+    config: &ContainerConfig,
+    networking: NetworkingConfig,
+) -> Result<BTreeMap<String, EndpointSettings>> {
+    let mut networks = networking.endpoints_config;
+    let mode = host.network_mode.as_str();
+    if config.network_disabled || matches!(mode, "host" | "none") || mode.starts_with("container:")
+    {
+        let published = host.port_bindings.values().any(|it| !it.is_empty());
+        if published && mode.starts_with("container:") {
+            return Err(ApiError::invalid(
+                "conflicting options: port publishing and the container type network mode",
+            ));
+        }
+        return Ok(BTreeMap::new());
+    }
+    // `default` and an unnamed entry mean the mode's.
+    for alias in ["", "default"] {
+        if let Some(settings) = networks.remove(alias) {
+            networks.entry(mode.to_owned()).or_insert(settings);
+        }
+    }
+    let main = networks.entry(mode.to_owned()).or_default();
+    if main.mac_address.is_empty() {
+        main.mac_address.clone_from(&config.mac_address);
+    }
+    Ok(networks)
+}
+
+pub fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim().to_owned()
+}
+
+impl Containers {
+    /// What the networks are asked for at a start.
+    pub(crate) fn sandbox_request(&self, record: &Record) -> Result<SandboxRequest> {
+        let (config, host) = (&record.config, &record.host_config);
+        let mode = match host.network_mode.as_str() {
+            "host" => SandboxMode::Host,
+            "none" => SandboxMode::None,
+            _ if config.network_disabled => SandboxMode::None,
+            mode => match mode.strip_prefix("container:") {
+                Some(other) => {
+                    let other = self.find(other)?;
+                    if other.with(|it| it.state.phase != Phase::Running) {
+                        return Err(ApiError::conflict(format!(
+                            "cannot join network namespace of a non running container: {}",
+                            other.id
+                        )));
+                    }
+                    SandboxMode::Container(other.id.clone())
+                }
+                None => SandboxMode::Networks(record.networks.clone()),
+            },
+        };
+        let mut links = Vec::new();
+        for text in host.links.iter().flatten() {
+            let (other, alias) = text.split_once(':').unwrap_or((text, text));
+            let other = self.find(other)?;
+            if other.with(|it| it.state.phase != Phase::Running) {
+                let (theirs, ours) = (other.with(|it| it.name.clone()), &record.name);
+                return Err(ApiError::conflict(format!(
+                    "Cannot link to a non running container: /{theirs} AS /{ours}/{alias}"
+                )));
+            }
+            links.push(Link { container: other.id.clone(), alias: alias.to_owned() });
+        }
+        let words = |words: &Option<Vec<String>>| words.clone().unwrap_or_default();
+        let servers = host.dns.iter().flatten().map(|it| {
+            it.parse::<IpAddr>()
+                .map_err(|_| ApiError::invalid(format!("{it} is not an ip address")))
+        });
+        Ok(SandboxRequest {
+            container: record.id.clone(),
+            name: record.name.clone(),
+            hostname: config.hostname.clone(),
+            mode,
+            ports: host.port_bindings.clone(),
+            exposed: config.exposed_ports.keys().cloned().collect::<BTreeSet<_>>(),
+            publish_all: host.publish_all_ports,
+            links,
+            dns: DnsOptions {
+                servers: servers.collect::<Result<_>>()?,
+                search: words(&host.dns_search),
+                options: words(&host.dns_options),
+            },
+        })
+    }
+
+    /// The files of /etc; those of another container where its network is shared.
+    pub(crate) fn etc_of(&self, record: &Record) -> EtcFiles {
+        let owner = record.host_config.network_mode.strip_prefix("container:");
+        EtcFiles::at(&self.records.place(owner.unwrap_or(&record.id)))
+    }
+
+    /// Writes them for a container that has its own.
+    pub(crate) async fn write_etc(&self, record: &Record, sandbox: &Sandbox) -> Result<()> {
+        if record.host_config.network_mode.starts_with("container:") {
+            return Ok(());
+        }
+        let gateway = self.gateway().await;
+        let extra = record.host_config.extra_hosts.clone().unwrap_or_default();
+        self.etc_of(record).write(&record.config.hostname, &extra, sandbox, gateway).map_err(
+            |error| ApiError::system(format!("failed to write the container's /etc: {error}")),
+        )
+    }
+
+    /// What `host-gateway` means: the default bridge's address.
+    async fn gateway(&self) -> Option<IpAddr> {
+        let bridge = self.parts.networks.inspect("bridge").await.ok()?;
+        bridge.ipam.config.iter().find_map(|it| it.gateway.parse().ok())
+    }
+
+    /// Puts a container on one more network; at once, where it runs.
+    pub async fn connect(
+        &self,
+        network: &str,
+        given: &str,
+        settings: EndpointSettings,
+    ) -> Result<()> {
+        let entry = self.find(given)?;
+        let _change = entry.change.lock().await;
+        let shown = self.parts.networks.inspect(network).await.map_err(ApiError::from)?;
+        let mode = entry.with(|it| it.host_config.network_mode.clone());
+        if matches!(mode.as_str(), "host" | "none") || mode.starts_with("container:") {
+            return Err(ApiError::new(
+                skep_docker_api::Kind::Forbidden,
+                match mode.strip_prefix("container:") {
+                    Some(_) => "container sharing network namespace with another container or host cannot be connected to any other network".to_owned(),
+                    None => format!("container cannot be connected to network {}: its network mode is {mode}", shown.name),
+                },
+            ));
+        }
+        if entry
+            .with(|it| it.networks.contains_key(&shown.name) || it.networks.contains_key(&shown.id))
+        {
+            let name = entry.with(|it| it.name.clone());
+            return Err(ApiError::new(
+                skep_docker_api::Kind::Forbidden,
+                format!("endpoint with name {name} already exists in network {}", shown.name),
+            ));
+        }
+        if entry.with(|it| it.state.phase == Phase::Running) {
+            let joined = self.parts.networks.connect(&entry.id, network, settings.clone()).await;
+            let sandbox = joined.map_err(ApiError::from)?;
+            self.write_etc(&entry.record(), &sandbox).await?;
+        } else {
+            self.parts.networks.check(network, &settings).await.map_err(ApiError::from)?;
+        }
+        entry.alter(|it| it.networks.insert(shown.name.clone(), settings));
+        self.save(&entry, true)?;
+        self.tell_network("connect", &shown.id, &shown.name, &entry);
+        Ok(())
+    }
+
+    /// Takes it off one.
+    pub async fn disconnect(&self, network: &str, given: &str) -> Result<()> {
+        let entry = self.find(given)?;
+        let _change = entry.change.lock().await;
+        let shown = self.parts.networks.inspect(network).await.map_err(ApiError::from)?;
+        let key = entry.with(|it| {
+            [&shown.name, &shown.id].into_iter().find(|key| it.networks.contains_key(*key)).cloned()
+        });
+        let Some(key) = key else {
+            return Err(ApiError::new(
+                skep_docker_api::Kind::Forbidden,
+                format!("container {} is not connected to network {}", entry.id, shown.name),
+            ));
+        };
+        if entry.with(|it| it.state.phase == Phase::Running) {
+            let left = self.parts.networks.disconnect(&entry.id, network).await;
+            let sandbox = left.map_err(ApiError::from)?;
+            self.write_etc(&entry.record(), &sandbox).await?;
+        }
+        entry.alter(|it| it.networks.remove(&key));
+        self.save(&entry, true)?;
+        self.tell_network("disconnect", &shown.id, &shown.name, &entry);
+        Ok(())
+    }
+
+    pub(crate) fn tell_network(&self, action: &str, id: &str, name: &str, entry: &Entry) {
+        // The host's own networks are called as their drivers are.
+        let kind = if matches!(name, "host" | "none") { name } else { "bridge" };
+        let attributes = Map::from([
+            ("name".to_owned(), name.to_owned()),
+            ("type".to_owned(), kind.to_owned()),
+            ("container".to_owned(), entry.id.clone()),
+        ]);
+        self.parts.events.publish("network", action, id, attributes);
+    }
+}

@@ -1,0 +1,175 @@
+//! What is remembered of a container: the documents it was made from, as they were given, and what
+//! has become of it. One directory for each, with its log and its files of /etc beside the record.
+//!
+//! **Invariant:** a record is whole or absent; the directory of one that was not finished has none.
+
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use skep_docker_api::ApiError;
+use skep_docker_api::json::{ContainerConfig, EndpointSettings, HostConfig};
+use time::OffsetDateTime;
+
+use crate::mounts::Mount;
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Record {
+    /// 64 hexadecimal digits.
+    pub id: String,
+    /// Without a slash.
+    pub name: String,
+    #[serde(with = "time::serde::rfc3339")]
+    pub created: OffsetDateTime,
+    /// The image's id.
+    pub image: String,
+    /// With what the image adds.
+    pub config: ContainerConfig,
+    pub host_config: HostConfig,
+    /// The networks it is to be on, by the names that were given.
+    pub networks: BTreeMap<String, EndpointSettings>,
+    pub mounts: Vec<Mount>,
+    pub state: State,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Phase {
+    #[default]
+    Created,
+    Running,
+    /// Ended, and to be started again in a moment.
+    Restarting,
+    Removing,
+    Exited,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct State {
+    pub phase: Phase,
+    pub exit_code: i64,
+    pub error: String,
+    pub oom_killed: bool,
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub started_at: Option<OffsetDateTime>,
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub finished_at: Option<OffsetDateTime>,
+    pub restart_count: u64,
+    /// Its user ended it, so that no policy starts it again.
+    pub stopped_by_hand: bool,
+}
+
+impl Record {
+    /// The whole command: entrypoint, then arguments.
+    pub fn command(&self) -> Vec<String> {
+        let words = |words: &Option<Vec<String>>| words.clone().unwrap_or_default();
+        [words(&self.config.entrypoint), words(&self.config.cmd)].concat()
+    }
+
+    /// The names of the volumes that it uses.
+    pub fn volumes(&self) -> impl Iterator<Item = &str> {
+        self.mounts.iter().filter_map(Mount::volume)
+    }
+
+    pub fn is_alive(&self) -> bool {
+        matches!(self.state.phase, Phase::Running | Phase::Restarting)
+    }
+}
+
+const RECORD: &str = "record.json";
+
+/// The records of a node.
+#[derive(Debug, Clone)]
+pub struct Records {
+    dir: PathBuf,
+}
+
+fn failed(action: &str, path: &Path) -> impl FnOnce(io::Error) -> ApiError {
+    let text = format!("failed to {action} {}", path.display());
+    move |error| ApiError::system(format!("{text}: {error}"))
+}
+
+impl Records {
+    pub fn open(dir: PathBuf) -> Result<Records, ApiError> {
+        let mut builder = DirBuilder::new();
+        builder.recursive(true).mode(0o700);
+        builder.create(&dir).map_err(failed("create", &dir))?;
+        Ok(Records { dir })
+    }
+
+    /// The directory of a container.
+    pub fn place(&self, id: &str) -> PathBuf {
+        self.dir.join(id)
+    }
+
+    /// The newest file of its log.
+    pub fn log(&self, id: &str) -> PathBuf {
+        self.place(id).join(format!("{id}-json.log"))
+    }
+
+    pub fn begin(&self, id: &str) -> Result<(), ApiError> {
+        let place = self.place(id);
+        DirBuilder::new().mode(0o700).create(&place).map_err(failed("create", &place))
+    }
+
+    /// `durable`: also over a power cut. What only tells of a running container ends with the
+    /// machine anyway.
+    pub fn put(&self, record: &Record, durable: bool) -> Result<(), ApiError> {
+        let place = self.place(&record.id);
+        let (path, aside) = (place.join(RECORD), place.join("record.new"));
+        let bytes = serde_json::to_vec(record).expect("a record is plain data");
+        let write = || -> io::Result<()> {
+            let mut options = File::options();
+            let mut file =
+                options.write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
+            file.write_all(&bytes)?;
+            if durable {
+                file.sync_all()?;
+            }
+            fs::rename(&aside, &path)?;
+            if durable {
+                File::open(&place)?.sync_all()?;
+            }
+            Ok(())
+        };
+        write().map_err(failed("write", &path))
+    }
+
+    /// All of them. What was not finished is removed; what cannot be read is left and said.
+    pub fn read(&self) -> Result<Vec<Record>, ApiError> {
+        let mut records = Vec::new();
+        for entry in fs::read_dir(&self.dir).map_err(failed("read", &self.dir))? {
+            let place = entry.map_err(failed("read", &self.dir))?.path();
+            match fs::read(place.join(RECORD)) {
+                Ok(bytes) => match serde_json::from_slice(&bytes) {
+                    Ok(record) => records.push(record),
+                    Err(error) => {
+                        tracing::error!(place = %place.display(), %error, "a container's record is malformed: it is left as it is");
+                    }
+                },
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    fs::remove_dir_all(&place).map_err(failed("remove", &place))?;
+                }
+                Err(error) => return Err(failed("read", &place)(error)),
+            }
+        }
+        Ok(records)
+    }
+
+    /// The record first, so that a removal that is cut short is not a container any more.
+    pub fn remove(&self, id: &str) -> Result<(), ApiError> {
+        let place = self.place(id);
+        let removed = match fs::remove_file(place.join(RECORD)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => fs::remove_dir_all(&place),
+        };
+        match removed {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(failed("remove", &place)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+}
