@@ -104,6 +104,13 @@ pub const LOG_CHUNK_BYTES: usize = 256 * 1024;
 /// Batches of entries between a log reader and who reads it.
 pub const LOG_BATCHES_MAX: usize = 4;
 
+/// How long a log service may take for one entry, before it and those after it are dropped. A
+/// service that keeps up with its host takes far less.
+pub const LOG_SEND_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// A log service that is not there is looked for this often.
+pub const LOG_RECONNECT_INTERVAL: Duration = Duration::from_secs(1);
+
 /// Docker's period for a limit on CPU time, in microseconds.
 pub const CPU_PERIOD_US: u64 = 100_000;
 
