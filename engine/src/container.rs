@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use crate::attach::{self, AttachOptions, Attached, Connection};
 use crate::cgroup::{Before, Hierarchies};
-use crate::config::{ContainerConfig, Resources};
+use crate::config::{ContainerConfig, LogDriver, Resources};
 use crate::defaults::{KILL_TIMEOUT, REQUEST_TIMEOUT};
 use crate::error::{Error, Result};
 use crate::exec::{self, Exec, ExecConfig, ExecOutput, ExecSession};
@@ -165,19 +165,26 @@ impl Container {
 
     /// Runs a command in it, to its end. Dropping the future kills the command.
     pub async fn exec(&self, exec: Exec) -> Result<ExecOutput> {
-        if exec.args.first().is_none_or(|command| command.is_empty()) {
+        let pid = self.pid_for_exec(&exec.args).await?;
+        exec::run(self, exec, pid).await
+    }
+
+    /// Begins a command in it and goes on. It runs when this comes back; why it cannot is told as by
+    /// [`Container::exec`].
+    pub async fn open_exec(&self, exec: ExecConfig) -> Result<ExecSession> {
+        let pid = self.pid_for_exec(&exec.args).await?;
+        exec::open(self, exec, pid).await
+    }
+
+    async fn pid_for_exec(&self, args: &[String]) -> Result<i32> {
+        if args.first().is_none_or(|command| command.is_empty()) {
             return Err(Error::Invalid("no exec command specified".into()));
         }
         let state = self.state().await?;
         match (state.status, state.pid) {
-            (Status::Running, Some(pid)) => exec::run(self, exec, pid).await,
+            (Status::Running, Some(pid)) => Ok(pid),
             _ => Err(Error::NotRunning(self.id().to_owned())),
         }
-    }
-
-    /// Begins a command in it and goes on.
-    pub async fn open_exec(&self, _exec: ExecConfig) -> Result<ExecSession> {
-        Err(Error::Unsupported("commands with streams are not supported yet"))
     }
 
     /// Connects to its streams; also before it is started, and many at once. A client that does not
@@ -248,6 +255,9 @@ impl Container {
 
     /// Its output.
     pub async fn logs(&self, query: LogQuery) -> Result<LogStream> {
+        if self.config().log_driver != LogDriver::JsonFile {
+            return Err(Error::Unsupported("configured logging driver does not support reading"));
+        }
         let path = self.config().log_path.clone().unwrap_or_else(|| self.places.log());
         let (exit, config) = (self.places.exit(), self.places.config());
         // The status is written after the last of the output. A deleted container has none.

@@ -1,19 +1,28 @@
-//! Runs a command in a running container and takes its output, within a bound.
+//! Runs commands in a running container: to their end, with their output taken within a bound, or
+//! as sessions with streams of their own.
 
+use std::fmt;
 use std::os::fd::OwnedFd;
 use std::process::Stdio;
+use std::sync::Arc;
 
-use tokio::io::AsyncReadExt;
+use futures::stream::{StreamExt, empty, select};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+use tokio::io::unix::AsyncFd;
+use tokio::io::{AsyncReadExt, Interest};
 use tokio::net::unix::pipe;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use crate::attach::{AttachOptions, Attached};
+use crate::attach::{AttachOptions, Attached, Input, pieces};
 use crate::container::Container;
-use crate::defaults::{EXEC_DRAIN_TIMEOUT, EXEC_NAME, MESSAGE_BYTES_MAX, SHIM_NAME};
+use crate::defaults::{EXEC_DRAIN_TIMEOUT, EXEC_NAME, EXEC_TIMEOUT, MESSAGE_BYTES_MAX, SHIM_NAME};
 use crate::error::{Error, Result};
-use crate::protocol::{ExecReport, ExecRequest};
+use crate::logs;
+use crate::master::Master;
+use crate::protocol::{ExecReport, ExecRequest, ExecStreams};
 use crate::sealed;
+use crate::shim::terminal;
 
 /// What to run. The container's own environment, directory and user hold where nothing is said.
 #[derive(Debug, Clone, Default)]
@@ -51,19 +60,29 @@ pub struct ExecConfig {
     pub console: Option<(u16, u16)>,
 }
 
-/// A command that runs in a container. It does not end when this is dropped.
-#[derive(Debug)]
+/// A command that runs in a container. It does not end when this is dropped; what it says is then
+/// thrown away.
 pub struct ExecSession {
     pid: i32,
+    control: Arc<Control>,
+    terminal: Option<Terminal>,
+    attached: Option<Attached>,
+    ended: Option<i32>,
+}
+
+impl fmt::Debug for ExecSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ExecSession").field("pid", &self.pid).finish_non_exhaustive()
+    }
 }
 
 /// A command's terminal, if it has one.
 #[derive(Debug, Clone)]
-pub struct Terminal;
+pub struct Terminal(Master);
 
 impl Terminal {
-    pub fn resize(&self, _rows: u16, _columns: u16) -> Result<()> {
-        Err(Error::Unsupported("terminals (tty) are not supported yet"))
+    pub fn resize(&self, rows: u16, columns: u16) -> Result<()> {
+        self.0.resize(rows, columns).map_err(Error::io("resize", "the terminal"))
     }
 }
 
@@ -74,18 +93,187 @@ impl ExecSession {
     }
 
     pub fn terminal(&self) -> Option<Terminal> {
-        None
+        self.terminal.clone()
     }
 
     /// Its streams; None the second time.
     pub fn attached(&mut self) -> Option<Attached> {
-        None
+        self.attached.take()
     }
 
     /// Its exit code. Cancelling it loses nothing.
     pub async fn wait(&mut self) -> Result<i32> {
-        Err(Error::Unsupported("commands with streams are not supported yet"))
+        match self.ended {
+            Some(ended) => Ok(ended),
+            None => Ok(*self.ended.insert(self.control.ended().await?)),
+        }
     }
+}
+
+/// The connection to the process that keeps a command.
+struct Control {
+    socket: AsyncFd<OwnedFd>,
+    container: String,
+}
+
+impl Control {
+    /// None at the end.
+    async fn report(&self) -> Result<Option<(ExecReport, Vec<OwnedFd>)>> {
+        let failed = |source| Error::Container {
+            operation: "hear from a command",
+            id: self.container.clone(),
+            source,
+        };
+        let mut bytes = vec![0; MESSAGE_BYTES_MAX];
+        let received = self
+            .socket
+            .async_io(Interest::READABLE, |socket| terminal::receive(socket, &mut bytes));
+        let (length, descriptors) = received.await.map_err(failed)?;
+        if length == 0 {
+            return Ok(None);
+        }
+        let report = serde_json::from_slice(&bytes[..length]);
+        Ok(Some((report.map_err(|error| failed(error.into()))?, descriptors)))
+    }
+
+    async fn ended(&self) -> Result<i32> {
+        match self.report().await? {
+            Some((ExecReport::Ended { ended }, _)) => Ok(ended),
+            Some((ExecReport::Failed(failure), _)) => {
+                Err(Error::Failed { message: failure.message, exit_code: failure.exit_code })
+            }
+            _ => Err(Error::Failed {
+                message: "the command's end was not seen".to_owned(),
+                exit_code: None,
+            }),
+        }
+    }
+}
+
+/// Tells, when it goes, that nobody reads any more.
+struct Reading(Arc<Control>);
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        // Who keeps the command may be gone with it.
+        let _ = terminal::send(self.0.socket.get_ref(), b".", &[]);
+    }
+}
+
+struct Begun {
+    pid: i32,
+    control: Control,
+    /// Of what keeps the command.
+    keeper: Child,
+    descriptors: std::vec::IntoIter<OwnedFd>,
+}
+
+/// Comes back when the command runs.
+async fn begin(container: &Container, request: ExecRequest) -> Result<Begun> {
+    let failed = |operation| {
+        let id = container.id().to_owned();
+        move |source| Error::Container { operation, id, source }
+    };
+    let bytes = serde_json::to_vec(&request)
+        .map_err(|source| Error::Record { path: container.places().config(), source })?;
+    let input: OwnedFd = sealed::message(&[&bytes]).map_err(failed("pass the command"))?;
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let pair = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags);
+    let (control, keepers) = pair.map_err(|errno| failed("make a connection")(errno.into()))?;
+    // SAFETY: an owned descriptor is open as long as it lives, and always the same one.
+    let socket = unsafe { AsyncFd::register(control) };
+    let socket = socket.map_err(|error| failed("hear from a command")(error.into_parts().1))?;
+    let control = Control { socket, container: container.id().to_owned() };
+    let mut command = Command::new(container.program());
+    command
+        .arg0(SHIM_NAME)
+        .arg(EXEC_NAME)
+        .stdin(Stdio::from(input))
+        .stdout(Stdio::from(keepers))
+        .stderr(Stdio::null())
+        .env_clear()
+        .current_dir("/")
+        .kill_on_drop(request.bound);
+    let keeper = command.spawn().map_err(failed("run a command"))?;
+    // The parent's end goes with it.
+    drop(command);
+    match control.report().await? {
+        Some((ExecReport::Begun { begun }, descriptors)) => {
+            let descriptors = descriptors.into_iter();
+            Ok(Begun { pid: begun, control, keeper, descriptors })
+        }
+        Some((ExecReport::Failed(failure), _)) => {
+            Err(Error::Failed { message: failure.message, exit_code: failure.exit_code })
+        }
+        _ => Err(Error::Failed {
+            message: "the command's begin was not seen".to_owned(),
+            exit_code: None,
+        }),
+    }
+}
+
+/// Begins a command. One that does not begin in time is left to itself.
+pub(crate) async fn open(container: &Container, exec: ExecConfig, pid: i32) -> Result<ExecSession> {
+    let failed = |source| Error::Container {
+        operation: "take the streams of a command",
+        id: container.id().to_owned(),
+        source,
+    };
+    let wanted = exec.attach;
+    let request = ExecRequest {
+        pid,
+        lock: container.places().lock(),
+        cgroup: container.cgroup(),
+        config: container.config().clone(),
+        args: exec.args,
+        env: exec.env,
+        cwd: exec.cwd,
+        user: exec.user,
+        privileged: exec.privileged,
+        streams: match exec.tty {
+            true => ExecStreams::Terminal(exec.console),
+            false => ExecStreams::Pipes(wanted),
+        },
+        bound: false,
+    };
+    let begun = timeout(EXEC_TIMEOUT, begin(container, request)).await;
+    let Begun { pid, control, mut descriptors, .. } = begun.unwrap_or_else(|_| {
+        Err(Error::Timeout { what: "a command's begin", id: container.id().to_owned() })
+    })?;
+    let control = Arc::new(control);
+    let lacking = || failed(std::io::ErrorKind::UnexpectedEof.into());
+    let mut next = || descriptors.next().ok_or_else(lacking);
+    let mut input: Option<Input> = None;
+    let mut output = [empty().boxed(), empty().boxed()];
+    let mut terminal = None;
+    if exec.tty {
+        let master = Master::new(next()?).map_err(failed)?;
+        terminal = Some(Terminal(master.clone()));
+        if wanted.stdin {
+            input = Some(Box::pin(master.clone()));
+        }
+        if wanted.stdout || wanted.stderr {
+            output[0] = pieces(master, logs::Stdio::Stdout);
+        }
+    } else {
+        if wanted.stdin {
+            input = Some(Box::pin(pipe::Sender::from_owned_fd(next()?).map_err(failed)?));
+        }
+        let streams = [(wanted.stdout, logs::Stdio::Stdout), (wanted.stderr, logs::Stdio::Stderr)];
+        for (slot, (wanted, stdio)) in output.iter_mut().zip(streams) {
+            if wanted {
+                *slot = pieces(pipe::Receiver::from_owned_fd(next()?).map_err(failed)?, stdio);
+            }
+        }
+    }
+    let [stdout, stderr] = output;
+    let reading = Reading(Arc::clone(&control));
+    let output = select(stdout, stderr).map(move |piece| {
+        let _lives_as_long_as_the_stream = &reading;
+        piece
+    });
+    let attached = Some(Attached { output: output.boxed(), input });
+    Ok(ExecSession { pid, control, terminal, attached, ended: None })
 }
 
 /// Runs it to its end. Dropping the future kills the command.
@@ -103,67 +291,34 @@ pub(crate) async fn run(container: &Container, exec: Exec, pid: i32) -> Result<E
         env: exec.env,
         cwd: exec.cwd,
         user: exec.user,
+        privileged: false,
+        streams: ExecStreams::Merged,
+        bound: true,
     };
-    let bytes = serde_json::to_vec(&request)
-        .map_err(|source| Error::Record { path: container.places().config(), source })?;
-    let input: OwnedFd = sealed::message(&[&bytes]).map_err(failed("pass the command"))?;
-    let (output, output_writer) = std::io::pipe().map_err(failed("make a pipe"))?;
-    let (report, report_writer) = std::io::pipe().map_err(failed("make a pipe"))?;
-    let mut command = Command::new(container.program());
-    command
-        .arg0(SHIM_NAME)
-        .arg(EXEC_NAME)
-        .stdin(Stdio::from(input))
-        .stdout(Stdio::from(output_writer))
-        .stderr(Stdio::from(report_writer))
-        .env_clear()
-        .current_dir("/")
-        .kill_on_drop(true);
-    let mut child = command.spawn().map_err(failed("run a command"))?;
-    // The parent's ends of the pipes go with it.
-    drop(command);
-    let mut output =
-        pipe::Receiver::from_owned_fd(output.into()).map_err(failed("hear from a command"))?;
-    let report =
-        pipe::Receiver::from_owned_fd(report.into()).map_err(failed("hear from a command"))?;
+    let mut begun = begin(container, request).await?;
+    let output = begun.descriptors.next().ok_or(std::io::ErrorKind::UnexpectedEof.into());
+    let output = output.and_then(pipe::Receiver::from_owned_fd);
+    let mut output = output.map_err(failed("hear from a command"))?;
 
     let mut taken = Taken { bytes: Vec::new(), max: exec.output_bytes_max, truncated: false };
-    let mut told = Vec::new();
-    let mut report = report.take(MESSAGE_BYTES_MAX as u64);
-    {
-        let ended = report.read_to_end(&mut told);
+    let mut open = true;
+    let exit_code = {
+        let ended = begun.control.ended();
         tokio::pin!(ended);
-        let mut open = true;
         loop {
             tokio::select! {
-                ended = &mut ended => {
-                    ended.map_err(failed("hear from a command"))?;
-                    break;
-                }
+                ended = &mut ended => break ended?,
                 read = taken.read(&mut output), if open => open = read.unwrap_or(false),
             }
         }
-        // What the command has left in the background may hold the pipe for ever.
-        while open {
-            let read = timeout(EXEC_DRAIN_TIMEOUT, taken.read(&mut output)).await;
-            open = matches!(read, Ok(Ok(true)));
-        }
+    };
+    // What the command has left in the background may hold the pipe for ever.
+    while open {
+        let read = timeout(EXEC_DRAIN_TIMEOUT, taken.read(&mut output)).await;
+        open = matches!(read, Ok(Ok(true)));
     }
-    child.wait().await.map_err(failed("wait for a command"))?;
-    // Why it could not be run comes before the code it then ended with.
-    let mut reports = serde_json::Deserializer::from_slice(&told).into_iter::<ExecReport>();
-    match reports.next() {
-        Some(Ok(ExecReport::Ended { ended })) => {
-            Ok(ExecOutput { exit_code: ended, output: taken.bytes, truncated: taken.truncated })
-        }
-        Some(Ok(ExecReport::Failed(failure))) => {
-            Err(Error::Failed { message: failure.message, exit_code: failure.exit_code })
-        }
-        _ => Err(Error::Failed {
-            message: "the command's end was not seen".to_owned(),
-            exit_code: None,
-        }),
-    }
+    begun.keeper.wait().await.map_err(failed("wait for a command"))?;
+    Ok(ExecOutput { exit_code, output: taken.bytes, truncated: taken.truncated })
 }
 
 struct Taken {

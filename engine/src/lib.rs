@@ -29,6 +29,7 @@ pub mod status;
 mod launch;
 mod layout;
 mod lock;
+mod master;
 mod process;
 mod protocol;
 mod record;

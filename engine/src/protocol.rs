@@ -66,14 +66,35 @@ pub struct ExecRequest {
     pub env: Vec<String>,
     pub cwd: Option<String>,
     pub user: Option<String>,
+    pub privileged: bool,
+    pub streams: ExecStreams,
+    /// It ends with who asked for it.
+    pub bound: bool,
 }
 
-/// What became of it.
+/// What of a command's streams somebody has.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub enum ExecStreams {
+    /// Both outputs in one pipe.
+    Merged,
+    /// A pipe for each that is wanted.
+    Pipes(AttachOptions),
+    /// One for all, of this size.
+    Terminal(Option<(u16, u16)>),
+}
+
+/// What becomes of it, a message for each.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum ExecReport {
     Failed(Failure),
-    Ended { ended: i32 },
+    /// With the other ends of its streams, in order: input, output, errors; or one terminal.
+    Begun {
+        begun: i32,
+    },
+    Ended {
+        ended: i32,
+    },
 }
 
 /// Why a container or a command cannot be, in words for the user.

@@ -31,7 +31,9 @@ async fn a_paused_container_does_nothing_until_it_goes_on() {
     let before = created.stats().await.unwrap().cpu.total_ns;
     created.kill(Signal::parse("USR1").unwrap()).await.unwrap();
     assert_eq!(created.state().await.unwrap().status, Status::Paused, "the signal waits");
-    assert_eq!(created.stats().await.unwrap().cpu.total_ns, before);
+    // Under version 2 the kernel wakes it for a moment, to see that it is to stand still.
+    let used = created.stats().await.unwrap().cpu.total_ns - before;
+    assert!(used < 10_000_000, "{used} ns");
     assert!(matches!(created.delete().await, Err(Error::Running(_))));
 
     // A daemon that comes back finds it so.

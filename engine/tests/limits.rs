@@ -61,8 +61,8 @@ fn all(fixture: &Fixture, id: &str) -> Vec<String> {
         read("pids", "pids.max", "pids.max"),
         read("cpu", "cpu.shares", "cpu.weight"),
         quota,
-        read("cpuset", "cpuset.cpus", "cpuset.cpus"),
-        read("cpuset", "cpuset.mems", "cpuset.mems"),
+        read("cpuset", "cpuset.cpus", "cpuset.cpus.effective"),
+        read("cpuset", "cpuset.mems", "cpuset.mems.effective"),
     ]
 }
 

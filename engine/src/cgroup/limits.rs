@@ -226,16 +226,23 @@ impl Files<'_> {
     }
 
     fn cpuset(&self, file: &str, wanted: &str) -> io::Result<()> {
-        let wanted = (!wanted.is_empty()).then(|| wanted.to_owned());
-        // Without a set of its own a cgroup has its parent's: by itself, or by a copy of it.
-        let mut all = "\n".to_owned();
-        if wanted.is_none() && !self.hierarchies.unified() && self.before == Before::Limits {
-            let Ok(own) = self.path("cpuset", file) else { return Ok(()) };
-            let parent = own.parent().and_then(Path::parent).map(|parent| parent.join(file));
-            let parent = parent.ok_or(ErrorKind::NotFound)?;
-            all = fs::read_to_string(parent)?;
+        if !wanted.is_empty() {
+            return self.write("cpuset", file, wanted);
         }
-        self.write_or(("cpuset", file), wanted, all)
+        let Ok(own) = self.path("cpuset", file) else { return Ok(()) };
+        let now = fs::read_to_string(&own).unwrap_or_default();
+        if self.before == Before::Defaults || now.trim().is_empty() {
+            return Ok(());
+        }
+        // No kernel lets the last of a set go while processes are in it, but for a few new ones of
+        // version 2. The parent's set is as good.
+        let all = match self.hierarchies.unified() {
+            true => format!("{file}.effective"),
+            false => file.to_owned(),
+        };
+        let parent = own.parent().and_then(Path::parent).map(|parent| parent.join(all));
+        let all = fs::read_to_string(parent.ok_or(ErrorKind::NotFound)?)?;
+        self.write("cpuset", file, all.trim())
     }
 
     fn block_io(&self, limits: &Resources) -> io::Result<()> {

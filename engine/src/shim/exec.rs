@@ -1,10 +1,10 @@
-//! A command run beside the one of a running container (a health check): a short-lived process of
-//! its own, that goes into the container's cgroups and namespaces, takes the same privileges and no
-//! more, and waits for the command.
+//! A command run beside the one of a running container (a health check, `docker exec`): a process
+//! of its own, that goes into the container's cgroups and namespaces, takes the same privileges and no
+//! more, and waits for the command. Its streams go to who has asked for it.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
 use libcontainer::apparmor;
@@ -12,35 +12,48 @@ use libcontainer::capabilities::{drop_privileges, reset_effective};
 use libcontainer::oci_spec::runtime::{LinuxSeccomp, Process};
 use libcontainer::seccomp::initialize_seccomp;
 use libcontainer::syscall::syscall::create_syscall;
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, setns};
+use nix::sys::signal::{SigSet, Signal};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{
-    ForkResult, Gid, Uid, chdir, dup2_stderr, dup2_stdout, fork, setgroups, setresgid, setresuid,
-    setsid,
+    ForkResult, Gid, Pid, Uid, chdir, dup2_stderr, dup2_stdin, dup2_stdout, fchown, fork, pipe2,
+    read, setgroups, setresgid, setresuid, setsid,
 };
 
 use super::executor::Command;
 use super::rooted::Root;
-use super::{seccomp, spec, user};
+use super::user::Identity;
+use super::{seccomp, spec, terminal, user};
 use crate::capabilities;
 use crate::cgroup::Hierarchies;
-use crate::defaults::{CONFIG_BYTES_MAX, EXIT_CODE_CANNOT_RUN};
-use crate::protocol::{ExecReport, ExecRequest, Failure};
+use crate::defaults::{CONFIG_BYTES_MAX, EXIT_CODE_CANNOT_RUN, MESSAGE_BYTES_MAX};
+use crate::protocol::{ExecReport, ExecRequest, ExecStreams, Failure};
 use crate::{lock, process};
 
-/// Runs the command and reports its exit code, or why it could not be run.
-pub fn main(input: OwnedFd, output: OwnedFd, report: OwnedFd) -> io::Result<()> {
-    let told = match run(File::from(input), output, &report) {
-        Ok(ended) => ExecReport::Ended { ended },
+/// Runs the command and reports its begin and its exit code, or why it could not be run.
+pub fn main(input: File, control: &OwnedFd) -> io::Result<()> {
+    let told = match run(input, control) {
+        Ok(told) => told,
         Err(error) => {
             let message = format!("failed to enter the container: {error}");
             ExecReport::Failed(Failure { message, exit_code: None })
         }
     };
-    File::from(report).write_all(&serde_json::to_vec(&told)?)
+    tell(control, &told, &[]);
+    Ok(())
 }
 
-fn run(input: File, output: OwnedFd, report: &OwnedFd) -> io::Result<i32> {
+/// Who has asked may be gone, and the command goes on.
+fn tell(control: &OwnedFd, report: &ExecReport, descriptors: &[OwnedFd]) {
+    if let Ok(message) = serde_json::to_vec(report) {
+        let _ = terminal::send(control, &message, descriptors);
+    }
+}
+
+fn run(input: File, control: &OwnedFd) -> io::Result<ExecReport> {
     let mut bytes = Vec::new();
     input.take(CONFIG_BYTES_MAX as u64).read_to_end(&mut bytes)?;
     let request: ExecRequest = serde_json::from_slice(&bytes)?;
@@ -65,13 +78,29 @@ fn run(input: File, output: OwnedFd, report: &OwnedFd) -> io::Result<i32> {
         (root.read(Path::new("/etc/passwd"))?, root.read(Path::new("/etc/group"))?);
     let identity = user::resolve(&config.user, &config.groups, &passwd, &group);
     let identity = identity.map_err(io::Error::other)?;
+    // A privileged command has all capabilities, but the container's filter, as in Docker.
+    let container_set = capabilities::of(&config).map_err(io::Error::other)?;
+    let filter = seccomp::filter(&config, &container_set).map_err(io::Error::other)?;
+    let filter: Option<LinuxSeccomp> = filter.map(serde_json::from_value).transpose()?;
+    config.privileged |= request.privileged;
+    config.tty = matches!(request.streams, ExecStreams::Terminal(_));
     let set = capabilities::of(&config).map_err(io::Error::other)?;
     let wanted: Process = serde_json::from_value(spec::process(&config, &identity, &set))?;
-    let filter = seccomp::filter(&config, &set).map_err(io::Error::other)?;
-    let filter: Option<LinuxSeccomp> = filter.map(serde_json::from_value).transpose()?;
 
     let hierarchies = Hierarchies::find()?;
     let doors = hierarchies.doors(&request.cgroup)?;
+    let null = File::options().read(true).write(true).open("/dev/null")?;
+    if !request.bound {
+        // What ends the daemon's group or session does not end this.
+        let parent = request.cgroup.parent().unwrap_or(&request.cgroup);
+        hierarchies.join_shims(parent)?;
+        let _ = setsid();
+        let mut blocked = SigSet::empty();
+        for signal in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM, Signal::SIGQUIT] {
+            blocked.add(signal);
+        }
+        blocked.thread_block()?;
+    }
     let namespaces = CloneFlags::CLONE_NEWNS
         | CloneFlags::CLONE_NEWUTS
         | CloneFlags::CLONE_NEWIPC
@@ -80,25 +109,49 @@ fn run(input: File, output: OwnedFd, report: &OwnedFd) -> io::Result<i32> {
         | CloneFlags::CLONE_NEWCGROUP;
     setns(&container, namespaces)?;
     drop((container, root));
+    let streams = Streams::make(request.streams, null.into(), &identity)?;
+    let (failures, failures_writer) = pipe2(OFlag::O_CLOEXEC)?;
 
     // The process id namespace is that of children only.
     // SAFETY: this process has a single thread.
     match unsafe { fork() }? {
         ForkResult::Parent { child } => {
-            drop(output);
+            drop((failures_writer, streams.commands, doors));
+            let mut told = Vec::new();
+            // Ends with the execve, which closes the other end.
+            File::from(failures).take(MESSAGE_BYTES_MAX as u64).read_to_end(&mut told)?;
+            if !told.is_empty() {
+                waitpid(child, None)?;
+                return Ok(ExecReport::Failed(serde_json::from_slice(&told)?));
+            }
+            tell(control, &ExecReport::Begun { begun: child.as_raw() }, &streams.others);
+            drop(streams.others);
+            let bound = request.bound;
+            keep(child, control, Outputs { waiting: streams.outputs, taken: false, bound })?;
             loop {
                 match waitpid(child, None) {
-                    Ok(WaitStatus::Exited(_, code)) => return Ok(code),
-                    Ok(WaitStatus::Signaled(_, signal, _)) => return Ok(128 + signal as i32),
-                    Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+                    Ok(WaitStatus::Exited(_, ended)) => return Ok(ExecReport::Ended { ended }),
+                    Ok(WaitStatus::Signaled(_, signal, _)) => {
+                        return Ok(ExecReport::Ended { ended: 128 + signal as i32 });
+                    }
+                    Ok(_) | Err(Errno::EINTR) => {}
                     Err(errno) => return Err(errno.into()),
                 }
             }
         }
         ForkResult::Child => {
+            // Only its parent hears of failures, and is gone if nobody does.
+            drop(failures);
             let env = wanted.env().clone().unwrap_or_default();
-            let command = Command::new(config.args, env, false, report.as_raw_fd());
-            let error = match become_member(&wanted, filter.as_ref(), &output, &doors) {
+            let command = Command::new(config.args, env, false, failures_writer.as_raw_fd());
+            let entered = become_member(&wanted, filter.as_ref(), &streams, &doors, request.bound);
+            // A parent that was ended before its end became a signal gave none.
+            let entered =
+                entered.and_then(|()| match request.bound && unheard(&failures_writer)? {
+                    true => Err(io::Error::other("it was given up")),
+                    false => Ok(()),
+                });
+            let error = match entered {
                 Ok(()) => command.run_or_explain(),
                 Err(error) => Failure {
                     message: format!("failed to enter the container: {error}"),
@@ -112,20 +165,152 @@ fn run(input: File, output: OwnedFd, report: &OwnedFd) -> io::Result<i32> {
     }
 }
 
+/// A command's streams, both ends.
+struct Streams {
+    /// Input, output, errors.
+    commands: [OwnedFd; 3],
+    terminal: bool,
+    /// What goes to who has asked.
+    others: Vec<OwnedFd>,
+    /// The same as go to who has asked, to be read when nobody does.
+    outputs: Vec<OwnedFd>,
+}
+
+impl Streams {
+    fn make(wanted: ExecStreams, null: OwnedFd, identity: &Identity) -> io::Result<Streams> {
+        let (uid, gid) = (Uid::from_raw(identity.uid), Gid::from_raw(identity.gid));
+        let pipe = || -> io::Result<(OwnedFd, OwnedFd)> {
+            let (reader, writer) = pipe2(OFlag::O_CLOEXEC)?;
+            fchown(&writer, Some(uid), Some(gid))?;
+            Ok((reader, writer))
+        };
+        let (mut others, mut outputs) = (Vec::new(), Vec::new());
+        let mut output = |wanted: bool| -> io::Result<OwnedFd> {
+            if !wanted {
+                return null.try_clone();
+            }
+            let (reader, writer) = pipe()?;
+            outputs.push(reader.try_clone()?);
+            others.push(reader);
+            Ok(writer)
+        };
+        let (commands, terminal) = match wanted {
+            ExecStreams::Merged => {
+                let writer = output(true)?;
+                ([null.try_clone()?, writer.try_clone()?, writer], false)
+            }
+            ExecStreams::Pipes(wanted) => {
+                let (stdout, stderr) = (output(wanted.stdout)?, output(wanted.stderr)?);
+                let stdin = match wanted.stdin {
+                    true => {
+                        let (reader, writer) = pipe()?;
+                        others.insert(0, writer);
+                        reader
+                    }
+                    false => null.try_clone()?,
+                };
+                ([stdin, stdout, stderr], false)
+            }
+            ExecStreams::Terminal(size) => {
+                let (master, slave) = terminal::open()?;
+                if let Some((rows, columns)) = size {
+                    terminal::resize(&master, rows, columns)?;
+                }
+                fchown(&slave, Some(uid), None)?;
+                outputs.push(master.try_clone()?);
+                others.push(master);
+                ([slave.try_clone()?, slave.try_clone()?, slave], true)
+            }
+        };
+        Ok(Streams { commands, terminal, others, outputs })
+    }
+}
+
+/// What the command says, once nobody else reads it.
+struct Outputs {
+    waiting: Vec<OwnedFd>,
+    /// To be read here and thrown away: the command must neither wait for a reader nor be killed for
+    /// want of one.
+    taken: bool,
+    bound: bool,
+}
+
+/// Until the command has ended, whoever leaves meanwhile.
+fn keep(child: Pid, control: &OwnedFd, mut outputs: Outputs) -> io::Result<()> {
+    let Some(command) = process::open(child.as_raw())? else { return Ok(()) };
+    let mut asker = true;
+    let mut buffer = vec![0; 16 * 1024];
+    loop {
+        let mut polled = vec![PollFd::new(command.as_fd(), PollFlags::POLLIN)];
+        if asker {
+            polled.push(PollFd::new(control.as_fd(), PollFlags::POLLIN));
+        }
+        if outputs.taken {
+            polled.extend(
+                outputs.waiting.iter().map(|it| PollFd::new(it.as_fd(), PollFlags::POLLIN)),
+            );
+        }
+        match poll(&mut polled, PollTimeout::NONE) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        let ready: Vec<bool> = polled.iter().map(|fd| fd.any().unwrap_or(false)).collect();
+        if ready[0] {
+            return Ok(());
+        }
+        if asker && ready[1] {
+            // A byte means that nobody reads any more, the end that nobody waits either.
+            match read(control, &mut buffer) {
+                Err(Errno::EAGAIN | Errno::EINTR) => {}
+                Ok(length) if length > 0 => outputs.taken = true,
+                Ok(_) | Err(_) => {
+                    (asker, outputs.taken) = (false, true);
+                    if outputs.bound {
+                        process::kill(&command, libc::SIGKILL)?;
+                    }
+                }
+            }
+            continue;
+        }
+        if outputs.taken {
+            let ready = &ready[1 + usize::from(asker)..];
+            let mut place = 0;
+            outputs.waiting.retain(|output| {
+                place += 1;
+                if !ready.get(place - 1).is_some_and(|ready| *ready) {
+                    return true;
+                }
+                match read(output, &mut buffer) {
+                    Ok(length) => length > 0,
+                    Err(Errno::EAGAIN | Errno::EINTR) => true,
+                    Err(_) => false,
+                }
+            });
+        }
+    }
+}
+
 /// The same steps in the same order as for a container's first process.
 fn become_member(
     wanted: &Process,
     filter: Option<&LinuxSeccomp>,
-    output: &OwnedFd,
+    streams: &Streams,
     doors: &[File],
+    bound: bool,
 ) -> io::Result<()> {
     // Only the command: who waits for it must outlive the container's cgroup.
     for mut door in doors {
         door.write_all(b"0")?;
     }
     setsid()?;
-    dup2_stdout(output)?;
-    dup2_stderr(output)?;
+    let [stdin, stdout, stderr] = &streams.commands;
+    if streams.terminal {
+        // SAFETY: takes two integers.
+        Errno::result(unsafe { libc::ioctl(stdin.as_raw_fd(), libc::TIOCSCTTY, 0) })?;
+    }
+    dup2_stdin(stdin)?;
+    dup2_stdout(stdout)?;
+    dup2_stderr(stderr)?;
     let syscall = create_syscall();
     for limit in wanted.rlimits().iter().flatten() {
         syscall.set_rlimit(limit).map_err(io::Error::other)?;
@@ -158,7 +343,17 @@ fn become_member(
     }
     // The daemon ends a command that takes too long by ending its parent. After the change of
     // user, which would clear it.
-    prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL)
+    if bound {
+        prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL)?;
+    }
+    Ok(())
+}
+
+/// Whether a pipe has no reader.
+fn unheard(writer: &OwnedFd) -> io::Result<bool> {
+    let mut polled = [PollFd::new(writer.as_fd(), PollFlags::POLLOUT)];
+    poll(&mut polled, PollTimeout::ZERO)?;
+    Ok(polled[0].revents().is_some_and(|events| events.contains(PollFlags::POLLERR)))
 }
 
 fn prctl(option: libc::c_int, value: libc::c_int) -> io::Result<()> {

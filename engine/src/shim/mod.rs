@@ -22,7 +22,7 @@ pub(crate) mod seccomp;
 mod serve;
 mod spec;
 mod streams;
-mod terminal;
+pub(crate) mod terminal;
 mod trees;
 mod user;
 
@@ -44,9 +44,9 @@ use create::Contents;
 /// whether a container is to be kept, or a command to be run in one.
 pub fn main(args: &[OsString]) -> ExitCode {
     // Duplicates that no program of the container inherits; 0 and 1 become /dev/null.
-    let ended = stdio().and_then(|[input, output, report]| {
+    let ended = stdio().and_then(|[input, output]| {
         if args.last().is_some_and(|argument| argument == EXEC_NAME) {
-            exec::main(input, output, report)
+            exec::main(input.into(), &output)
         } else {
             keep(input.into(), output.into())
         }
@@ -60,12 +60,9 @@ pub fn main(args: &[OsString]) -> ExitCode {
     }
 }
 
-fn stdio() -> io::Result<[OwnedFd; 3]> {
-    let duplicates = [
-        io::stdin().as_fd().try_clone_to_owned()?,
-        io::stdout().as_fd().try_clone_to_owned()?,
-        io::stderr().as_fd().try_clone_to_owned()?,
-    ];
+fn stdio() -> io::Result<[OwnedFd; 2]> {
+    let duplicates =
+        [io::stdin().as_fd().try_clone_to_owned()?, io::stdout().as_fd().try_clone_to_owned()?];
     let null = File::options().read(true).write(true).open("/dev/null")?;
     dup2_stdin(&null)?;
     dup2_stdout(&null)?;

@@ -2,14 +2,14 @@
 //! container's own.
 
 use std::fs::File;
-use std::io::{self, IoSliceMut};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
+use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
 use nix::sys::statfs::fstatfs;
 
 nix::ioctl_write_ptr_bad!(set_size, libc::TIOCSWINSZ, libc::winsize);
@@ -63,6 +63,17 @@ pub fn receive(socket: &impl AsFd, into: &mut [u8]) -> io::Result<(usize, Vec<Ow
         }
     }
     Ok((message.bytes, descriptors))
+}
+
+/// Sends a message, and descriptors with it.
+pub fn send(socket: &impl AsFd, message: &[u8], descriptors: &[OwnedFd]) -> io::Result<()> {
+    let numbers: Vec<i32> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
+    let rights = [ControlMessage::ScmRights(&numbers)];
+    let controls = if numbers.is_empty() { &[][..] } else { &rights[..] };
+    let parts = [IoSlice::new(message)];
+    let socket = socket.as_fd().as_raw_fd();
+    sendmsg::<()>(socket, &parts, controls, MsgFlags::MSG_NOSIGNAL, None)?;
+    Ok(())
 }
 
 /// Makes a terminal in the mount namespace at hand: master and slave.
