@@ -118,7 +118,8 @@ fn leads_a_project_through_its_life() {
     assert_eq!(bees.left(), [2, 1, 1]);
     assert_eq!(bees.ok(&["ps", "-q"]).lines().count(), 2);
     assert!(bees.ok(&["ps"]).contains("bees_web_1"));
-    let started = |service| bees.container(service)["State"]["StartedAt"].as_str().map(str::to_owned);
+    let started =
+        |service| bees.container(service)["State"]["StartedAt"].as_str().map(str::to_owned);
     assert!(started("store") < started("web"), "a service starts after what it depends on");
     bees.fetch();
     let page = bees.ok(&["exec", "-T", "store", "wget", "-q", "-O", "-", "http://queen/"]);
