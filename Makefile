@@ -15,6 +15,7 @@ DOCKER_PY := target/tools/docker-py
 deps: ## install the system packages that are missing
 	@packaging/install-packages.sh $(APT)
 	@command -v docker >/dev/null || packaging/install-packages.sh docker.io
+	@command -v docker-compose >/dev/null || packaging/install-packages.sh docker-compose
 
 build: deps
 	cargo build --workspace

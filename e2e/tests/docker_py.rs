@@ -21,6 +21,31 @@ fn python(script: &str) -> Option<String> {
     Some(String::from_utf8(output.stdout).unwrap())
 }
 
+/// A script of this directory: each of its cases takes away what it made, and asserts.
+fn cases(script: &str) {
+    python(&[include_str!("docker_py/common.py"), script].concat());
+}
+
+#[test]
+fn runs_containers() {
+    cases(include_str!("docker_py/runs.py"));
+}
+
+#[test]
+fn leads_containers_through_their_lives() {
+    cases(include_str!("docker_py/life.py"));
+}
+
+#[test]
+fn speaks_with_what_runs() {
+    cases(include_str!("docker_py/streams.py"));
+}
+
+#[test]
+fn looks_into_containers() {
+    cases(include_str!("docker_py/inside.py"));
+}
+
 #[test]
 fn speaks_of_the_daemon_and_its_images() {
     let script = r#"
@@ -51,7 +76,7 @@ volume = client.volumes.create("py", labels={"a": "b"})
 assert [v.name for v in client.volumes.list(filters={"label": "a=b"})] == ["py"]
 assert volume.attrs["Labels"] == {"a": "b"}
 volume.remove()
-print(len(client.volumes.list()))
+print(len(client.volumes.list(filters={"label": "a=b"})))
 "#;
     if let Some(said) = python(script) {
         assert_eq!(said, "0\n");

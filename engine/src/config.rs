@@ -110,7 +110,8 @@ pub enum LogDriver {
     #[default]
     JsonFile,
     None,
-    /// With Docker's options (`syslog-address`, `tag` …).
+    /// With Docker's options (`syslog-address`, `tag` …). The names in a tag are those of the
+    /// annotations [`crate::logs::NAME_ANNOTATION`] and [`crate::logs::IMAGE_ANNOTATION`].
     Syslog(BTreeMap<String, String>),
     /// With Docker's options.
     Journald(BTreeMap<String, String>),
@@ -382,7 +383,7 @@ impl ContainerConfig {
     /// Refuses what could not work, before anything is made.
     pub fn check(&self) -> Result<()> {
         check_id(&self.id)?;
-        self.check_offered()?;
+        crate::logs::check(self)?;
         if self.args.first().is_none_or(|command| command.is_empty()) {
             return Err(Error::Invalid("no command specified".into()));
         }
@@ -412,16 +413,6 @@ impl ContainerConfig {
         self.check_privileges()?;
         self.check_paths()?;
         self.check_amounts()
-    }
-
-    /// What the shim does not do yet.
-    fn check_offered(&self) -> Result<()> {
-        let absent =
-            [(self.log_driver != LogDriver::JsonFile, "log drivers are not supported yet")];
-        match absent.into_iter().find(|(asked, _)| *asked) {
-            Some((_, what)) => Err(Error::Unsupported(what)),
-            None => Ok(()),
-        }
     }
 
     fn check_privileges(&self) -> Result<()> {

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use crate::attach::{self, AttachOptions, Attached, Connection};
 use crate::cgroup::{Before, Hierarchies};
-use crate::config::{ContainerConfig, Resources};
+use crate::config::{ContainerConfig, LogDriver, Resources};
 use crate::defaults::{KILL_TIMEOUT, REQUEST_TIMEOUT};
 use crate::error::{Error, Result};
 use crate::exec::{self, Exec, ExecConfig, ExecOutput, ExecSession};
@@ -255,6 +255,9 @@ impl Container {
 
     /// Its output.
     pub async fn logs(&self, query: LogQuery) -> Result<LogStream> {
+        if self.config().log_driver != LogDriver::JsonFile {
+            return Err(Error::Unsupported("configured logging driver does not support reading"));
+        }
         let path = self.config().log_path.clone().unwrap_or_else(|| self.places.log());
         let (exit, config) = (self.places.exit(), self.places.config());
         // The status is written after the last of the output. A deleted container has none.

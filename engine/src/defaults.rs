@@ -69,6 +69,9 @@ pub const SEAL_TIMEOUT: Duration = Duration::from_secs(5);
 /// A pause between two looks at something that the kernel does not announce.
 pub const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
+/// The first such pause, where most waits are over in less: each further one is twice as long.
+pub const POLL_INTERVAL_MIN: Duration = Duration::from_micros(200);
+
 /// A request or a reply on the shim's socket; a long error message fits.
 pub const MESSAGE_BYTES_MAX: usize = 64 * 1024;
 
@@ -100,6 +103,13 @@ pub const LOG_CHUNK_BYTES: usize = 256 * 1024;
 
 /// Batches of entries between a log reader and who reads it.
 pub const LOG_BATCHES_MAX: usize = 4;
+
+/// How long a log service may take for one entry, before it and those after it are dropped. A
+/// service that keeps up with its host takes far less.
+pub const LOG_SEND_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// A log service that is not there is looked for this often.
+pub const LOG_RECONNECT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Docker's period for a limit on CPU time, in microseconds.
 pub const CPU_PERIOD_US: u64 = 100_000;

@@ -72,6 +72,13 @@ async fn streams_go_both_ways() {
             other => panic!("{other:?}"),
         }
     }
+    let nobody = ExecConfig { user: Some("nobody".into()), ..shell("true") };
+    match patiently(container.open_exec(nobody)).await {
+        Err(Error::Failed { message, exit_code: Some(126) }) => {
+            assert_eq!(message, "unable to find user nobody: no matching entries in passwd file");
+        }
+        other => panic!("{other:?}"),
+    }
     let mut long = open(&container, shell("exec sleep 1000")).await;
     container.kill(Signal::KILL).await.unwrap();
     assert_eq!(patiently(long.wait()).await.unwrap(), 137);

@@ -21,7 +21,17 @@ pub fn tail(text: &str) -> Result<Tail, String> {
     }
 }
 
-/// A moment, a length of time until now, or seconds since 1970.
+/// Nanoseconds of seconds, with at most nine digits behind a point.
+fn since_1970(text: &str) -> Option<i64> {
+    let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
+    if fraction.len() > 9 || !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let nanos: i64 = format!("{fraction:0<9}").parse().ok()?;
+    seconds.parse::<i64>().ok()?.checked_mul(1_000_000_000)?.checked_add(nanos)
+}
+
+/// A moment, a length of time until now, or seconds since 1970 with a fraction.
 pub fn parse(text: &str) -> Result<Timestamp, String> {
     let nanos = |at: OffsetDateTime| i64::try_from(at.unix_timestamp_nanos()).ok();
     let day = format!("{text}T00:00:00Z");
@@ -32,9 +42,9 @@ pub fn parse(text: &str) -> Result<Timestamp, String> {
         .find_map(|text| OffsetDateTime::parse(text, &Rfc3339).ok());
     let found = match parsed {
         Some(at) => nanos(at),
-        None => match text.parse::<i64>() {
-            Ok(seconds) => seconds.checked_mul(1_000_000_000),
-            Err(_) => {
+        None => match since_1970(text) {
+            Some(nanos) => Some(nanos),
+            None => {
                 let ago = duration::parse(text).map_err(|_| format!("invalid time {text:?}"))?;
                 nanos(OffsetDateTime::now_utc()).and_then(|now| now.checked_sub(ago))
             }
@@ -52,6 +62,8 @@ mod tests {
         assert_eq!(parse("1970-01-01T00:00:01Z"), Ok(Timestamp(1_000_000_000)));
         assert_eq!(parse("1970-01-02"), Ok(Timestamp(86_400_000_000_000)));
         assert_eq!(parse("5"), Ok(Timestamp(5_000_000_000)));
+        assert_eq!(parse("5.25"), Ok(Timestamp(5_250_000_000)));
+        assert!(parse("5.x").is_err() && parse("5.0000000001").is_err());
         assert!(parse("10m").unwrap() > Timestamp(0));
         assert!(parse("never").is_err());
     }

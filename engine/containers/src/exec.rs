@@ -1,11 +1,17 @@
 //! Commands that are run beside a container's own, from their making to some time after their end.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream::BoxStream;
 use skep_docker_api::ApiError;
 use skep_docker_api::json::{ExecCreateRequest, ExecInspect, ExecProcess, ExecStartRequest};
+use skep_engine::logs::Stdio;
 use skep_engine::{AttachOptions, Container, Error, ExecConfig, Terminal};
+use tokio::sync::oneshot;
 
 use crate::attach::Attachment;
 use crate::containers::{Result, runtime};
@@ -30,12 +36,30 @@ enum Phase {
     Ended { pid: i32, code: i64 },
 }
 
+type Output = BoxStream<'static, io::Result<(Stdio, Bytes)>>;
+
 /// The commands of a node's containers.
 #[derive(Clone, Default)]
 pub struct Execs(Arc<Mutex<BTreeMap<String, Exec>>>);
 
 fn absent(id: &str) -> ApiError {
     ApiError::not_found(format!("No such exec instance: {id}"))
+}
+
+/// Ends when the output has ended and the command's end is known: clients ask for the exit code as
+/// soon as there is nothing more to read. The output is let go last, for who keeps the command is
+/// then told that nobody reads.
+fn until_seen(output: Output, seen: oneshot::Receiver<()>) -> Output {
+    let parts = (output, seen);
+    futures::stream::unfold(parts, |(mut output, seen)| async {
+        if let Some(piece) = output.next().await {
+            return Some((piece, (output, seen)));
+        }
+        // Nothing is ever sent: it comes with the other end's drop.
+        let _ = seen.await;
+        None
+    })
+    .boxed()
 }
 
 impl Execs {
@@ -144,6 +168,7 @@ impl Execs {
         }
         let attached = session.attached();
         let (execs, name) = (self.clone(), id.to_owned());
+        let (end, seen) = oneshot::channel::<()>();
         tokio::spawn(async move {
             let code = match session.wait().await {
                 Ok(code) => i64::from(code),
@@ -154,13 +179,15 @@ impl Execs {
             };
             execs.set(&name, Phase::Ended { pid, code });
             ended(code);
+            drop(end);
         });
         if detach {
             return Ok(None);
         }
         let attached =
             attached.ok_or_else(|| ApiError::system("a command has lost its streams"))?;
-        Ok(Some(Attachment { tty: asked.tty, output: attached.output, input: attached.input }))
+        let output = until_seen(attached.output, seen);
+        Ok(Some(Attachment { tty: asked.tty, output, input: attached.input }))
     }
 
     fn set(&self, id: &str, phase: Phase) {

@@ -77,7 +77,13 @@ fn run(input: File, control: &OwnedFd) -> io::Result<ExecReport> {
     let (passwd, group) =
         (root.read(Path::new("/etc/passwd"))?, root.read(Path::new("/etc/group"))?);
     let identity = user::resolve(&config.user, &config.groups, &passwd, &group);
-    let identity = identity.map_err(io::Error::other)?;
+    let identity = match identity {
+        Ok(identity) => identity,
+        Err(message) => {
+            let exit_code = Some(EXIT_CODE_CANNOT_RUN);
+            return Ok(ExecReport::Failed(Failure { message, exit_code }));
+        }
+    };
     // A privileged command has all capabilities, but the container's filter, as in Docker.
     let container_set = capabilities::of(&config).map_err(io::Error::other)?;
     let filter = seccomp::filter(&config, &container_set).map_err(io::Error::other)?;
@@ -140,9 +146,17 @@ fn run(input: File, control: &OwnedFd) -> io::Result<ExecReport> {
             }
         }
         ForkResult::Child => {
+            // Only its parent hears of failures, and is gone if nobody does.
+            drop(failures);
             let env = wanted.env().clone().unwrap_or_default();
             let command = Command::new(config.args, env, false, failures_writer.as_raw_fd());
             let entered = become_member(&wanted, filter.as_ref(), &streams, &doors, request.bound);
+            // A parent that was ended before its end became a signal gave none.
+            let entered =
+                entered.and_then(|()| match request.bound && unheard(&failures_writer)? {
+                    true => Err(io::Error::other("it was given up")),
+                    false => Ok(()),
+                });
             let error = match entered {
                 Ok(()) => command.run_or_explain(),
                 Err(error) => Failure {
@@ -339,6 +353,13 @@ fn become_member(
         prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL)?;
     }
     Ok(())
+}
+
+/// Whether a pipe has no reader.
+fn unheard(writer: &OwnedFd) -> io::Result<bool> {
+    let mut polled = [PollFd::new(writer.as_fd(), PollFlags::POLLOUT)];
+    poll(&mut polled, PollTimeout::ZERO)?;
+    Ok(polled[0].revents().is_some_and(|events| events.contains(PollFlags::POLLERR)))
 }
 
 fn prctl(option: libc::c_int, value: libc::c_int) -> io::Result<()> {

@@ -24,7 +24,7 @@ use crate::defaults::{
     ATTACHED_MAX, CLIENTS_MAX, DRAIN_TIMEOUT, EXEC_TIMEOUT, EXIT_CODE_CANNOT_RUN,
 };
 use crate::layout::{Places, SOCKET};
-use crate::logs::{Stdio, Writer};
+use crate::logs::{Sink, Stdio};
 use crate::protocol::{Failure, Launch, Reply, Request};
 use crate::record::{self, Durability, Live};
 use crate::status::ExitStatus;
@@ -40,7 +40,7 @@ pub struct Shim<'a> {
     outputs: Vec<Output>,
     input: Input,
     clients: Vec<Client>,
-    log: Writer,
+    log: Sink,
     live: Live,
     /// Why the command could not be run.
     start_failure: Option<String>,
@@ -77,10 +77,10 @@ pub fn take<'a>(created: Created, launch: &Launch, places: &'a Places) -> io::Re
     let live = Live { pid, created_at: OffsetDateTime::now_utc(), started_at: None };
     record::write(&places.live(), &live, Durability::Cached).map_err(io::Error::other)?;
     Ok(Shim {
-        log: Writer::new(
+        log: Sink::new(
+            &launch.config,
             launch.config.log_path.clone().unwrap_or_else(|| places.log()),
-            launch.config.log.clone(),
-        ),
+        )?,
         created: Running { pid, failures, container, hierarchies, cgroup },
         places,
         children,

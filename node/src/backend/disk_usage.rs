@@ -16,14 +16,6 @@ use super::{Answer, DaemonBackend, engine_error};
 /// Docker's value for what nobody could count.
 const NOT_COUNTED: i64 = -1;
 
-/// Every layer of some images once, with the bytes of its files.
-pub(super) fn unique_layers(images: &[Image]) -> BTreeMap<Digest, u64> {
-    let of = |image: &Image| -> Vec<(Digest, u64)> {
-        image.layers.iter().copied().zip(image.layer_sizes.iter().copied()).collect()
-    };
-    images.iter().flat_map(of).collect()
-}
-
 /// Bytes of an image's layers that another image has as well.
 fn shared_bytes(image: &Image, users: &BTreeMap<Digest, usize>) -> u64 {
     let layers: BTreeMap<_, _> = image.layers.iter().zip(&image.layer_sizes).collect();
@@ -104,12 +96,24 @@ impl DaemonBackend {
                 ..summary(image)
             }
         };
-        Ok((unique_layers(&images).values().sum(), images.iter().map(show).collect()))
+        let bytes = self.engine.images().layers_bytes().await.map_err(engine_error::image)?;
+        Ok((bytes, images.iter().map(show).collect()))
     }
 
     async fn container_usage(&self) -> Answer<Vec<ContainerSummary>> {
-        self.list_containers(ContainerListOptions { all: true, size: true, ..Default::default() })
-            .await
+        let all = ContainerListOptions { all: true, ..Default::default() };
+        let mut containers = self.list_containers(all).await?;
+        for container in &mut containers {
+            match self.engine.images().rootfs_sizes(&container.id).await {
+                Ok((written, whole)) => {
+                    (container.size_rw, container.size_root_fs) = (signed(written), signed(whole));
+                }
+                // Removed since it was listed.
+                Err(skep_images::Error::NoSuchRootfs(_)) => {}
+                Err(error) => return Err(engine_error::image(error)),
+            }
+        }
+        Ok(containers)
     }
 
     async fn volume_usage(&self) -> Answer<Vec<Volume>> {
