@@ -427,3 +427,31 @@ fn clients_attach_and_leave() {
         cli.ok(&["rm", "-f", &name]);
     });
 }
+
+#[test]
+fn commands_run_inside() {
+    both(|cli| {
+        let name = idle(cli, "inside", &[]);
+        let flags = ["-e", "A=b", "-w", "/tmp", "-u", "1000"];
+        let words = [&["exec"], &flags[..], &[&name, "sh", "-c", "echo $A; pwd; id -u"]].concat();
+        assert_eq!(cli.ok(&words), "b\n/tmp\n1000");
+        assert_eq!(cli.ok_with_input(&["exec", "-i", &name, "cat"], b"through\n"), "through");
+        for code in [0, 5] {
+            // Many, for an end that is seen only mostly is not seen.
+            for _ in 0..8 {
+                let ran = cli.run(&["exec", &name, "sh", "-c", &format!("echo said; exit {code}")]);
+                assert_eq!((ran.status, ran.stdout.as_str()), (code, "said\n"));
+            }
+        }
+        assert_eq!(cli.fails(&["exec", &name, "nosuch"], ""), 127);
+        cli.ok(&["exec", "-d", &name, "sh", "-c", "sleep 0.2; touch /tmp/late"]);
+        cli.wait_for(&["exec", &name, "ls", "/tmp"], |text| text.contains("late"));
+        let mut shell = cli.on_terminal(&["exec", "-it", &name, "sh"]);
+        shell.expect("#", 0).unwrap();
+        shell.send("tty; exit 3\n").unwrap();
+        shell.expect("/dev/pts/", 0).unwrap();
+        assert_eq!(shell.wait().unwrap(), 3);
+        cli.ok(&["rm", "-f", &name]);
+        cli.fails(&["exec", &name, "true"], "No such container")
+    });
+}

@@ -2,6 +2,7 @@
 //! as sessions with streams of their own.
 
 use std::fmt;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -125,9 +126,18 @@ impl Control {
             source,
         };
         let mut bytes = vec![0; MESSAGE_BYTES_MAX];
-        let received = self
-            .socket
-            .async_io(Interest::READABLE, |socket| terminal::receive(socket, &mut bytes));
+        // Who keeps the command may go without having read our last word; the kernel then tells of
+        // that once, before it gives what was left for us.
+        let mut reset = false;
+        let received = self.socket.async_io(Interest::READABLE, |socket| {
+            match terminal::receive(socket, &mut bytes) {
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset && !reset => {
+                    reset = true;
+                    terminal::receive(socket, &mut bytes)
+                }
+                received => received,
+            }
+        });
         let (length, descriptors) = received.await.map_err(failed)?;
         if length == 0 {
             return Ok(None);

@@ -7,6 +7,7 @@ use std::pin::Pin;
 
 use axum::response::Response;
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
 use http::HeaderMap;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -69,9 +70,24 @@ impl Asked {
         keys: DetachKeys,
         until: Until,
     ) -> Answer<Response> {
+        let tty = streams.tty;
+        self.answer_then(tty, std::future::ready(streams).boxed(), keys, until).await
+    }
+
+    /// As [`Self::answer`], with what begins once the head is out: clients that read the head through a buffer lose what comes with
+    /// it.
+    pub async fn answer_then(
+        self,
+        tty: bool,
+        begin: BoxFuture<'static, Streams>,
+        keys: DetachKeys,
+        until: Until,
+    ) -> Answer<Response> {
         self.check()?;
-        let head = self.head(streams.tty);
-        let run = Box::new(move |taken| session(streams, keys, until, taken).boxed());
+        let head = self.head(tty);
+        let run = Box::new(move |taken| {
+            async move { session(begin.await, keys, until, taken).await }.boxed()
+        });
         if let Some(door) = &self.door {
             door.leave(Session { head, run }).await;
         }
@@ -84,6 +100,11 @@ pub(super) fn told(tty: bool, error: &ApiError) -> Streams {
     let text = Bytes::from(format!("{error}\r\n"));
     let output = futures::stream::iter([Ok((LogSource::Stdout, text))]).boxed();
     Streams { tty, output, input: None }
+}
+
+/// An answer without a word.
+pub(super) fn silent(tty: bool) -> Streams {
+    Streams { tty, output: futures::stream::empty().boxed(), input: None }
 }
 
 async fn session(streams: Streams, keys: DetachKeys, until: Until, taken: Taken) {

@@ -7,16 +7,16 @@ use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
 use bytes::Bytes;
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use http::{HeaderMap, StatusCode};
 
 use super::body::Document;
-use super::hijack::{Asked, Until, told};
+use super::hijack::{Asked, Until, silent, told};
 use super::query::Pairs;
 use super::{Answer, ApiVersion, Held, created};
 use crate::backend::Backend;
 use crate::detach::DetachKeys;
-use crate::error::{ApiError, Kind};
+use crate::error::ApiError;
 use crate::json::*;
 use crate::logs::LogSource;
 use crate::server::Door;
@@ -104,17 +104,21 @@ async fn exec_start(
     }
     let asked = asked(version, headers, door);
     asked.check()?;
-    let keys = escape_keys(&b.exec_inspect(&id).await?.detach_keys)?;
-    let tty = request.tty;
-    let streams = match b.exec_start(&id, request).await {
-        Ok(Some(streams)) => streams,
-        Ok(None) => return Ok(StatusCode::OK.into_response()),
-        // These are of the call; why a command did not start is told where its output would have been, for clients show no
-        // other answer's words.
-        Err(error) if matches!(error.kind, Kind::NotFound | Kind::Conflict) => return Err(error),
-        Err(error) => told(tty, &error),
+    let known = b.exec_inspect(&id).await?;
+    if known.running {
+        return Err(ApiError::conflict(format!("exec command {id} is already running")));
+    }
+    let keys = escape_keys(&known.detach_keys)?;
+    let tty = known.process_config.tty;
+    let begin = async move {
+        match b.exec_start(&id, request).await {
+            Ok(Some(streams)) => streams,
+            Ok(None) => silent(tty),
+            // Why a command did not start is told where its output would have been, for clients show no other answer's words.
+            Err(error) => told(tty, &error),
+        }
     };
-    asked.answer(streams, keys, Until::OutputEnds).await
+    asked.answer_then(tty, begin.boxed(), keys, Until::OutputEnds).await
 }
 
 /// Rows and columns.

@@ -335,17 +335,20 @@ impl Backend for Host {
     async fn exec_start(&self, id: &str, request: ExecStartRequest) -> Answer<Option<Streams>> {
         self.note(format!("exec start {id} {:?}", request.console_size));
         match id {
-            "lost-exec" => Err(ApiError::not_found("No such exec instance: lost-exec")),
             "bad-exec" => Err(ApiError::invalid("executable file not found in $PATH")),
             _ if request.detach => Ok(None),
             _ => Ok(Some(self.streams(id, true))),
         }
     }
     async fn exec_inspect(&self, id: &str) -> Answer<ExecInspect> {
+        if id == "lost-exec" {
+            return Err(ApiError::not_found("No such exec instance: lost-exec"));
+        }
         let exit_code = Some(if id == "bad-exec" { 127 } else { 3 });
         Ok(ExecInspect {
             id: id.into(),
             exit_code,
+            process_config: ExecProcess { tty: id.starts_with("tty"), ..Default::default() },
             detach_keys: "ctrl-a".into(),
             ..Default::default()
         })

@@ -30,6 +30,7 @@ impl Containers {
     ) -> Result<ContainerCreateResponse> {
         let given = name.filter(|it| !it.is_empty()).map(names::check).transpose()?;
         let record = self.plan(request).await?;
+        let warnings = self.parts.runtime.fit(&mut spec::resources(&record.host_config));
         let id = record.id.clone();
         let name = self.take_name(given, &id)?;
         let made = self.make(Record { name: name.clone(), ..record }).await;
@@ -37,7 +38,7 @@ impl Containers {
             self.known().names.remove(&name);
         }
         made?;
-        Ok(ContainerCreateResponse { id, warnings: Vec::new() })
+        Ok(ContainerCreateResponse { id, warnings })
     }
 
     /// Everything that can be refused, without a change.

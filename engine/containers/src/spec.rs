@@ -9,6 +9,7 @@ use skep_engine::config::{
     Device, LogDriver, LogLimits, Mount, MountSource, Namespace, NetworkNamespace, Resources,
     Rootfs, Seccomp, Ulimit,
 };
+use skep_engine::logs::{IMAGE_ANNOTATION, NAME_ANNOTATION};
 use skep_engine::{ContainerConfig, Signal};
 
 use crate::etc::EtcFiles;
@@ -102,6 +103,9 @@ pub fn build(record: &Record, ground: Ground) -> Result<ContainerConfig, ApiErro
         made.shm_bytes = u64::try_from(host.shm_size).unwrap_or(0);
     }
     made.labels.clone_from(&config.labels);
+    // What log drivers may call it.
+    made.annotations.insert(NAME_ANNOTATION.to_owned(), record.name.clone());
+    made.annotations.insert(IMAGE_ANNOTATION.to_owned(), config.image.clone());
     Ok(made)
 }
 
