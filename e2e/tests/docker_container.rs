@@ -167,8 +167,8 @@ fn is_as_apart_as_it_is_told_to_be() {
         assert_ne!(usual, all);
         assert_ne!(usual, caps(&["--cap-add", "NET_ADMIN"]));
         assert_eq!(caps(&["--cap-drop", "ALL"]), "CapEff:\t0000000000000000");
-        let fuse = said(cli, &["--device", "/dev/null:/dev/other:r"], &["ls", "/dev/other"]);
-        assert_eq!(fuse, "/dev/other");
+        let other = said(cli, &["--device", "/dev/null:/dev/other:r"], &["ls", "/dev/other"]);
+        assert_eq!(other, "/dev/other");
         let of_host = said(cli, &["--pid", "host"], &["sh", "-c", "test $$ -gt 1 && echo many"]);
         assert_eq!(of_host, "many");
         let shm = said(cli, &["--shm-size", "8m"], &["sh", "-c", "df -k /dev/shm | tail -1"]);

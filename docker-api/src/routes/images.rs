@@ -129,13 +129,9 @@ async fn search(
     Query(q): Query<Pairs>,
     headers: HeaderMap,
 ) -> Answer<Json<Vec<SearchResult>>> {
-    let term = q.one("term");
-    if term.is_empty() {
-        return Err(ApiError::invalid("no term to search for given"));
-    }
     let limit = q.number("limit", "limit")?.unwrap_or(0);
     let auth = registry_auth(&headers)?;
-    Ok(Json(b.image_search(term, limit, q.filters()?, auth).await?))
+    Ok(Json(b.image_search(q.one("term"), limit, q.filters()?, auth).await?))
 }
 
 async fn remove(
