@@ -58,7 +58,7 @@ pub enum Command {
     #[command(subcommand)]
     Node(node::Command),
     /// Run the daemon
-    Daemon(DaemonArgs),
+    Daemon(Box<DaemonArgs>),
     /// Manage Swarm services
     #[command(subcommand)]
     Service(service::Command),

@@ -40,7 +40,7 @@ fn main() -> ExitCode {
 
 fn run(cli: args::Cli) -> Outcome {
     if let Some(args::Command::Daemon(args)) = cli.command {
-        return daemon::run(args, cli.log_level);
+        return daemon::run(*args, cli.log_level);
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
