@@ -111,7 +111,13 @@ impl Records {
 
     pub fn begin(&self, id: &str) -> Result<(), ApiError> {
         let place = self.place(id);
-        DirBuilder::new().mode(0o700).create(&place).map_err(failed("create", &place))
+        DirBuilder::new().mode(0o700).create(&place).map_err(failed("create", &place))?;
+        // There from the first: who follows the log then holds it, and reads its end even where the
+        // container is removed meanwhile.
+        let log = self.log(id);
+        let mut options = File::options();
+        let made = options.write(true).create(true).truncate(false).mode(0o640).open(&log);
+        made.map(drop).map_err(failed("create", &log))
     }
 
     /// `durable`: also over a power cut. What only tells of a running container ends with the
