@@ -81,7 +81,8 @@ def attaches():
         assert part, got
         got += part
     assert got == wanted, got
-    assert one.attach(logs=True, stream=False) == b"nectar\n"
+    # What was shown is on its way to the log.
+    until(lambda: one.attach(logs=True, stream=False) == b"nectar\n")
     stream = one.attach(stream=True, logs=False)
     raw.sendall(b"more\n")
     assert next(stream) == b"more\n"
