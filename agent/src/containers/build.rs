@@ -8,12 +8,11 @@ use skep_agent_plan::HealthCheck;
 use skep_engine::Container;
 use skep_engine::ContainerConfig;
 use skep_engine::config::{
-    Content, File, LogLimits, Mount, MountSource, NetworkNamespace, Resources, Rootfs, Ulimit,
+    Content, File, Mount, MountSource, NetworkNamespace, Resources, Rootfs, Ulimit,
 };
 use skep_images::{Image, ImageConfig};
 use skep_proto::convert::NodeTask;
 use skep_types::container::{ContainerSpec, FileTarget};
-use skep_types::service::TaskSpec;
 use skep_types::{Mount as MountSpec, MountKind};
 use time::OffsetDateTime;
 
@@ -94,7 +93,10 @@ pub async fn create(
         ..Resources::default()
     };
     container.stop_signal = first(&spec.stop_signal, &config.stop_signal);
-    container.log = log_limits(&task.spec)?;
+    if let Some(driver) = &task.spec.log_driver {
+        let chosen = skep_containers::log_driver(&driver.name, &driver.options);
+        (container.log_driver, container.log) = chosen.map_err(refused)?;
+    }
     container.labels = labels(task, config);
     container.annotations = BTreeMap::from([
         (TASK.to_owned(), task.id.to_string()),
@@ -144,45 +146,6 @@ fn labels(task: &NodeTask, image: &ImageConfig) -> BTreeMap<String, String> {
     ];
     labels.extend(ours.map(|(key, value)| (key.to_owned(), value)));
     labels
-}
-
-fn log_limits(spec: &TaskSpec) -> Result<LogLimits, ExecutorError> {
-    let mut limits = LogLimits::default();
-    let Some(driver) = &spec.log_driver else { return Ok(limits) };
-    if !matches!(driver.name.as_str(), "" | "json-file" | "local") {
-        return Err(refused(format!(
-            "logger: no log driver named '{}' is registered",
-            driver.name
-        )));
-    }
-    for (option, value) in &driver.options {
-        let bad = || refused(format!("invalid value {value:?} of log opt {option}"));
-        match option.as_str() {
-            "max-size" => limits.file_bytes_max = bytes(value).ok_or_else(bad)?,
-            "max-file" => limits.files_max = value.parse().map_err(|_| bad())?,
-            // Compression and labels change nothing of what can be read back.
-            "compress" | "labels" | "env" | "tag" | "mode" => {}
-            _ => {
-                return Err(refused(format!(
-                    "unknown log opt '{option}' for json-file log driver"
-                )));
-            }
-        }
-    }
-    Ok(limits)
-}
-
-/// `10m` and its kin.
-fn bytes(text: &str) -> Option<u64> {
-    let text = text.trim().to_ascii_lowercase();
-    let text = text.strip_suffix('b').unwrap_or(&text);
-    let (number, factor) = match text.chars().last()? {
-        'k' => (&text[..text.len() - 1], 1 << 10),
-        'm' => (&text[..text.len() - 1], 1 << 20),
-        'g' => (&text[..text.len() - 1], 1 << 30),
-        _ => (text, 1),
-    };
-    number.parse::<u64>().ok()?.checked_mul(factor)
 }
 
 fn payloads(spec: &ContainerSpec, files: &TaskFiles) -> Result<Vec<File>, ExecutorError> {
@@ -349,14 +312,5 @@ mod tests {
         let image = strings(&["PATH=/bin", "A=1", "B=2"]);
         let spec = strings(&["A=3", "B", "C=4"]);
         assert_eq!(environment(&image, &spec), strings(&["PATH=/bin", "A=3", "C=4"]));
-    }
-
-    #[test]
-    fn sizes_are_read_as_docker_reads_them() {
-        assert_eq!(bytes("10m"), Some(10 << 20));
-        assert_eq!(bytes("1G"), Some(1 << 30));
-        assert_eq!(bytes("512kb"), Some(512 << 10));
-        assert_eq!(bytes("77"), Some(77));
-        assert_eq!(bytes("many"), None);
     }
 }

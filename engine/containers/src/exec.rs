@@ -17,8 +17,8 @@ use crate::attach::Attachment;
 use crate::containers::{Result, runtime};
 use crate::create::random_id;
 
-/// How many of a container are remembered, the oldest that have ended first forgotten.
-const KEPT_MAX: usize = 1000;
+/// How many are remembered, of all containers; the oldest that does not run is forgotten first.
+const KEPT_MAX: usize = 10_000;
 
 struct Exec {
     container: String,
@@ -75,13 +75,12 @@ impl Execs {
         }
         let id = random_id();
         let mut execs = self.held();
-        let of_it = || execs.iter().filter(|(_, it)| it.container == container);
-        if of_it().count() >= KEPT_MAX {
-            let ended = of_it().filter(|(_, it)| !matches!(it.phase, Phase::Running { .. }));
-            let Some(oldest) = ended.min_by_key(|(_, it)| it.number).map(|(id, _)| id.clone())
+        if execs.len() >= KEPT_MAX {
+            let idle = execs.iter().filter(|(_, it)| !matches!(it.phase, Phase::Running { .. }));
+            let Some(oldest) = idle.min_by_key(|(_, it)| it.number).map(|(id, _)| id.clone())
             else {
                 return Err(ApiError::conflict(format!(
-                    "{KEPT_MAX} commands run in container {container} already"
+                    "{KEPT_MAX} commands run in this host's containers already"
                 )));
             };
             execs.remove(&oldest);
@@ -114,10 +113,14 @@ impl Execs {
         ended: impl FnOnce(i64) + Send + 'static,
     ) -> Result<Option<Attachment>> {
         let asked = {
-            let execs = self.held();
-            let exec = execs.get(id).ok_or_else(|| absent(id))?;
+            let mut execs = self.held();
+            let exec = execs.get_mut(id).ok_or_else(|| absent(id))?;
             match exec.phase {
-                Phase::Made => exec.request.clone(),
+                // Taken at once: of two who start it, one does.
+                Phase::Made => {
+                    exec.phase = Phase::Running { pid: 0 };
+                    exec.request.clone()
+                }
                 Phase::Running { .. } => {
                     return Err(ApiError::conflict(format!(
                         "exec command {id} is already running"

@@ -39,4 +39,5 @@ pub use merge::health_config;
 pub use process::{stats, top};
 pub use record::{Phase, Record};
 pub use show::{NEVER, Shown, health_of};
+pub use spec::log as log_driver;
 pub use volumes::{Volume, VolumeError, Volumes};

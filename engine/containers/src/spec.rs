@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use skep_docker_api::ApiError;
-use skep_docker_api::json::{ContainerUpdateRequest, HostConfig, LogConfig};
+use skep_docker_api::json::{ContainerUpdateRequest, HostConfig, Map};
 use skep_engine::config::{
     Device, LogDriver, LogLimits, Mount, MountSource, Namespace, NetworkNamespace, Resources,
     Rootfs, Seccomp, Ulimit,
@@ -67,7 +67,7 @@ pub fn build(record: &Record, ground: Ground) -> Result<ContainerConfig, ApiErro
     made.resources = resources(host);
     made.oom_score_adj = i32::try_from(host.oom_score_adj).unwrap_or(i32::MAX);
     made.stop_signal.clone_from(&config.stop_signal);
-    (made.log_driver, made.log) = log(&host.log_config)?;
+    (made.log_driver, made.log) = log(&host.log_config.kind, &host.log_config.config)?;
     made.log_path = Some(ground.log);
     made.privileged = host.privileged;
     let devices = host.devices.iter().flatten();
@@ -185,10 +185,9 @@ fn security(host: &HostConfig, made: &mut ContainerConfig) -> Result<(), ApiErro
 
 /// The driver and its bounds. DEVIATION: a log has Docker's `local` driver's bounds unless it is
 /// told otherwise, for one without fills the disk.
-pub fn log(config: &LogConfig) -> Result<(LogDriver, LogLimits), ApiError> {
+pub fn log(kind: &str, options: &Map) -> Result<(LogDriver, LogLimits), ApiError> {
     let mut limits = LogLimits::default();
-    let options = &config.config;
-    match config.kind.as_str() {
+    match kind {
         "none" => return Ok((LogDriver::None, limits)),
         "syslog" => return Ok((LogDriver::Syslog(options.clone()), limits)),
         "journald" => return Ok((LogDriver::Journald(options.clone()), limits)),
@@ -212,8 +211,7 @@ pub fn log(config: &LogConfig) -> Result<(LogDriver, LogLimits), ApiError> {
             | "max-buffer-size" => {}
             _ => {
                 return Err(ApiError::invalid(format!(
-                    "unknown log opt '{option}' for {} log driver",
-                    config.kind
+                    "unknown log opt '{option}' for {kind} log driver"
                 )));
             }
         }
@@ -222,7 +220,7 @@ pub fn log(config: &LogConfig) -> Result<(LogDriver, LogLimits), ApiError> {
 }
 
 /// `10m` and its kin.
-pub fn bytes(text: &str) -> Option<u64> {
+fn bytes(text: &str) -> Option<u64> {
     let text = text.trim().to_ascii_lowercase();
     let text = text.strip_suffix('b').unwrap_or(&text);
     let (number, factor) = match text.chars().last()? {
@@ -284,8 +282,8 @@ mod tests {
     #[test]
     fn log_options_are_checked() {
         let log_of = |kind: &str, pairs: &[(&str, &str)]| {
-            let config = pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-            log(&LogConfig { kind: kind.to_owned(), config })
+            let options = pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+            log(kind, &options)
         };
         let (_, limits) = log_of("local", &[("max-size", "1m"), ("max-file", "2")]).unwrap();
         assert_eq!((limits.file_bytes_max, limits.files_max), (1 << 20, 2));

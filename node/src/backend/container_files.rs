@@ -100,17 +100,11 @@ impl DaemonBackend {
             Ok(run) => run.pid().await.map_err(engine_error::runtime)?,
             Err(_) => None,
         };
-        let (path, mounted) = match pid {
-            Some(pid) => (PathBuf::from(format!("/proc/{pid}/root")), false),
-            None => {
-                let mounted = self.engine.images().mount_rootfs(&id).await;
-                (mounted.map_err(engine_error::image)?, true)
-            }
-        };
-        let binds = match (mounted, self.containers.get(&id)) {
-            (true, Ok(record)) => self.containers.binds(&record)?,
+        let binds = match (pid, self.containers.get(&id)) {
+            (None, Ok(record)) => self.containers.binds(&record)?,
             _ => Vec::new(),
         };
+        let (path, mounted) = self.root_of(&id, pid).await?;
         let binds = binds
             .into_iter()
             .map(|(source, target, read_only)| Bind { source, target, read_only })
@@ -122,6 +116,18 @@ impl DaemonBackend {
                     self.unmount(&id).await;
                 }
                 Err(refused(given, "/", error))
+            }
+        }
+    }
+
+    /// Where a root file system is, and whether it was mounted for this. Two mounts of one overlay at
+    /// once are nothing the kernel promises to keep right, so one that runs is looked at as it is.
+    async fn root_of(&self, id: &str, pid: Option<i32>) -> Answer<(PathBuf, bool)> {
+        match pid {
+            Some(pid) => Ok((PathBuf::from(format!("/proc/{pid}/root")), false)),
+            None => {
+                let mounted = self.engine.images().mount_rootfs(id).await;
+                Ok((mounted.map_err(engine_error::image)?, true))
             }
         }
     }
@@ -203,14 +209,7 @@ impl DaemonBackend {
             Ok(run) => run.pid().await.map_err(engine_error::runtime)?,
             Err(_) => None,
         };
-        // Two mounts of one overlay at once are nothing the kernel promises to keep right.
-        let (path, mounted) = match running {
-            Some(pid) => (PathBuf::from(format!("/proc/{pid}/root")), false),
-            None => {
-                let mounted = self.engine.images().mount_rootfs(&id).await;
-                (mounted.map_err(engine_error::image)?, true)
-            }
-        };
+        let (path, mounted) = self.root_of(&id, running).await?;
         let archive = RootDir::open(&path).map(|dir| dir.export());
         if mounted {
             self.unmount(&id).await;
