@@ -188,7 +188,8 @@ impl RaftNode {
     pub async fn read_index(&self) -> Result<u64, ProposeError> {
         let read = self.raft.ensure_linearizable(ReadPolicy::ReadIndex);
         match tokio::time::timeout(defaults::READ_TIMEOUT, read).await {
-            Ok(Ok(_)) => Ok(self.metrics().last_applied.map_or(0, |l| l.index)),
+            // Not the metrics': they are told of what is applied only after it is.
+            Ok(Ok(read)) => Ok(read.index()),
             Ok(Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(f)))) => {
                 let leader = f.leader_id.zip(f.leader_node).map(|(id, peer)| Member { id, peer });
                 Err(ProposeError::NotLeader { leader })
