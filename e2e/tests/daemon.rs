@@ -79,8 +79,11 @@ fn tells_what_changes_in_the_swarm() {
         cli.ok(&["config", "rm", &name]);
         assert_eq!(listing("config"), "create, remove");
         cli.ok(&["service", "create", "-d", "--replicas", "0", "--name", &name, IMAGE, "true"]);
-        cli.ok(&["service", "scale", "-d", &format!("{name}=0")]);
-        cli.ok(&["service", "update", "-d", "--label-add", "a=b", &name]);
+        // The leader changes a new service too; who comes between its reading and writing is refused
+        // as out of sequence, as in Docker, and asks again.
+        let wanted = format!("{name}=0");
+        cli.wait_for(&["service", "scale", "-d", &wanted], |_| true);
+        cli.wait_for(&["service", "update", "-d", "--label-add", "a=b", &name], |_| true);
         cli.ok(&["service", "rm", &name]);
         let service = listing("service");
         assert!(service.starts_with("create, update"), "{service}");
