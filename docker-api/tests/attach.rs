@@ -10,11 +10,14 @@ use std::time::Duration;
 use bytes::BytesMut;
 use common::host::{FLOOD_CHUNK_BYTES, FLOOD_CHUNKS, Host};
 use common::stage::Stage;
+use futures::{SinkExt, StreamExt};
 use skep_docker_api::json::*;
 use skep_docker_api::logs::decode;
 use skep_docker_api::{Client, LogSource, Server, router};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::{self, Message};
 
 /// Far more than any exchange here takes, even on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -141,6 +144,63 @@ async fn heads_and_frames() {
     let text = String::from_utf8(rest(&mut stream).await).unwrap();
     assert_eq!(text, "\x01\0\0\0\0\0\0\x03one\x03\0\0\0\0\0\0\x0fthe shim left\r\n");
     framed.clear().await;
+    tty.clear().await;
+}
+
+/// Opens a WebSocket, or gives the status of the answer.
+async fn web_socket(served: &Served, path: &str) -> Result<WebSocketStream<UnixStream>, u16> {
+    let stream = UnixStream::connect(served.dir.path().join("api.sock")).await.unwrap();
+    let opened =
+        timely(tokio_tungstenite::client_async(format!("ws://docker{path}"), stream)).await;
+    match opened {
+        Ok((socket, _)) => Ok(socket),
+        Err(tungstenite::Error::Http(answer)) => Err(answer.status().as_u16()),
+        Err(error) => panic!("{path}: {error}"),
+    }
+}
+
+/// The next message that is not the protocol's own.
+async fn message(socket: &mut WebSocketStream<UnixStream>) -> Option<Message> {
+    timely(socket.next()).await.map(Result::unwrap).filter(|message| !message.is_close())
+}
+
+#[tokio::test]
+async fn streams_go_through_web_sockets() {
+    let served = Served::new(false).await;
+    let mut socket =
+        web_socket(&served, &format!("/containers/echo/attach/ws?{ALL}")).await.unwrap();
+    socket.send(Message::text("he")).await.unwrap();
+    assert_eq!(message(&mut socket).await, Some(Message::binary("he")));
+    socket.send(Message::binary("llo")).await.unwrap();
+    assert_eq!(message(&mut socket).await, Some(Message::binary("llo")));
+    timely(socket.close(None)).await.unwrap();
+    timely(served.host.left.notified()).await;
+
+    // The oldest clients read text, and were given all streams.
+    let mut socket =
+        web_socket(&served, "/v1.27/containers/echo/attach/ws?stream=1").await.unwrap();
+    socket.send(Message::text("hi")).await.unwrap();
+    assert_eq!(message(&mut socket).await, Some(Message::text("hi")));
+    drop(socket);
+    timely(served.host.left.notified()).await;
+
+    // An error on the way is the last that is said.
+    let path = format!("/containers/broken/attach/ws?{ALL}");
+    let mut socket = web_socket(&served, &path).await.unwrap();
+    assert_eq!(message(&mut socket).await, Some(Message::binary("one")));
+    assert_eq!(message(&mut socket).await, Some(Message::binary("the shim left")));
+    assert_eq!(message(&mut socket).await, None);
+
+    assert_eq!(web_socket(&served, "/containers/nope/attach/ws").await.unwrap_err(), 404);
+    let (head, _) = served.raw("GET /containers/echo/attach/ws HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert!(head.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{head}");
+    served.clear().await;
+    // The keys that detach are a terminal's.
+    let tty = Served::new(true).await;
+    let mut socket = web_socket(&tty, &format!("/containers/echo/attach/ws?{ALL}")).await.unwrap();
+    socket.send(Message::binary(&b"\x10\x11"[..])).await.unwrap();
+    while message(&mut socket).await.is_some() {}
+    timely(tty.host.left.notified()).await;
     tty.clear().await;
 }
 

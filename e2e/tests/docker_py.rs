@@ -47,6 +47,11 @@ fn looks_into_containers() {
 }
 
 #[test]
+fn speaks_as_old_clients_do() {
+    cases(include_str!("docker_py/versions.py"));
+}
+
+#[test]
 fn speaks_of_the_daemon_and_its_images() {
     let script = r#"
 import docker

@@ -121,12 +121,31 @@ shape! {
         "Shell" shell: Option<Vec<String>> => "omitempty",
     }
 
+    /// Made by [`NetworkSettings::new`]: from `HairpinMode` on it repeats the default network's part, as scripts have read it since
+    /// there was only one network.
     NetworkSettings {
+        "Bridge" bridge: String,
         "SandboxID" sandbox_id: String,
         "SandboxKey" sandbox_key: String,
         "Ports" ports: BTreeMap<String, Option<Vec<PortBinding>>>,
+        "HairpinMode" hairpin_mode: bool,
+        "LinkLocalIPv6Address" link_local_ipv6_address: String,
+        "LinkLocalIPv6PrefixLen" link_local_ipv6_prefix_len: u8,
+        "SecondaryIPAddresses" secondary_ip_addresses: Option<Vec<String>>,
+        "SecondaryIPv6Addresses" secondary_ipv6_addresses: Option<Vec<String>>,
+        "EndpointID" endpoint_id: String,
+        "Gateway" gateway: String,
+        "GlobalIPv6Address" global_ipv6_address: String,
+        "GlobalIPv6PrefixLen" global_ipv6_prefix_len: u8,
+        "IPAddress" ip_address: String,
+        "IPPrefixLen" ip_prefix_len: u8,
+        "IPv6Gateway" ipv6_gateway: String,
+        "MacAddress" mac_address: String,
         "Networks" networks: BTreeMap<String, EndpointSettings>,
     }
+
+    /// Where a container's or an image's files lie on the host, by the words of its storage driver.
+    DriverData { "Data" data: Option<Map>, "Name" name: String }
 
     /// `GET /containers/{id}/json`; moments are RFC 3339.
     ContainerInspect {
@@ -149,11 +168,38 @@ shape! {
         "AppArmorProfile" app_armor_profile: String,
         "ExecIDs" exec_ids: Option<Vec<String>>,
         "HostConfig" host_config: HostConfig,
+        "GraphDriver" graph_driver: DriverData,
         "SizeRw" size_rw: Option<i64> => "omitempty",
         "SizeRootFs" size_root_fs: Option<i64> => "omitempty",
         "Mounts" mounts: Vec<MountPoint>,
         "Config" config: ContainerConfig,
         "NetworkSettings" network_settings: NetworkSettings,
+    }
+}
+
+/// The network that a container is on where nothing else was said.
+const DEFAULT_NETWORK: &str = "bridge";
+
+impl NetworkSettings {
+    /// What a container has on its networks.
+    pub fn new(
+        ports: BTreeMap<String, Option<Vec<PortBinding>>>,
+        networks: BTreeMap<String, EndpointSettings>,
+    ) -> Self {
+        let main = networks.get(DEFAULT_NETWORK).cloned().unwrap_or_default();
+        Self {
+            ports,
+            endpoint_id: main.endpoint_id,
+            gateway: main.gateway,
+            global_ipv6_address: main.global_ipv6_address,
+            global_ipv6_prefix_len: main.global_ipv6_prefix_len,
+            ip_address: main.ip_address,
+            ip_prefix_len: main.ip_prefix_len,
+            ipv6_gateway: main.ipv6_gateway,
+            mac_address: main.mac_address,
+            networks,
+            ..Self::default()
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::shape::{null_default, omitempty, shape};
 use super::{
     ContainerConfig, ContainerSummary, EndpointSettings, HostConfig, ImageDeleteItem, ImageSummary,
-    Volume,
+    Nothing, Volume,
 };
 
 shape! {
@@ -91,6 +91,7 @@ shape! {
         "Images" images: Option<Vec<ImageSummary>>,
         "Containers" containers: Option<Vec<ContainerSummary>>,
         "Volumes" volumes: Option<Vec<Volume>>,
+        "BuildCache" build_cache: Option<Vec<Nothing>>,
     }
 }
 

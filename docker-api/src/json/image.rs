@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::shape::{null_default, omitempty, shape};
-use super::{HealthConfig, Map, Nothing, RegistryAuth};
+use super::{ContainerConfig, DriverData, HealthConfig, Map, Nothing, RegistryAuth};
 use crate::error::ApiError;
 
 shape! {
@@ -54,6 +54,7 @@ shape! {
         "Variant" variant: String => "omitempty",
         "Os" os: String,
         "Size" size: i64,
+        "GraphDriver" graph_driver: DriverData,
         "RootFS" root_fs: RootFs,
         "Metadata" metadata: ImageMetadata,
     }
@@ -90,6 +91,28 @@ shape! {
 
     /// `GET /distribution/{name}/json`: what a registry has under a name.
     DistributionInspect { "Descriptor" descriptor: Descriptor, "Platforms" platforms: Vec<OciPlatform> }
+}
+
+impl From<ImageConfig> for ContainerConfig {
+    /// What a container made of it would have, with every key that a container's has.
+    fn from(image: ImageConfig) -> Self {
+        let some = |words: Vec<String>| (!words.is_empty()).then_some(words);
+        Self {
+            user: image.user,
+            exposed_ports: image.exposed_ports,
+            env: image.env,
+            entrypoint: some(image.entrypoint),
+            cmd: some(image.cmd),
+            volumes: (!image.volumes.is_empty()).then_some(image.volumes),
+            working_dir: image.working_dir,
+            labels: image.labels,
+            stop_signal: image.stop_signal,
+            healthcheck: image.healthcheck,
+            on_build: some(image.on_build),
+            shell: some(image.shell),
+            ..Self::default()
+        }
+    }
 }
 
 /// What is to be pulled: `POST /images/create?fromImage=…`.

@@ -11,7 +11,7 @@ use http::StatusCode;
 use super::body::Document;
 use super::life::remove_named;
 use super::query::{Pairs, Params, truth};
-use super::{Answer, ApiVersion, Held, answer, created};
+use super::{Answer, ApiVersion, Held, answer, created, versions};
 use crate::backend::Backend;
 use crate::error::ApiError;
 use crate::json::*;
@@ -34,8 +34,12 @@ pub(super) fn containers() -> Router<Arc<dyn Backend>> {
         };
         Ok(Json(b.containers(options).await?))
     };
-    let one = async |State(b): Held, Path(id): Path<String>, Query(q): Query<Pairs>| -> Answer<_> {
-        Ok(Json(b.container(&id, q.truth("size")).await?))
+    let one = async |State(b): Held,
+                     Extension(version): Extension<ApiVersion>,
+                     Path(id): Path<String>,
+                     Query(q): Query<Pairs>|
+           -> Answer<_> {
+        versions::container(b.container(&id, q.truth("size")).await?, version)
     };
     Router::new()
         .route("/containers/json", get(list).merge(remove_named("json")))
@@ -56,8 +60,12 @@ pub(super) fn volumes() -> Router<Arc<dyn Backend>> {
         async |State(b): Held, Path(name): Path<String>, Query(q): Query<Params>| -> Answer<_> {
             b.volume_remove(&name, truth(&q.force)).await.map(|()| StatusCode::NO_CONTENT)
         };
-    let prune = async |State(b): Held, Query(q): Query<Params>| -> Answer<_> {
-        Ok(Json(b.volumes_prune(q.filters()?).await?))
+    let prune = async |State(b): Held,
+                       Extension(version): Extension<ApiVersion>,
+                       Query(q): Query<Params>|
+           -> Answer<_> {
+        let filters = versions::volume_filters(q.filters()?, version);
+        Ok(Json(b.volumes_prune(filters).await?))
     };
     Router::new()
         .route("/volumes", get(list))

@@ -63,6 +63,18 @@ impl Asked {
         )
     }
 
+    /// Takes the connection, answers with a head as it is, and goes on with what remains of it. It is back only if it could not.
+    pub async fn take(
+        self,
+        head: String,
+        run: impl FnOnce(Taken) -> BoxFuture<'static, ()> + Send + 'static,
+    ) -> ApiError {
+        if let Some(door) = &self.door {
+            door.leave(Session { head, run: Box::new(run) }).await;
+        }
+        ApiError::system("this connection was taken already")
+    }
+
     /// Takes the connection for the streams. It is back only if it could not.
     pub async fn answer(
         self,
@@ -85,13 +97,9 @@ impl Asked {
     ) -> Answer<Response> {
         self.check()?;
         let head = self.head(tty);
-        let run = Box::new(move |taken| {
-            async move { session(begin.await, keys, until, taken).await }.boxed()
-        });
-        if let Some(door) = &self.door {
-            door.leave(Session { head, run }).await;
-        }
-        Err(ApiError::system("this connection was taken already"))
+        let run =
+            move |taken| async move { session(begin.await, keys, until, taken).await }.boxed();
+        Err(self.take(head, run).await)
     }
 }
 

@@ -2,23 +2,27 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{MethodRouter, delete, get, post};
+use axum::{Extension, Router};
 use http::{HeaderMap, StatusCode};
 
 use super::query::Pairs;
-use super::{Answer, Held, answer, registry_auth};
+use super::{Answer, ApiVersion, Held, answer, registry_auth, versions};
 use crate::backend::Backend;
 use crate::error::ApiError;
 use crate::json::*;
 use crate::stream::from_request;
 
 pub(super) fn images() -> Router<Arc<dyn Backend>> {
-    let list = async |State(b): Held, Query(q): Query<Pairs>| -> Answer<_> {
-        Ok(Json(b.images(q.filters()?).await?))
+    let list = async |State(b): Held,
+                      Extension(version): Extension<ApiVersion>,
+                      Query(q): Query<Pairs>|
+           -> Answer<_> {
+        let filters = versions::image_filters(q.filters()?, q.one("filter"), version);
+        versions::images(b.images(filters).await?, version)
     };
     let load = async |State(b): Held, Query(q): Query<Pairs>, body: Body| -> Answer<_> {
         let quiet = q.truth_or("quiet", true);
@@ -91,9 +95,14 @@ fn part(path: &str) -> Answer<(&str, &str)> {
     path.rsplit_once('/').filter(|(name, _)| !name.is_empty()).ok_or_else(ApiError::absent)
 }
 
-async fn read(State(b): Held, Path(path): Path<String>) -> Answer<Response> {
+async fn read(
+    State(b): Held,
+    Extension(version): Extension<ApiVersion>,
+    Path(path): Path<String>,
+    headers: HeaderMap,
+) -> Answer<Response> {
     match part(&path)? {
-        (name, "json") => Ok(Json(b.image(name).await?).into_response()),
+        (name, "json") => versions::image(b.image(name).await?, versions::meant(version, &headers)),
         (name, "get") => Ok(answer::tar(b.image_save(vec![name.to_owned()]).await?)),
         (name, "history") => Ok(Json(b.image_history(name).await?).into_response()),
         _ => Err(ApiError::absent()),

@@ -12,28 +12,13 @@ use http::{HeaderValue, StatusCode, header};
 
 use super::body::Document;
 use super::query::Pairs;
-use super::{Answer, ApiVersion, Held, created};
+use super::{Answer, ApiVersion, Held, created, versions};
 use crate::backend::Backend;
 use crate::error::ApiError;
 use crate::json::*;
 use crate::stream::line;
 
 type Version = Extension<ApiVersion>;
-
-/// What older clients say without meaning it, or mean without saying it, as Docker's daemon reads them.
-fn as_meant(mut request: ContainerCreateRequest, version: ApiVersion) -> ContainerCreateRequest {
-    let host = &mut request.host_config;
-    if version < ApiVersion(1, 42) {
-        host.console_size = [0, 0];
-    }
-    if version < ApiVersion(1, 40) {
-        host.pids_limit = None;
-        if host.ipc_mode.is_empty() {
-            host.ipc_mode = "shareable".into();
-        }
-    }
-    request
-}
 
 async fn create(
     State(b): Held,
@@ -42,8 +27,9 @@ async fn create(
     document: Document,
 ) -> Answer<Response> {
     let name = Some(q.one("name")).filter(|name| !name.is_empty());
-    let request = as_meant(document.read()?, version);
-    Ok(created(b.container_create(name, q.one("platform"), request).await?))
+    let request = versions::container_create(document.read()?, version)?;
+    let platform = if version < ApiVersion(1, 41) { "" } else { q.one("platform") };
+    Ok(created(b.container_create(name, platform, request).await?))
 }
 
 /// A body was a container's host configuration once; what is too short to be one is let pass.

@@ -16,6 +16,8 @@ mod services;
 mod sessions;
 mod swarm;
 mod system;
+mod versions;
+mod web_socket;
 
 use std::sync::Arc;
 

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::{Path, Query, State};
 use axum::response::Json;
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 use http::StatusCode;
 
 use super::body::Document;
 use super::query::Params;
-use super::{Answer, Held, created, lists};
+use super::{Answer, ApiVersion, Held, created, lists};
 use crate::backend::Backend;
 
 macro_rules! payloads {
@@ -46,7 +46,22 @@ pub(super) fn configs() -> Router<Arc<dyn Backend>> {
 }
 
 pub(super) fn networks() -> Router<Arc<dyn Backend>> {
-    let (list, one) = lists!(networks, network);
+    let (_, one) = lists!(networks, network);
+    let list = async |State(b): Held,
+                      Extension(version): Extension<ApiVersion>,
+                      Query(q): Query<Params>|
+           -> Answer<_> {
+        let mut list = b.networks(q.filters()?).await?;
+        if version < ApiVersion(1, 28) {
+            // The containers on each stood in the list too.
+            for network in &mut list {
+                if let Ok(whole) = b.network(&network.id).await {
+                    network.containers = whole.containers;
+                }
+            }
+        }
+        Ok(Json(list))
+    };
     let create = async |State(b): Held, document: Document| -> Answer<_> {
         Ok(created(b.network_create(document.read()?).await?))
     };

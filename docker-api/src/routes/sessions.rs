@@ -13,7 +13,9 @@ use http::{HeaderMap, StatusCode};
 use super::body::Document;
 use super::hijack::{Asked, Until, silent, told};
 use super::query::Pairs;
+use super::web_socket::{self, Form};
 use super::{Answer, ApiVersion, Held, created};
+use crate::attach::Streams;
 use crate::backend::Backend;
 use crate::detach::DetachKeys;
 use crate::error::ApiError;
@@ -27,6 +29,27 @@ fn asked(version: ApiVersion, headers: HeaderMap, door: Way) -> Asked {
     Asked { version, headers, door: door.map(|Extension(door)| door) }
 }
 
+/// The keys by which a client leaves, as an attachment's query names them.
+fn detach_keys(text: &str) -> Answer<DetachKeys> {
+    DetachKeys::parse(text)
+        .map_err(|_| ApiError::invalid(format!("Invalid detach keys ({text}) provided")))
+}
+
+/// Attaches, to the output that was asked for: Docker's own client breaks on any other.
+async fn streams(b: &Arc<dyn Backend>, id: &str, options: AttachOptions) -> Answer<Streams> {
+    let (stdout, stderr) = (options.stdout, options.stderr);
+    let mut streams = b.container_attach(id, options).await?;
+    let wanted = move |source| match source {
+        LogSource::Stdout => stdout,
+        LogSource::Stderr => stderr,
+    };
+    let asked_for = move |item: &Result<(LogSource, Bytes), _>| {
+        std::future::ready(item.as_ref().map_or(true, |(source, _)| wanted(*source)))
+    };
+    streams.output = streams.output.filter(asked_for).boxed();
+    Ok(streams)
+}
+
 async fn attach(
     State(b): Held,
     Extension(version): Extension<ApiVersion>,
@@ -38,8 +61,7 @@ async fn attach(
     let asked = asked(version, headers, door);
     asked.check()?;
     let text = q.one("detachKeys");
-    let keys = DetachKeys::parse(text)
-        .map_err(|_| ApiError::invalid(format!("Invalid detach keys ({text}) provided")))?;
+    let keys = detach_keys(text)?;
     let options = AttachOptions {
         logs: q.truth("logs"),
         stream: q.truth("stream"),
@@ -48,20 +70,39 @@ async fn attach(
         stderr: q.truth("stderr"),
         detach_keys: text.to_owned(),
     };
-    let (stdout, stderr) = (options.stdout, options.stderr);
-    let only_input = options.stdin && !stdout && !stderr;
+    let only_input = options.stdin && !options.stdout && !options.stderr;
     let until = if only_input { Until::InputEnds } else { Until::OutputEnds };
-    let mut streams = b.container_attach(&id, options).await?;
-    // Docker's own client breaks on an output that it did not ask for.
-    let wanted = move |source| match source {
-        LogSource::Stdout => stdout,
-        LogSource::Stderr => stderr,
-    };
-    let asked_for = move |item: &Result<(LogSource, Bytes), _>| {
-        std::future::ready(item.as_ref().map_or(true, |(source, _)| wanted(*source)))
-    };
-    streams.output = streams.output.filter(asked_for).boxed();
+    let streams = streams(&b, &id, options).await?;
     asked.answer(streams, keys, until).await
+}
+
+async fn attach_by_web_socket(
+    State(b): Held,
+    Extension(version): Extension<ApiVersion>,
+    door: Way,
+    Path(id): Path<String>,
+    Query(q): Query<Pairs>,
+    headers: HeaderMap,
+) -> Answer<Response> {
+    let head = web_socket::head(&headers)?;
+    let asked = asked(version, headers, door);
+    asked.check()?;
+    let text = q.one("detachKeys");
+    let keys = detach_keys(text)?;
+    // Before 1.42 nobody looked at them.
+    let all = version < ApiVersion(1, 42);
+    let options = AttachOptions {
+        logs: q.truth("logs"),
+        stream: q.truth("stream"),
+        stdin: all || q.truth("stdin"),
+        stdout: all || q.truth("stdout"),
+        stderr: all || q.truth("stderr"),
+        detach_keys: text.to_owned(),
+    };
+    let streams = streams(&b, &id, options).await?;
+    let form = if version < ApiVersion(1, 28) { Form::Text } else { Form::Binary };
+    let run = move |taken| web_socket::session(streams, keys, form, taken).boxed();
+    Err(asked.take(head, run).await)
 }
 
 fn escape_keys(text: &str) -> Answer<DetachKeys> {
@@ -146,6 +187,7 @@ pub(super) fn sessions() -> Router<Arc<dyn Backend>> {
     };
     Router::new()
         .route("/containers/{id}/attach", post(attach))
+        .route("/containers/{id}/attach/ws", get(attach_by_web_socket))
         .route("/containers/{id}/resize", post(resize))
         .route("/containers/{id}/exec", post(exec_create))
         .route("/exec/{id}/start", post(exec_start))

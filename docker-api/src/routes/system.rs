@@ -1,4 +1,4 @@
-//! `/_ping`, `/version`, `/info`, `/events`, `/system/df`, `/auth`.
+//! `/_ping`, `/version`, `/info`, `/events`, `/system/df`, `/auth`, `/plugins`.
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -9,14 +9,15 @@ use axum::routing::{get, post};
 use axum::{Extension, Router};
 use futures::StreamExt;
 use http::{HeaderValue, header};
+use serde_json::json;
 use skep_types::Timestamp;
 
 use super::body::Document;
 use super::query::Pairs;
-use super::{Answer, ApiVersion, Held, answer};
+use super::{Answer, ApiVersion, Held, answer, versions};
 use crate::backend::Backend;
 use crate::error::ApiError;
-use crate::json::{DiskUsage, EventOptions};
+use crate::json::EventOptions;
 use crate::logs::moment;
 
 async fn ping(State(backend): Held) -> Response {
@@ -63,7 +64,7 @@ async fn disk_usage(
     State(b): Held,
     Extension(version): Extension<ApiVersion>,
     Query(q): Query<Pairs>,
-) -> Answer<Json<DiskUsage>> {
+) -> Answer<Response> {
     let types: Vec<_> = match version < ApiVersion(1, 42) {
         true => Vec::new(),
         false => q.all("type").map(str::to_owned).collect(),
@@ -72,21 +73,26 @@ async fn disk_usage(
     if let Some(odd) = types.iter().find(|kind| !known.contains(&kind.as_str())) {
         return Err(ApiError::invalid(format!("unknown object type: {odd}")));
     }
-    Ok(Json(b.disk_usage(types).await?))
+    versions::disk_usage(b.disk_usage(types).await?, version)
 }
 
 pub(super) fn system() -> Router<Arc<dyn Backend>> {
     let auth = async |State(b): Held, document: Document| -> Answer<_> {
         Ok(Json(b.auth(document.read()?).await?))
     };
+    let info = async |State(b): Held, Extension(version): Extension<ApiVersion>| -> Answer<_> {
+        versions::info(b.info().await?, version)
+    };
     Router::new()
         .route("/_ping", get(ping))
         .route("/system/df", get(disk_usage))
         .route("/auth", post(auth))
+        // None can be installed, and tools ask before they offer any.
+        .route("/plugins", get(async || Json(json!([]))))
         .route("/events", get(events))
         .route(
             "/version",
             get(async |State(b): Held| -> Answer<_> { Ok(Json(b.version().await?)) }),
         )
-        .route("/info", get(async |State(b): Held| -> Answer<_> { Ok(Json(b.info().await?)) }))
+        .route("/info", get(info))
 }

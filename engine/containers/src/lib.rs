@@ -38,6 +38,6 @@ pub use health::{Answer, HealthReport, ask};
 pub use merge::health_config;
 pub use process::{stats, top};
 pub use record::{Phase, Record};
-pub use show::{NEVER, Shown, health_of};
+pub use show::{NEVER, Shown, driver_data, health_of};
 pub use spec::log as log_driver;
 pub use volumes::{Volume, VolumeError, Volumes};

@@ -1,13 +1,15 @@
 //! Containers as lists and inspections show them.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use skep_docker_api::json::{
-    self, ContainerInspect, ContainerSummary, EndpointSettings, MountPoint, NetworkSettings,
-    NetworkSettingsSummary, PortBinding, PortSummary,
+    self, ContainerInspect, ContainerSummary, DriverData, EndpointSettings, MountPoint,
+    NetworkSettings, NetworkSettingsSummary, PortBinding, PortSummary,
 };
 use skep_engine::Status;
+use skep_images::Rootfs;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -17,6 +19,9 @@ use crate::health::{Answer, HealthReport};
 use crate::mounts::{Mount, Source};
 use crate::record::{Phase, Record};
 use crate::uptime::human;
+
+/// Docker's name for overlayfs over layers that are directories.
+const DRIVER: &str = "overlay2";
 
 /// Go's zero time, which clients read as "never".
 pub const NEVER: &str = "0001-01-01T00:00:00Z";
@@ -85,6 +90,21 @@ fn command(words: &[String]) -> String {
     words.iter().enumerate().map(quoted).collect::<Vec<_>>().join(" ")
 }
 
+/// Where a container's files lie, in the words of Docker's storage driver.
+pub fn driver_data(rootfs: &Rootfs) -> DriverData {
+    let overlay = &rootfs.overlay;
+    let place = |path: &Path| overlay.base.join(path).display().to_string();
+    let lower: Vec<_> = overlay.lower.iter().map(|layer| place(layer)).collect();
+    let data = [
+        ("LowerDir", lower.join(":")),
+        ("MergedDir", rootfs.merged.display().to_string()),
+        ("UpperDir", place(&overlay.upper)),
+        ("WorkDir", place(&overlay.work)),
+    ];
+    let data = data.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+    DriverData { data: Some(data), name: DRIVER.to_owned() }
+}
+
 type Ports = BTreeMap<String, Option<Vec<PortBinding>>>;
 
 fn ports(ports: &Ports) -> Vec<PortSummary> {
@@ -149,7 +169,7 @@ impl Containers {
             let shown = record.networks.iter();
             let shown: BTreeMap<String, EndpointSettings> =
                 shown.map(|(name, settings)| (name.clone(), settings.clone())).collect();
-            NetworkSettings { networks: shown, ..NetworkSettings::default() }
+            NetworkSettings::new(Ports::new(), shown)
         };
         if record.state.phase != Phase::Running {
             return (false, 0, wished());
@@ -168,8 +188,7 @@ impl Containers {
                     .namespace
                     .map(|path| path.display().to_string())
                     .unwrap_or_default(),
-                ports: sandbox.ports,
-                networks: sandbox.networks,
+                ..NetworkSettings::new(sandbox.ports, sandbox.networks)
             },
             None => wished(),
         };
@@ -245,6 +264,14 @@ impl Containers {
             }
             false => (None, None),
         };
+        let graph_driver = match self.parts.images.rootfs(&record.id).await {
+            Ok(rootfs) => driver_data(&rootfs),
+            // It is on its way out.
+            Err(skep_images::Error::NoSuchRootfs(_)) => {
+                DriverData { data: None, name: DRIVER.to_owned() }
+            }
+            Err(error) => return Err(images(error)),
+        };
         let keeps_log =
             matches!(record.host_config.log_config.kind.as_str(), "json-file" | "local");
         Ok(ContainerInspect {
@@ -275,7 +302,8 @@ impl Containers {
             },
             name: format!("/{}", record.name),
             restart_count: state.restart_count,
-            driver: "overlay2".to_owned(),
+            driver: DRIVER.to_owned(),
+            graph_driver,
             platform: "linux".to_owned(),
             size_rw,
             size_root_fs,

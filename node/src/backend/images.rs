@@ -89,6 +89,8 @@ fn inspect(image: &Image) -> json::ImageInspect {
         variant: image.platform.variant.clone().unwrap_or_default(),
         os: image.platform.os.clone(),
         size: signed(image.size),
+        // An image's layers are shared by others, and no directory holds it alone.
+        graph_driver: json::DriverData { data: None, name: "overlay2".to_owned() },
         root_fs: json::RootFs {
             kind: "layers".to_owned(),
             layers: image.layers.iter().map(ToString::to_string).collect(),

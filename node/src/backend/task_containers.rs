@@ -301,6 +301,10 @@ impl DaemonBackend {
             let (own, all) = self.sizes(container.id()).await?;
             (shown.size_rw, shown.size_root_fs) = (Some(own), Some(all));
         }
+        // One that is being taken away has none any more.
+        if let Ok(rootfs) = self.engine.images().rootfs(container.id()).await {
+            shown.graph_driver = skep_containers::driver_data(&rootfs);
+        }
         Ok(shown)
     }
 }
