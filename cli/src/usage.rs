@@ -9,6 +9,7 @@ use clap::{ArgAction, Command, CommandFactory, FromArgMatches};
 
 use crate::args::Cli;
 use crate::failure::{EXIT_FAILURE, EXIT_USAGE, Failure};
+use crate::output;
 use crate::positionals;
 use crate::values::integer;
 
@@ -35,7 +36,14 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Asked, Failure
     match error.kind() {
         ErrorKind::DisplayHelp
         | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
-        | ErrorKind::MissingSubcommand => Ok(Asked::Show(help(&path))),
+        | ErrorKind::MissingSubcommand => {
+            // As Docker, which shows it all the same.
+            let asked = rest.iter().find(|word| matches!(word.as_str(), "-h" | "--help"));
+            if !path.is_empty() && asked.is_some_and(|word| word == "-h") {
+                output::warn("Flag shorthand -h has been deprecated, use --help");
+            }
+            Ok(Asked::Show(help(&path)))
+        }
         _ => Err(explain(&error, &path, rest)),
     }
 }

@@ -95,6 +95,8 @@ fn both_create_the_same_service() {
         "--cap-add|net_admin|--cap-drop|ALL|--sysctl|a.b=1|--ulimit|nofile=1024:2048|nginx",
         "--init|--read-only|-t|--stop-signal|SIGINT|--stop-grace-period|1m|--oom-score-adj|-5|nginx",
         "--log-driver|json-file|--log-opt|max-size=1m|--endpoint-mode|dnsrr|nginx",
+        "--env-file|/nonexistent|nginx",
+        "--rollback-delay|3s|--rollback-failure-action|continue|--rollback-max-failure-ratio|.25|--rollback-monitor|1m|nginx",
         "--network|nope|nginx",
         "--secret|nope|nginx",
         "--secret|key|--secret|source=key2,target=key|nginx",
@@ -149,6 +151,29 @@ fn both_update_the_same_service() {
         "--endpoint-mode|dnsrr",
         "--rollback",
         "--network-rm|nope",
+        "--cap-add|sys_time|--cap-add|ALL",
+        "--config-rm|conf|--config-add|conf",
+        "--container-label-add|k=v|--container-label-rm|k",
+        "--dns-option-add|ndots:2|--dns-option-rm|ndots:1|--dns-search-add|x.org|--dns-search-rm|y.org|--dns-rm|1.1.1.1",
+        "--entrypoint|sh -c 'a b'",
+        "--group-add|b|--group-add|a|--group-rm|c",
+        "--health-cmd|curl x|--health-retries|7|--health-start-period|2s|--health-timeout|3s",
+        "--hostname|h-{{.Task.Slot}}|--user|1:2|--workdir|/w",
+        "--limit-cpu|1.5|--limit-pids|12|--reserve-memory|16m",
+        "--log-driver|json-file|--log-opt|max-size=1m",
+        "--oom-score-adj|-7",
+        "--placement-pref-add|spread=node.labels.rack|--placement-pref-rm|spread=node.labels.rack",
+        "--placement-pref-rm|spread=node.labels.zone",
+        "--replicas-max-per-node|3",
+        "--restart-condition|on-failure|--restart-delay|7s|--restart-window|1h",
+        "--rollback-delay|3s|--rollback-failure-action|continue|--rollback-max-failure-ratio|.25",
+        "--rollback-order|start-first|--rollback-parallelism|4",
+        "--stop-grace-period|1m|--stop-signal|SIGINT",
+        "--sysctl-add|a=b|--sysctl-rm|a",
+        "--sysctl-rm|c",
+        "--ulimit-add|nofile=1024:2048|--ulimit-rm|core",
+        "--update-failure-action|pause|--update-max-failure-ratio|.5|--update-monitor|9s",
+        "--update-order|stop-first|--update-parallelism|0",
     ] {
         let line = format!("service|update|--detach|--no-resolve-image|{line}|web");
         let line = match line.contains("--rollback|") {
@@ -171,6 +196,11 @@ fn both_ask_for_the_same_changes() {
         "secret|create|-d|vault|x",
         "secret|rm|key|nope",
         "config|create|x|/proc/sys/kernel/ostype",
+        "config|create|--template-driver|golang|x|/proc/sys/kernel/ostype",
+        "secret|create|--template-driver|golang|x|/proc/sys/kernel/ostype",
+        "service|logs|--since|2024-01-02T03:04:05Z|-n|5|web",
+        "service|logs|--tail|all|web",
+        "service|logs|--tail|0|--since|1700000000|web",
         "config|rm|conf|nope",
         "network|create|-d|overlay|--attachable|--label|a=b|-o|encrypted|net",
         "network|create|--driver|overlay|--subnet|10.9.0.0/16|--gateway|10.9.0.1|--ip-range|10.9.1.0/24|--ipv6|--internal|net",
@@ -179,6 +209,26 @@ fn both_ask_for_the_same_changes() {
         unlike.extend(Daemon::changes_unlike(Fake::busy, line));
     }
     none(unlike);
+}
+
+#[test]
+fn both_read_variables_from_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("env");
+    std::fs::write(&file, "# said\nA=1\nB=2\nPATH\nNOT_SET_HERE\nC=\n\n A=3\n").unwrap();
+    let file = file.to_str().unwrap();
+    let line = format!("service|create|-d|--no-resolve-image|--env-file|{file}|--env|B=9|nginx");
+    let unlike = Daemon::changes_unlike(Fake::busy, &line);
+    std::fs::write(file, "A b=1\n").unwrap();
+    none(unlike.into_iter().chain(Daemon::changes_unlike(Fake::busy, &line)));
+}
+
+#[test]
+fn what_docker_forgets_in_an_update_is_sent() {
+    let daemon = Daemon::start(Fake::busy());
+    daemon.skep(&["service", "update", "-d", "--health-start-interval", "7s", "web"]);
+    let calls = daemon.calls();
+    assert!(calls.contains(r#""StartInterval":7000000000"#), "{calls}");
 }
 
 #[test]

@@ -213,11 +213,21 @@ fn both_say_the_same_of_stacks() {
         "stack ps shop",
         "stack ps --no-trunc shop",
         "stack ps -q shop",
+        "stack ps --no-resolve shop",
+        "stack ps -f name=web shop",
+        "stack ps --filter desired-state=running shop",
+        "stack services -f name=web shop",
+        "stack services --filter name=nope shop",
+        "stack services --filter label=a shop",
+        "stack services --filter what=a shop",
         "stack rm nope",
         "stack rm",
         "stack deploy",
         "stack deploy -c @/none.yml x",
         "stack deploy -d -c @/web.yml st",
+        "stack deploy -d --resolve-image never -c @/web.yml st",
+        "stack deploy -d --resolve-image=changed -c @/web.yml st",
+        "stack deploy -d --resolve-image sometimes -c @/web.yml st",
     ]
     .into_iter()
     .filter_map(|line| {

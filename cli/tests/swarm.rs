@@ -58,6 +58,35 @@ fn init_says_how_to_join() {
 }
 
 #[test]
+fn both_ask_for_the_same_swarm() {
+    let mut unlike = Vec::new();
+    for line in [
+        "swarm|init|--autolock",
+        "swarm|init|--data-path-addr|10.0.0.2|--data-path-port|4790",
+        "swarm|init|--data-path-port|80",
+        "swarm|init|--default-addr-pool|10.1.0.0/16|--default-addr-pool-mask-length|26",
+        "swarm|init|--dispatcher-heartbeat|7s|--cert-expiry|48h",
+        "swarm|init|--force-new-cluster",
+        "swarm|init|--listen-addr|127.0.0.1:2378|--advertise-addr|127.0.0.1:2378",
+        "swarm|init|--listen-addr|eth0",
+        "swarm|init|--max-snapshots|3|--snapshot-interval|500",
+        "swarm|update|--autolock",
+        "swarm|update|--autolock=false",
+        "swarm|update|--cert-expiry|720h",
+        "swarm|update|--dispatcher-heartbeat|10s|--max-snapshots|2|--snapshot-interval|9",
+        "swarm|update|--task-history-limit|0",
+        "swarm|join|--token|SWMTKN-1-x|--listen-addr|10.0.0.9|10.0.0.1:2377",
+        "node|update|--role|manager|host2",
+        "node|update|--role|worker|host1",
+        "node|update|--role|king|host2",
+        "node|update|--availability|PAUSE|--label-add|a|--label-add|b=c=d|host2",
+    ] {
+        unlike.extend(Daemon::changes_unlike(Fake::swarm, line));
+    }
+    none(unlike);
+}
+
+#[test]
 fn joining_and_leaving() {
     let daemon = Daemon::start(Fake::swarm());
     check(
@@ -91,22 +120,22 @@ fn joining_and_leaving() {
         &daemon,
         "swarm join-token -q --rotate manager",
         expect![[r#"
-        SWMTKN-1-manager
-        -> update 11 worker=false manager=true {}
-    "#]],
+            SWMTKN-1-manager
+            -> update 11 worker=false manager=true {"Labels":{},"Orchestration":{},"Raft":{"ElectionTick":0,"HeartbeatTick":0},"Dispatcher":{},"CAConfig":{},"TaskDefaults":{},"EncryptionConfig":{"AutoLockManagers":false}}
+        "#]],
     );
     check(
         &daemon,
         "swarm join-token --rotate worker",
         expect![[r#"
-        Successfully rotated worker join token.
+            Successfully rotated worker join token.
 
-        To add a worker to this swarm, run the following command:
+            To add a worker to this swarm, run the following command:
 
-            skep swarm join --token SWMTKN-1-worker 10.0.0.1:2377
+                skep swarm join --token SWMTKN-1-worker 10.0.0.1:2377
 
-        -> update 11 worker=true manager=false {}
-    "#]],
+            -> update 11 worker=true manager=false {"Labels":{},"Orchestration":{},"Raft":{"ElectionTick":0,"HeartbeatTick":0},"Dispatcher":{},"CAConfig":{},"TaskDefaults":{},"EncryptionConfig":{"AutoLockManagers":false}}
+        "#]],
     );
     check(
         &daemon,
@@ -128,9 +157,9 @@ fn joining_and_leaving() {
         &daemon,
         "swarm update --task-history-limit 9",
         expect![[r#"
-        Swarm updated.
-        -> update 11 worker=false manager=false {"TaskHistoryRetentionLimit":9}
-    "#]],
+            Swarm updated.
+            -> update 11 worker=false manager=false {"Labels":{},"Orchestration":{"TaskHistoryRetentionLimit":9},"Raft":{"ElectionTick":0,"HeartbeatTick":0},"Dispatcher":{},"CAConfig":{},"TaskDefaults":{},"EncryptionConfig":{"AutoLockManagers":false}}
+        "#]],
     );
     check(
         &daemon,
@@ -489,15 +518,5 @@ fn system() {
 
             Run 'skep swarm COMMAND --help' for more information on a command.
         "#]],
-    );
-    assert!(daemon.skep(&["completion", "bash"]).contains("_skep()"));
-    assert!(daemon.skep(&["completion", "fish"]).contains("complete -c skep"));
-    check(
-        &daemon,
-        "completion nope",
-        expect![[r#"
-        invalid argument "nope": expected bash, zsh or fish
-        [1]
-    "#]],
     );
 }

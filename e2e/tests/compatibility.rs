@@ -140,12 +140,14 @@ fn read_help(text: &str) -> (Vec<String>, BTreeSet<String>) {
             // One whose value may be left out is shown as `--init[=<bool>]`.
             let long = words.next().filter(|word| word.starts_with("--"));
             let names = std::iter::once(first.trim_end_matches(',')).chain(long);
-            flags.extend(names.filter_map(|name| name.split('[').next()).map(str::to_owned));
+            let names: Vec<&str> = names.filter_map(|name| name.split('[').next()).collect();
+            // Every command has it, mostly with a `-h` that means the same.
+            if !names.contains(&"--help") {
+                flags.extend(names.into_iter().map(str::to_owned));
+            }
         }
     }
     subs.retain(|sub| sub != "help");
-    // Every command has it.
-    flags.remove("--help");
     (subs, flags)
 }
 

@@ -262,6 +262,26 @@ fn listens_in_several_places_and_to_known_clients_alone() {
         cli.fails(&[&["-H", tls][..], &ask[..]].concat(), "");
         let nobody = ["-H", tls, "--tlsverify", ca, "--tlscert=", "--tlskey="];
         cli.fails(&[&nobody[..], &ask[..]].concat(), "");
+        // A folder and variables stand for the flags; without verification any authority will do.
+        cli.shell("cd /tmp/tls && cp client.pem cert.pem && cp client-key.pem key.pem");
+        let word = if cli.is_docker() { "docker" } else { "skep" };
+        let stranger = "--tlscacert=/tmp/tls/stranger.pem";
+        for (variables, flags, served) in [
+            ("DOCKER_TLS_VERIFY=1", "", true),
+            ("DOCKER_TLS_VERIFY=1", stranger, false),
+            ("DOCKER_TLS=1", stranger, true),
+            ("", "--tls", true),
+            ("", &format!("--tls {stranger}"), true),
+            ("", "--tlsverify", true),
+            ("", "--tlsverify=false", true),
+            ("", &format!("--tlsverify {stranger}"), false),
+        ] {
+            let script = format!(
+                "DOCKER_CERT_PATH=/tmp/tls {variables} {word} -H {tls} {flags} ps -q >&2 && echo yes || echo no"
+            );
+            let said = cli.shell(&script);
+            assert_eq!(said, if served { "yes" } else { "no" }, "{script}");
+        }
     }
     cli.shell("kill -TERM $(cat /tmp/second.pid)");
     assert_eq!(daemon.wait().unwrap(), 0);

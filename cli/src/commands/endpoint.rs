@@ -70,12 +70,13 @@ pub fn store(config: &ConfigFile) -> Outcome<Store> {
 
 fn read(path: &Path) -> Outcome<Vec<u8>> {
     std::fs::read(path).map_err(|error| {
-        Failure::new(format!(
-            "failed to retrieve context tls info: open {}: {}",
-            path.display(),
-            pairs::io_words(&error)
-        ))
+        unresolved(&format!("open {}: {}", path.display(), pairs::io_words(&error)))
     })
+}
+
+/// Docker's words for a daemon that cannot even be looked for.
+fn unresolved(why: &dyn std::fmt::Display) -> Failure {
+    Failure::new(format!("Failed to initialize: unable to resolve docker endpoint: {why}"))
 }
 
 impl Asked {
@@ -102,10 +103,19 @@ impl Asked {
 
     /// No connection is made yet.
     pub fn client(&self, config: &ConfigFile) -> Outcome<Client> {
+        let client = self.newest(config)?;
+        Ok(match set("DOCKER_API_VERSION") {
+            Some(version) => client.with_api_version(version.trim_start_matches('v')),
+            None => client,
+        })
+    }
+
+    /// As [`Self::client`], with our own version of the API.
+    fn newest(&self, config: &ConfigFile) -> Outcome<Client> {
         let name = self.context(config)?;
         if name != DEFAULT {
             let store = store(config)?;
-            let context = store.expect(&name)?;
+            let context = store.expect(&name).map_err(|error| unresolved(&error))?;
             let material = store.material(&name);
             let tls = (!material.is_empty() || context.skips_verification()).then(|| Tls {
                 ca: material.get("ca.pem").cloned(),
@@ -140,7 +150,8 @@ impl Asked {
             None => Ok(std::fs::read(folder.join(name)).ok()),
         };
         Ok(Some(Tls {
-            ca: file(&self.tlscacert, "ca.pem", verify)?,
+            // Wanted without verification too, as in Docker.
+            ca: file(&self.tlscacert, "ca.pem", true)?,
             certificate: file(&self.tlscert, "cert.pem", false)?,
             key: file(&self.tlskey, "key.pem", false)?,
             verify,

@@ -34,6 +34,8 @@ pub struct Session {
     pub config: ConfigFile,
     /// The name of the context in use.
     pub context: String,
+    /// Whether more is to be said than is asked.
+    pub debug: bool,
 }
 
 /// Said where `--with-registry-auth` is asked for, in the daemon's own words.
@@ -51,7 +53,7 @@ pub async fn run(cli: Cli) -> Outcome {
     };
     let context = cli.asked.context(&config)?;
     let client = cli.asked.client(&config)?;
-    let mut session = Session { client, config, context };
+    let mut session = Session { client, config, context, debug: cli.asked.debug };
     if let Some(Command::Login(args)) = command {
         return login::login(&mut session, args).await;
     }

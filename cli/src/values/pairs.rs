@@ -116,6 +116,8 @@ pub fn io_words(error: &std::io::Error) -> String {
 
 fn file_lines(path: &Path) -> Outcome<Vec<String>> {
     let refuse = |why: String| Failure::new(format!("open {}: {why}", path.display()));
+    let malformed =
+        |why: String| Failure::new(format!("invalid env file ({}): {why}", path.display()));
     let size = std::fs::metadata(path).map_err(|error| refuse(io_words(&error)))?.len();
     if size > FILE_BYTES_MAX {
         return Err(refuse(format!("{size} bytes are more than the {FILE_BYTES_MAX} allowed")));
@@ -129,14 +131,10 @@ fn file_lines(path: &Path) -> Outcome<Vec<String>> {
         }
         let name = line.split('=').next().unwrap_or_default();
         if name.is_empty() {
-            return Err(Failure::new(format!(
-                "poorly formatted environment: no variable name on line '{line}'"
-            )));
+            return Err(malformed(format!("no variable name on line '{line}'")));
         }
         if name.contains(char::is_whitespace) {
-            return Err(Failure::new(format!(
-                "poorly formatted environment: variable '{name}' contains whitespaces"
-            )));
+            return Err(malformed(format!("variable '{name}' contains whitespaces")));
         }
         lines.push(line.to_owned());
     }

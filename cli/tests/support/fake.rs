@@ -173,12 +173,7 @@ impl Backend for Fake {
     }
 
     async fn swarm_update(&self, v: u64, spec: SwarmSpec, r: RotateTokens) -> Answer<()> {
-        self.note(format!(
-            "update {v} worker={} manager={} {}",
-            r.worker,
-            r.manager,
-            json(&spec.orchestration)
-        ));
+        self.note(format!("update {v} worker={} manager={} {}", r.worker, r.manager, json(&spec)));
         Ok(())
     }
 

@@ -130,6 +130,17 @@ impl Client {
         Ok(self)
     }
 
+    /// Speaks that version, `1.44`, whatever the daemon may think of it.
+    pub fn with_api_version(mut self, version: &str) -> Self {
+        self.prefix = format!("/v{version}").into();
+        self
+    }
+
+    /// The version that is spoken.
+    pub fn api_version(&self) -> &str {
+        self.prefix.trim_start_matches("/v")
+    }
+
     /// Another bound than the default on the wait for an answer; streams have none after their head.
     pub fn with_answer_timeout(mut self, timeout: std::time::Duration) -> Self {
         self.answer_timeout = timeout;

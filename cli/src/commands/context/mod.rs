@@ -178,14 +178,13 @@ fn create(store: &Store, args: &CreateArgs) -> Outcome {
         return Err(Failure::new(format!("context {name:?} already exists")));
     }
     let mut context = Context { name: name.clone(), ..Default::default() };
+    if args.from.is_some() && !args.docker.is_empty() {
+        return Err(Failure::new("cannot use --docker flag when --from is set"));
+    }
     let material = match &args.from {
-        Some(from) if args.docker.is_empty() && from != DEFAULT => {
+        Some(from) if from != DEFAULT => {
             context = Context { name: name.clone(), ..store.expect(from)? };
             store.material(from)
-        }
-        Some(_) if args.docker.is_empty() => {
-            context.set_host(&endpoint::default_host(), false);
-            Material::new()
         }
         _ if args.docker.is_empty() => {
             context.set_host(&endpoint::default_host(), false);

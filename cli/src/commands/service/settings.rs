@@ -280,6 +280,7 @@ impl Settings {
             set(&mut check.interval_ns, &self.health_interval);
             set(&mut check.timeout_ns, &self.health_timeout);
             set(&mut check.start_period_ns, &self.health_start_period);
+            // DEVIATION: Docker forgets it in an update.
             set(&mut check.start_interval_ns, &self.health_start_interval);
             set(&mut check.retries, &self.health_retries);
             match self.health_cmd.as_deref() {

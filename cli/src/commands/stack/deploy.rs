@@ -52,7 +52,7 @@ pub async fn run(session: &Session, args: DeployArgs) -> Outcome {
     let stack = named(&args.stack)?;
     if !matches!(args.resolve_image.as_str(), "always" | "changed" | "never") {
         return Err(Failure::new(format!(
-            "invalid option {} for flag --resolve-image",
+            "Invalid option {} for flag --resolve-image",
             args.resolve_image
         )));
     }

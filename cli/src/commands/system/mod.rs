@@ -70,11 +70,12 @@ pub async fn version(session: &Session, args: VersionArgs) -> Outcome {
     };
     let server = session.client.version().await;
     let (os, arch) = (std::env::consts::OS, go_arch(std::env::consts::ARCH));
+    let spoken = session.client.api_version();
     let text = match template {
         Some(template) => {
             let document = json!({
                 "Client": {
-                    "Version": VERSION, "ApiVersion": defaults::API_VERSION, "APIVersion": defaults::API_VERSION,
+                    "Version": VERSION, "ApiVersion": spoken, "APIVersion": spoken,
                     "DefaultAPIVersion": defaults::API_VERSION, "Os": os, "Arch": arch, "Context": session.context,
                 },
                 "Server": server.as_ref().ok().map(Whole::whole),
@@ -82,9 +83,12 @@ pub async fn version(session: &Session, args: VersionArgs) -> Outcome {
             format!("{}\n", template.render(&document, Mode::Row)?)
         }
         None => {
+            let shown = match spoken {
+                defaults::API_VERSION => spoken.to_owned(),
+                other => format!("{other} (downgraded from {})", defaults::API_VERSION),
+            };
             let mut text = format!(
-                "Client:\n Version:\t{VERSION}\n API version:\t{}\n OS/Arch:\t{os}/{arch}\n Context:\t{}\n",
-                defaults::API_VERSION,
+                "Client:\n Version:\t{VERSION}\n API version:\t{shown}\n OS/Arch:\t{os}/{arch}\n Context:\t{}\n",
                 session.context
             );
             if let Ok(server) = &server {
@@ -138,8 +142,8 @@ fn go_arch(arch: &str) -> &str {
 }
 
 pub async fn info(session: &Session, args: InfoArgs) -> Outcome {
-    let client =
-        json!({ "Version": VERSION, "Context": session.context, "Debug": false, "Plugins": [] });
+    let (context, debug) = (&session.context, session.debug);
+    let client = json!({ "Version": VERSION, "Context": context, "Debug": debug, "Plugins": [] });
     match args.format.as_deref().unwrap_or_default() {
         "" => {}
         format => {
@@ -150,8 +154,7 @@ pub async fn info(session: &Session, args: InfoArgs) -> Outcome {
         }
     }
     print(&format!(
-        "Client:\n Version:    {VERSION}\n Context:    {}\n Debug Mode: false\n\nServer:\n",
-        session.context
+        "Client:\n Version:    {VERSION}\n Context:    {context}\n Debug Mode: {debug}\n\nServer:\n"
     ))?;
     match session.client.info().await {
         Ok(info) => {
