@@ -3,6 +3,7 @@
 //! **Invariant:** a signal reaches the process that was meant, or none: the identity is checked
 //! while a pidfd holds the number.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
@@ -42,9 +43,15 @@ impl Process {
 
     /// What runs in the pid namespace of `first` under the number `inner` there.
     pub fn inside(first: Self, inner: i32) -> Result<Option<Self>> {
+        Ok(Self::all_inside(first, &BTreeSet::from([inner]))?.pop())
+    }
+
+    /// What runs in the pid namespace of `first` under these numbers there.
+    pub fn all_inside(first: Self, inner: &BTreeSet<i32>) -> Result<Vec<Self>> {
         let namespace = |pid: &str| fs::metadata(format!("/proc/{pid}/ns/pid")).map(|m| m.ino());
         let wanted = namespace(&first.pid.to_string())
             .with_context(|| format!("failed to read the pid namespace of {}", first.pid))?;
+        let mut found = Vec::new();
         for entry in fs::read_dir("/proc").context("failed to list processes")?.flatten() {
             let name = entry.file_name();
             let Some(pid) = name.to_str().and_then(|name| name.parse::<i32>().ok()) else {
@@ -53,13 +60,13 @@ impl Process {
             let status = fs::read_to_string(entry.path().join("status")).unwrap_or_default();
             let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
             let last = numbers.and_then(|line| line.split_whitespace().last());
-            if last == Some(inner.to_string().as_str())
+            if last.and_then(|number| number.parse().ok()).is_some_and(|it| inner.contains(&it))
                 && namespace(&pid.to_string()).ok() == Some(wanted)
             {
-                return Ok(Self::find(pid));
+                found.extend(Self::find(pid));
             }
         }
-        Ok(None)
+        Ok(found)
     }
 
     /// False for one that has ended and only waits for its parent to notice.

@@ -32,21 +32,41 @@ fn sum(side: &Side, commands: &[&str], line: &str) -> Result<f64> {
     Ok(all)
 }
 
-pub fn measure(side: &Side) -> Result<Vec<Figure>> {
-    let (daemons, shims): (&[&str], &[&str]) = match side.engine {
-        Engine::Skep(_) => (&["skep daemon"], &["^skep-shim"]),
+fn daemons(side: &Side) -> &'static [&'static str] {
+    match side.engine {
+        Engine::Skep(_) => &["skep daemon"],
         // Debian's containerd is started by dockerd and called by its bare name.
-        Engine::Docker => (&["^dockerd", "^containerd --config"], &["containerd-shim-runc"]),
-    };
+        Engine::Docker => &["^dockerd", "^containerd --config"],
+    }
+}
+
+fn shims(side: &Side) -> &'static [&'static str] {
+    match side.engine {
+        Engine::Skep(_) => &["^skep-shim"],
+        Engine::Docker => &["containerd-shim-runc"],
+    }
+}
+
+/// The proportional set size of all hosts' daemons, in MiB.
+pub fn of_daemons(side: &Side) -> Result<f64> {
+    sum(side, daemons(side), "Pss")
+}
+
+/// The proportional set size of all containers' shims, in MiB.
+pub fn of_shims(side: &Side) -> Result<f64> {
+    sum(side, shims(side), "Pss")
+}
+
+pub fn measure(side: &Side) -> Result<Vec<Figure>> {
     block_on(async {
         side.form().await?;
         let hosts = HOSTS as f64;
-        let resident = sum(side, daemons, "Rss")? / hosts;
-        let before = sum(side, daemons, "Pss")?;
+        let resident = sum(side, daemons(side), "Rss")? / hosts;
+        let before = of_daemons(side)?;
         let client = side.client(&side.fleet.host(1)).await?;
         run(&client, &sleepers(side, "held", CONTAINERS, None)).await.context("no containers")?;
-        let after = sum(side, daemons, "Pss")?;
-        let shims = sum(side, shims, "Pss")?;
+        let after = of_daemons(side)?;
+        let shims = of_shims(side)?;
         end(side, &client, "held").await?;
         side.leave().await?;
         let each = CONTAINERS as f64;

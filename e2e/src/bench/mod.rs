@@ -6,6 +6,7 @@
 //! **Invariant:** both sides are driven by the same code through the Docker Engine API, on hosts of
 //! the same kind, one side after the other and never at once.
 
+mod containers;
 mod failover;
 mod figures;
 mod forming;
@@ -19,18 +20,27 @@ use anyhow::Result;
 pub use figures::{Figure, Report, Unit};
 pub use side::{Engine, Side};
 
-/// One benchmark: its name, and what measures it.
+use side::HOSTS;
+
+/// One benchmark: its name, on how many hosts, and what measures it.
 pub struct Benchmark {
     pub name: &'static str,
+    pub hosts: usize,
     pub measure: fn(&Side) -> Result<Vec<Figure>>,
 }
 
 /// In the order in which they run.
 pub const ALL: &[Benchmark] = &[
-    Benchmark { name: "forming", measure: forming::measure },
-    Benchmark { name: "one-task", measure: replicas::one_task },
-    Benchmark { name: "replicas", measure: replicas::many },
-    Benchmark { name: "replicas-overlay", measure: replicas::many_on_an_overlay },
-    Benchmark { name: "memory", measure: memory::measure },
-    Benchmark { name: "failover", measure: failover::measure },
+    Benchmark { name: "forming", hosts: HOSTS, measure: forming::measure },
+    Benchmark { name: "one-task", hosts: HOSTS, measure: replicas::one_task },
+    Benchmark { name: "replicas", hosts: HOSTS, measure: replicas::many },
+    Benchmark { name: "replicas-overlay", hosts: HOSTS, measure: replicas::many_on_an_overlay },
+    Benchmark { name: "memory", hosts: HOSTS, measure: memory::measure },
+    Benchmark { name: "failover", hosts: HOSTS, measure: failover::measure },
+    Benchmark { name: "run", hosts: 1, measure: containers::run },
+    Benchmark { name: "run-many", hosts: 1, measure: containers::many },
+    Benchmark { name: "exec", hosts: 1, measure: containers::exec },
+    Benchmark { name: "log", hosts: 1, measure: containers::log },
+    Benchmark { name: "crowd-created", hosts: 1, measure: containers::listed },
+    Benchmark { name: "crowd-running", hosts: 1, measure: containers::running },
 ];

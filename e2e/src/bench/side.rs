@@ -1,4 +1,4 @@
-//! One of the two that are compared: three hosts, each with a daemon of its kind.
+//! One of the two that are compared: a few hosts, each with a daemon of its kind.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -12,6 +12,7 @@ use skep_docker_api::json::{SwarmInitRequest, SwarmJoinRequest};
 use super::wait;
 use crate::{Fleet, FleetConfig, Host, Process, limits};
 
+/// Of a swarm's benchmarks.
 pub const HOSTS: usize = 3;
 const IMAGE: &str = "bench:1";
 /// A dockerd with an empty state takes a few seconds.
@@ -40,11 +41,11 @@ pub struct Side {
 }
 
 impl Side {
-    /// Three hosts with daemons, in no swarm yet, each with the image.
-    pub fn up(engine: Engine, image: &Path) -> Result<Self> {
+    /// Hosts with daemons, in no swarm yet, each with the image.
+    pub fn up(engine: Engine, image: &Path, hosts: usize) -> Result<Self> {
         let config = match &engine {
-            Engine::Skep(binary) => FleetConfig::hosts(HOSTS).daemon(binary),
-            Engine::Docker => FleetConfig::hosts(HOSTS),
+            Engine::Skep(binary) => FleetConfig::hosts(hosts).daemon(binary),
+            Engine::Docker => FleetConfig::hosts(hosts),
         };
         let mut side = Self { engine, fleet: Fleet::up(config)?, image: IMAGE.to_owned() };
         for host in side.fleet.hosts() {
@@ -177,13 +178,10 @@ impl Side {
         let found = host.run(&["pgrep", "-f", command])?;
         let first = host.first_process()?;
         let inner = String::from_utf8_lossy(&found.stdout).into_owned();
-        let inner = inner.lines().filter_map(|line| line.trim().parse::<i32>().ok());
-        let mut pids = Vec::new();
-        for inner in inner {
-            // It may have ended since.
-            pids.extend(Process::inside(first, inner)?.map(|process| process.pid));
-        }
-        Ok(pids)
+        let inner = inner.lines().filter_map(|line| line.trim().parse::<i32>().ok()).collect();
+        // Some may have ended since.
+        let found = Process::all_inside(first, &inner)?;
+        Ok(found.into_iter().map(|process| process.pid).collect())
     }
 
     /// The daemon's process, as the machine counts.

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use skep_e2e::bench::{ALL, Engine, Figure, Report, Side};
 
-/// Benchmarks on a fleet of three hosts on this machine.
+/// Benchmarks on a fleet of one or three hosts on this machine.
 #[derive(Parser)]
 #[command(name = "bench", max_term_width = 100)]
 struct Arguments {
@@ -53,7 +53,7 @@ fn measure(engine: &Engine, only: &str, image: &Path) -> Measured {
     let wanted = |name: &str| if exact { name == only } else { name.starts_with(only) };
     for benchmark in ALL.iter().filter(|it| wanted(it.name)) {
         // A fleet each: what one benchmark leaves behind does not slow the next.
-        let figures = Side::up(engine.clone(), image).and_then(|side| {
+        let figures = Side::up(engine.clone(), image, benchmark.hosts).and_then(|side| {
             eprintln!("{}: {} …", side.name(), benchmark.name);
             (benchmark.measure)(&side)
         });
