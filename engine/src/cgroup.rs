@@ -92,44 +92,44 @@ impl Hierarchies {
         below.filter(|name| !name.is_empty())
     }
 
-    /// Moves the calling process to the shims' leaf, out of the cgroup of the daemon that started it,
-    /// with which it would be limited and ended. Where that is the root there is nothing to leave,
-    /// and a move costs the kernel up to some 20 ms for each hierarchy of version 1. `cpuset` is left
-    /// alone: an inherited set of CPUs is right for a shim, and a new cpuset cgroup would have none.
+    /// Moves the calling process, which must have a single thread, to the shims' leaf, out of the
+    /// cgroup of the daemon that started it, with which it would be limited and ended. Where that is
+    /// the root there is nothing to leave. `cpuset` is left alone: an inherited set of CPUs is right
+    /// for a shim, and a new cpuset cgroup would have none.
     pub fn join_shims(&self, parent: &Path) -> io::Result<()> {
         let own = fs::read_to_string("/proc/self/cgroup")?;
+        let shims = parent.join(SHIMS);
         for root in self.roots.iter().filter(|root| !root.ends_with("cpuset")) {
-            if self.at_root(root, &own) {
+            let now = self.place_in(root, &own);
+            if now.is_some_and(|now| now == "/" || Path::new(now) == shims) {
                 continue;
             }
-            let leaf = below(root, parent).join(SHIMS);
+            let leaf = below(root, &shims);
             fs::create_dir_all(&leaf)?;
-            fs::write(leaf.join("cgroup.procs"), "0")?;
+            fs::write(door(&leaf), "0")?;
         }
         Ok(())
     }
 
-    /// Whether a process is in a hierarchy's root, by its table `number:controllers:path`.
-    fn at_root(&self, root: &Path, table: &str) -> bool {
+    /// Where a process is in a hierarchy, by its table `number:controllers:path`.
+    fn place_in<'a>(&self, root: &Path, table: &'a str) -> Option<&'a str> {
         let name = root.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        table.lines().any(|line| {
+        table.lines().find_map(|line| {
             let mut fields = line.splitn(3, ':').skip(1);
-            let (Some(controllers), Some(path)) = (fields.next(), fields.next()) else {
-                return false;
-            };
+            let (controllers, path) = (fields.next()?, fields.next()?);
             let same = match controllers.strip_prefix("name=").unwrap_or(controllers) {
                 // Version 2: alone, or beside the hierarchies of version 1.
                 "" => self.unified || name == "unified",
                 controllers => controllers == name,
             };
-            same && path == "/"
+            same.then_some(path)
         })
     }
 
-    /// Opens a container's cgroup in each hierarchy that has it: a process that writes `0` to each
-    /// is then in it, also from a namespace where there is no such path.
+    /// Opens a container's cgroup in each hierarchy that has it: a process of a single thread that
+    /// writes `0` to each is then in it, also from a namespace where there is no such path.
     pub fn doors(&self, cgroup: &Path) -> io::Result<Vec<File>> {
-        let doors = self.roots.iter().map(|root| below(root, cgroup).join("cgroup.procs"));
+        let doors = self.roots.iter().map(|root| door(&below(root, cgroup)));
         let present = doors.filter(|door| door.exists());
         present.map(|door| File::options().write(true).open(door)).collect()
     }
@@ -219,6 +219,13 @@ impl Hierarchies {
             pause = (pause * 2).min(POLL_INTERVAL);
         }
     }
+}
+
+/// Where a process of a single thread writes `0` to come in. Version 1 can take a thread alone, for
+/// which the kernel need not hold up every fork of the machine; to do so takes it 10 ms or more.
+fn door(directory: &Path) -> PathBuf {
+    let threads = directory.join("tasks");
+    if threads.exists() { threads } else { directory.join("cgroup.procs") }
 }
 
 /// A cgroup's path is written with a leading slash.

@@ -9,8 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use time::OffsetDateTime;
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
@@ -22,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::exec::{self, Exec, ExecConfig, ExecOutput, ExecSession};
 use crate::layout::{Places, SOCKET};
 use crate::logs::{self, LogQuery, LogStream};
-use crate::protocol::{Reply, Request};
+use crate::protocol::{Reply, Request, Role};
 use crate::record::{self, Live, Stored};
 use crate::runtime::{Shared, blocking};
 use crate::signal::Signal;
@@ -131,12 +129,7 @@ impl Container {
                     None => continue,
                 }
             };
-            // SAFETY: an owned descriptor is open as long as it lives, and always the same one.
-            let watched = unsafe { AsyncFd::register_with_interest(shim, Interest::READABLE) };
-            let watched =
-                watched.map_err(|error| self.failed("watch the shim")(error.into_parts().1))?;
-            // Readable once the process has ended; it stays so.
-            let _ready = watched.readable().await.map_err(self.failed("watch the shim"))?;
+            process::ended(shim).await.map_err(self.failed("watch the shim"))?;
         }
     }
 
@@ -273,8 +266,8 @@ impl Container {
         self.shared.cgroup(self.id())
     }
 
-    pub(crate) fn program(&self) -> PathBuf {
-        self.shared.program.path()
+    pub(crate) async fn fork(&self, role: Role, streams: [OwnedFd; 3]) -> std::io::Result<OwnedFd> {
+        self.shared.fork(role, streams).await
     }
 
     /// Works on its cgroup, which is there as long as it has not ended.

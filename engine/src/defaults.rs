@@ -5,8 +5,12 @@ use std::time::Duration;
 /// The name by which the multi-call binary is told to be a shim.
 pub const SHIM_NAME: &str = "skep-shim";
 
-/// The shim's argument that makes it run a command in a container.
-pub const EXEC_NAME: &str = "exec";
+/// The argument that makes it one shim, and not what shims are forked from.
+pub const ALONE_NAME: &str = "alone";
+
+/// A fork is asked for and there within this time. It takes less than a millisecond, and the first
+/// waits for an execve; a machine out of memory may need seconds.
+pub const FORK_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long the output of a command that has ended may be silent before it counts as ended too.
 pub const EXEC_DRAIN_TIMEOUT: Duration = Duration::from_millis(50);

@@ -2,9 +2,9 @@
 //! as sessions with streams of their own.
 
 use std::fmt;
+use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::process::Stdio;
 use std::sync::Arc;
 
 use futures::stream::{StreamExt, empty, select};
@@ -12,16 +12,16 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncReadExt, Interest};
 use tokio::net::unix::pipe;
-use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 use crate::attach::{AttachOptions, Attached, Input, pieces};
 use crate::container::Container;
-use crate::defaults::{EXEC_DRAIN_TIMEOUT, EXEC_NAME, EXEC_TIMEOUT, MESSAGE_BYTES_MAX, SHIM_NAME};
+use crate::defaults::{EXEC_DRAIN_TIMEOUT, EXEC_TIMEOUT, MESSAGE_BYTES_MAX};
 use crate::error::{Error, Result};
 use crate::logs;
 use crate::master::Master;
-use crate::protocol::{ExecReport, ExecRequest, ExecStreams};
+use crate::process::{self, Killed};
+use crate::protocol::{ExecReport, ExecRequest, ExecStreams, Role};
 use crate::sealed;
 use crate::shim::terminal;
 
@@ -173,8 +173,8 @@ impl Drop for Reading {
 struct Begun {
     pid: i32,
     control: Control,
-    /// Of what keeps the command.
-    keeper: Child,
+    /// Of what keeps the command, if it is to end with who asked.
+    keeper: Option<Killed>,
     descriptors: std::vec::IntoIter<OwnedFd>,
 }
 
@@ -194,19 +194,11 @@ async fn begin(container: &Container, request: ExecRequest) -> Result<Begun> {
     let socket = unsafe { AsyncFd::register(control) };
     let socket = socket.map_err(|error| failed("hear from a command")(error.into_parts().1))?;
     let control = Control { socket, container: container.id().to_owned() };
-    let mut command = Command::new(container.program());
-    command
-        .arg0(SHIM_NAME)
-        .arg(EXEC_NAME)
-        .stdin(Stdio::from(input))
-        .stdout(Stdio::from(keepers))
-        .stderr(Stdio::null())
-        .env_clear()
-        .current_dir("/")
-        .kill_on_drop(request.bound);
-    let keeper = command.spawn().map_err(failed("run a command"))?;
-    // The parent's end goes with it.
-    drop(command);
+    let null = File::options().write(true).open("/dev/null").map_err(failed("run a command"))?;
+    let streams = [input, keepers, null.into()];
+    let bound = request.bound;
+    let keeper = container.fork(Role::Exec, streams).await.map_err(failed("run a command"))?;
+    let keeper = bound.then(|| Killed(keeper));
     match control.report().await? {
         Some((ExecReport::Begun { begun }, descriptors)) => {
             let descriptors = descriptors.into_iter();
@@ -327,7 +319,10 @@ pub(crate) async fn run(container: &Container, exec: Exec, pid: i32) -> Result<E
         let read = timeout(EXEC_DRAIN_TIMEOUT, taken.read(&mut output)).await;
         open = matches!(read, Ok(Ok(true)));
     }
-    begun.keeper.wait().await.map_err(failed("wait for a command"))?;
+    if let Some(keeper) = &begun.keeper {
+        let keeper = keeper.0.try_clone().map_err(failed("wait for a command"))?;
+        process::ended(keeper).await.map_err(failed("wait for a command"))?;
+    }
     Ok(ExecOutput { exit_code, output: taken.bytes, truncated: taken.truncated })
 }
 

@@ -2,18 +2,18 @@
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
-use std::process::Stdio;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::net::unix::pipe;
-use tokio::process::Command;
 
 use crate::config::ContainerConfig;
-use crate::defaults::{CONFIG_BYTES_MAX, CREATE_TIMEOUT, MESSAGE_BYTES_MAX, SHIM_NAME};
+use crate::defaults::{CONFIG_BYTES_MAX, CREATE_TIMEOUT, MESSAGE_BYTES_MAX};
 use crate::error::{Error, Result};
 use crate::layout::Places;
-use crate::protocol::{Launch, Reply};
-use crate::sealed::{self, Program};
+use crate::process;
+use crate::protocol::{Launch, Reply, Role};
+use crate::runtime::Shared;
+use crate::sealed;
 
 /// Puts a launch into memory that only the shim gets.
 pub fn message(launch: &Launch) -> Result<OwnedFd> {
@@ -29,23 +29,17 @@ pub fn message(launch: &Launch) -> Result<OwnedFd> {
 }
 
 /// Runs a shim until it has made the container, or could not. On failure the shim is gone.
-pub async fn launch(program: &Program, launch: &Launch, places: &Places) -> Result<()> {
+pub async fn launch(shared: &Shared, launch: &Launch, places: &Places) -> Result<()> {
     let config = &launch.config;
     let input = message(launch)?;
     let (report, writer) = std::io::pipe().map_err(failed("make a pipe", config))?;
     let errors =
         File::create(places.shim_errors()).map_err(Error::io("create", places.shim_errors()))?;
-    let mut command = Command::new(program.path());
-    command
-        .arg0(SHIM_NAME)
-        .stdin(Stdio::from(input))
-        .stdout(Stdio::from(writer))
-        .stderr(Stdio::from(errors))
-        .env_clear()
-        .current_dir("/");
-    let mut child = command.spawn().map_err(failed("start the shim", config))?;
-    // The parent's end of the pipe goes with it.
-    drop(command);
+    let streams = [input, writer.into(), errors.into()];
+    let shim = shared.fork(Role::Keep, streams).await.map_err(failed("start the shim", config))?;
+    let watched = shim.try_clone().map_err(failed("watch the shim", config))?;
+    let ended = process::ended(watched);
+    tokio::pin!(ended);
     let report = pipe::Receiver::from_owned_fd(report.into())
         .map_err(failed("hear from the shim", config))?;
 
@@ -54,10 +48,9 @@ pub async fn launch(program: &Program, launch: &Launch, places: &Places) -> Resu
     let answered = tokio::select! {
         read = report.read_line(&mut line) => read.map(|length| length > 0),
         // It may have answered and gone at once.
-        _ = child.wait() => report.read_line(&mut line).await.map(|length| length > 0),
+        _ = &mut ended => report.read_line(&mut line).await.map(|length| length > 0),
         () = tokio::time::sleep(CREATE_TIMEOUT) => {
-            // It may be gone by itself.
-            let _ = child.kill().await;
+            end(&shim, ended).await;
             return Err(Error::Timeout { what: "the creation", id: config.id.clone() });
         }
     };
@@ -65,7 +58,7 @@ pub async fn launch(program: &Program, launch: &Launch, places: &Places) -> Resu
         .map_err(failed("hear from the shim", config))
         .map(|_| serde_json::from_str::<Reply>(&line));
     let error = match reply {
-        // The shim goes on by itself; the runtime reaps it when it ends.
+        // The shim goes on by itself.
         Ok(Ok(Reply::Done)) => return Ok(()),
         Ok(Ok(Reply::Failed { message, exit_code })) => Error::Failed { message, exit_code },
         Ok(_) => {
@@ -75,9 +68,14 @@ pub async fn launch(program: &Program, launch: &Launch, places: &Places) -> Resu
         }
         Err(error) => error,
     };
-    // It may be gone by itself.
-    let _ = child.kill().await;
+    end(&shim, ended).await;
     Err(error)
+}
+
+/// It may be gone by itself.
+async fn end(shim: &OwnedFd, ended: impl Future<Output = std::io::Result<()>>) {
+    let _ = process::kill(shim, libc::SIGKILL);
+    let _ = ended.await;
 }
 
 fn failed(

@@ -30,6 +30,7 @@ mod launch;
 mod layout;
 mod lock;
 mod master;
+mod nursery;
 mod process;
 mod protocol;
 mod record;

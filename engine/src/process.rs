@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 /// Opens a process; None if there is none of this id.
 pub fn open(pid: i32) -> io::Result<Option<OwnedFd>> {
@@ -32,6 +34,15 @@ pub fn kill(process: &OwnedFd, signal: i32) -> io::Result<bool> {
     }
 }
 
+/// Waits until the process has ended.
+pub async fn ended(process: OwnedFd) -> io::Result<()> {
+    // SAFETY: an owned descriptor is open as long as it lives, and always the same one.
+    let watched = unsafe { AsyncFd::register_with_interest(process, Interest::READABLE) };
+    let watched = watched.map_err(|error| error.into_parts().1)?;
+    // Readable once the process has ended; it stays so.
+    watched.readable().await.map(drop)
+}
+
 /// Waits until the process has ended; false if time ran out.
 pub fn wait(process: &OwnedFd, timeout: Duration) -> io::Result<bool> {
     let mut polled = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
@@ -42,5 +53,15 @@ pub fn wait(process: &OwnedFd, timeout: Duration) -> io::Result<bool> {
             Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno.into()),
         }
+    }
+}
+
+/// A process that is killed when this is dropped; gone already is as good.
+#[derive(Debug)]
+pub struct Killed(pub OwnedFd);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = kill(&self.0, libc::SIGKILL);
     }
 }

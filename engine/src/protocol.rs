@@ -1,4 +1,4 @@
-//! What daemon and shim say to each other: first a launch (a memory file in, one report out), then
+//! What daemon and shim say to each other: first a fork, then a launch (a memory file in, one report out), then
 //! requests on the shim's socket, one line of JSON each way per connection (and then the streams,
 //! for who attaches). A shim closes the connection at a request that it does not know.
 //!
@@ -10,6 +10,33 @@ use serde::{Deserialize, Serialize};
 
 use crate::attach::AttachOptions;
 use crate::config::ContainerConfig;
+
+/// What the process that shims are forked from is told at its start.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct NurseryConfig {
+    pub cgroup_parent: PathBuf,
+}
+
+/// What a fork is to be. Its standard streams come along.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Keeps a container, from a [`Launch`] to its end.
+    Keep,
+    /// Runs a command in one, of an [`ExecRequest`].
+    Exec,
+}
+
+/// What became of a fork.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Forked {
+    /// With a descriptor of the process.
+    Done,
+    Failed {
+        errno: i32,
+    },
+}
 
 /// The head of the launch file; the contents of the files follow it in order.
 #[derive(Debug, Serialize, Deserialize)]

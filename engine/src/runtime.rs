@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs::{self, DirBuilder, File};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,7 +16,8 @@ use crate::container::Container;
 use crate::defaults::{LOCK_TIMEOUT, POLL_INTERVAL};
 use crate::error::{Error, Result};
 use crate::layout::{self, Places};
-use crate::protocol::Launch;
+use crate::nursery::Nursery;
+use crate::protocol::{Launch, Role};
 use crate::record::{self, Durability, Stored};
 use crate::sealed::Program;
 use crate::{launch, recover};
@@ -59,7 +61,7 @@ pub struct Runtime {
 pub(crate) struct Shared {
     pub config: RuntimeConfig,
     pub hierarchies: Hierarchies,
-    pub program: Program,
+    nursery: Arc<Nursery>,
     /// Ids of containers in the making, which nobody else sees.
     creating: Mutex<HashSet<String>>,
     /// Keeps a second daemon out.
@@ -73,6 +75,13 @@ impl Shared {
 
     pub fn places(&self, id: &str) -> Places {
         Places::new(&self.config.state_dir, &self.config.run_dir, id)
+    }
+
+    /// A process of the shim's program with these as its standard streams.
+    pub async fn fork(&self, role: Role, streams: [OwnedFd; 3]) -> std::io::Result<OwnedFd> {
+        let nursery = Arc::clone(&self.nursery);
+        let forked = tokio::task::spawn_blocking(move || nursery.fork(role, &streams)).await;
+        forked.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
     }
 
     fn creating(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
@@ -110,8 +119,9 @@ impl Runtime {
             Program::copy(&config.shim_exe).map_err(Error::io("copy", &config.shim_exe))?;
         recover::sweep(&config.state_dir, &config.run_dir, (&hierarchies, &config.cgroup_parent))?;
         let creating = Mutex::new(HashSet::new());
+        let nursery = Arc::new(Nursery::new(program, config.cgroup_parent.clone()));
         Ok(Runtime {
-            shared: Arc::new(Shared { config, hierarchies, program, creating, _lock: lock }),
+            shared: Arc::new(Shared { config, hierarchies, nursery, creating, _lock: lock }),
         })
     }
 
@@ -216,7 +226,7 @@ async fn create(shared: &Arc<Shared>, config: ContainerConfig) -> Result<Contain
         cgroup_parent: shared.config.cgroup_parent.clone(),
     };
     let made = match record::write(&places.config(), &stored, Durability::Cached) {
-        Ok(()) => launch::launch(&shared.program, &launch, &places).await,
+        Ok(()) => launch::launch(shared, &launch, &places).await,
         Err(error) => Err(error),
     };
     if let Err(error) = made {

@@ -5,7 +5,7 @@
 
 use std::ffi::CStr;
 use std::fs::File;
-use std::io::{self, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -29,7 +29,9 @@ impl Program {
             }
             made => made?,
         };
-        io::copy(&mut source, &mut file)?;
+        let loaded = loaded_bytes(&mut source)?;
+        source.seek(SeekFrom::Start(0))?;
+        io::copy(&mut source.take(loaded), &mut file)?;
         Ok(Program(seal(file)?))
     }
 
@@ -38,6 +40,30 @@ impl Program {
     pub fn path(&self) -> PathBuf {
         PathBuf::from(format!("/proc/self/fd/{}", self.0.as_raw_fd()))
     }
+}
+
+/// How much of a program from its start the kernel needs: its segments, and not what debuggers read,
+/// which may be most of the file and would all lie in memory.
+fn loaded_bytes(program: &mut File) -> io::Result<u64> {
+    // See elf(5): of a 64-bit program, in the machine's own order of bytes.
+    const HEADER_BYTES: usize = 64;
+    const SEGMENT_BYTES: usize = 56;
+    let number = |bytes: &[u8]| {
+        bytes.iter().rev().fold(0, |number: u64, byte| number << 8 | u64::from(*byte))
+    };
+    let mut header = [0; HEADER_BYTES];
+    program.read_exact(&mut header)?;
+    let (at, each, count) =
+        (number(&header[32..40]), number(&header[54..56]), number(&header[56..58]));
+    if !header.starts_with(b"\x7fELF\x02\x01") || each != SEGMENT_BYTES as u64 {
+        return Ok(program.metadata()?.len());
+    }
+    program.seek(SeekFrom::Start(at))?;
+    let mut segments = vec![0; SEGMENT_BYTES * count as usize];
+    program.read_exact(&mut segments)?;
+    let end = |segment: &[u8]| number(&segment[8..16]) + number(&segment[32..40]);
+    let table = at + segments.len() as u64;
+    Ok(segments.chunks(SEGMENT_BYTES).map(end).fold(table, u64::max))
 }
 
 /// Bytes to be read from the start by whoever gets the descriptor.

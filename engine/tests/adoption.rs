@@ -211,6 +211,7 @@ async fn a_shim_that_comes_too_late_gives_way() {
     let late = async || {
         std::fs::write(fixture.path("launch"), &bytes).unwrap();
         let output = Command::new(env!("CARGO_BIN_EXE_skep-shim"))
+            .arg("alone")
             .stdin(std::fs::File::open(fixture.path("launch")).unwrap())
             .output()
             .unwrap();

@@ -1,8 +1,9 @@
 //! The shim: one small process for each container, which makes it through libcontainer, keeps its
 //! output, reaps it and writes down how it ended.
 //!
-//! It is started from a sealed copy of the multi-call binary with the launch file as standard
-//! input, a pipe for its one report as standard output, and goes on without whoever started it.
+//! It is forked from a process that was started from a sealed copy of the multi-call binary, has the
+//! launch file as standard input and a pipe for its one report as standard output, and goes on
+//! without whoever started it.
 //!
 //! **Invariant:** it has a single thread, always: libcontainer forks, changes the working directory
 //! and the process's own attributes.
@@ -15,6 +16,7 @@ mod executor;
 mod files;
 mod init;
 mod netns;
+mod nursery;
 mod profile;
 mod rooted;
 mod rootfs;
@@ -34,21 +36,26 @@ use std::process::ExitCode;
 
 use nix::unistd::{chdir, dup2_stdin, dup2_stdout, setsid};
 
-use crate::defaults::{CONFIG_BYTES_MAX, EXEC_NAME};
+use crate::defaults::{ALONE_NAME, CONFIG_BYTES_MAX};
 use crate::layout::Places;
 use crate::lock;
-use crate::protocol::{Failure, Launch, Reply};
+use crate::protocol::{Failure, Launch, Reply, Role};
 use create::Contents;
 
-/// The shim's whole life. `args` are those of the process, its name among them: the last says
-/// whether a container is to be kept, or a command to be run in one.
+/// The whole life of the process, and of those that are forked from it. `args` are those of the
+/// process, its name among them.
 pub fn main(args: &[OsString]) -> ExitCode {
-    // Duplicates that no program of the container inherits; 0 and 1 become /dev/null.
-    let ended = stdio().and_then(|[input, output]| {
-        if args.last().is_some_and(|argument| argument == EXEC_NAME) {
-            exec::main(input.into(), &output)
-        } else {
-            keep(input.into(), output.into())
+    let alone = args.last().is_some_and(|argument| argument == ALONE_NAME);
+    let role = match alone {
+        true => Ok(Some(Role::Keep)),
+        false => stdio().and_then(|[input, socket]| nursery::main(input.into(), socket)),
+    };
+    let ended = role.and_then(|role| {
+        let Some(role) = role else { return Ok(()) };
+        let [input, output] = stdio()?;
+        match role {
+            Role::Keep => keep(input.into(), output.into()),
+            Role::Exec => exec::main(input.into(), &output),
         }
     });
     match ended {
@@ -60,6 +67,7 @@ pub fn main(args: &[OsString]) -> ExitCode {
     }
 }
 
+/// Duplicates that no program of the container inherits; 0 and 1 become /dev/null.
 fn stdio() -> io::Result<[OwnedFd; 2]> {
     let duplicates =
         [io::stdin().as_fd().try_clone_to_owned()?, io::stdout().as_fd().try_clone_to_owned()?];

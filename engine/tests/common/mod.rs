@@ -119,9 +119,15 @@ impl Fixture {
                 let leaf = entry.path();
                 if !leaf.ends_with("_shims") {
                     found.push(format!("cgroup {}", leaf.display()));
-                } else if !fs::read_to_string(leaf.join("cgroup.procs")).unwrap().is_empty() {
-                    found.push(format!("shim in {}", leaf.display()));
+                    continue;
                 }
+                let inside = fs::read_to_string(leaf.join("cgroup.procs")).unwrap_or_default();
+                // What shims are forked from is the runtime's, and ends with it.
+                let name = |pid: &str| fs::read_to_string(format!("/proc/{pid}/comm"));
+                let shims = inside
+                    .lines()
+                    .filter(|pid| name(pid).is_ok_and(|name| name.trim_end() != "skep-nursery"));
+                found.extend(shims.map(|pid| format!("shim {pid} in {}", leaf.display())));
             }
         }
         found
