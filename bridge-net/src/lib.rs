@@ -28,4 +28,4 @@ pub use options::{
     AddressPool, DEFAULT_BRIDGE, DefaultBridge, DnsOptions, HostNetworksConfig, MTU,
     NetworkOptions, SWARM_POOL, default_pools,
 };
-pub use sandbox::{Link, Sandbox, SandboxMode, SandboxRequest};
+pub use sandbox::{Link, Sandbox, SandboxMode, SandboxRequest, Shown};

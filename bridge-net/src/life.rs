@@ -17,7 +17,7 @@ use crate::host_networks::{HostNetworks, Live, State, random_id};
 use crate::names::ContainerKnowledge;
 use crate::network::{BRIDGE, Driver, HOST, NONE};
 use crate::ports::{self, Defaults, Published, Wish};
-use crate::sandbox::{Sandbox, SandboxMode, SandboxRequest};
+use crate::sandbox::{Sandbox, SandboxMode, SandboxRequest, Shown};
 use crate::{BridgeError, resolv, rules};
 
 /// The kernel's, where it does not say.
@@ -497,27 +497,18 @@ impl HostNetworks {
         self.told(container).await.ok()
     }
 
+    /// What all containers that are open have now.
+    pub async fn shown(&self) -> BTreeMap<String, Shown> {
+        let state = self.state.lock().await;
+        let open = state.open.iter();
+        open.map(|(container, record)| (container.clone(), shown(&state, record))).collect()
+    }
+
     async fn told(&self, container: &str) -> Result<Sandbox, BridgeError> {
         let host = tokio::fs::read_to_string(&self.resolv_conf).await.unwrap_or_default();
         let state = self.state.lock().await;
         let record = state.open.get(container).ok_or_else(|| closed(container))?;
         let request = &record.request;
-        let builtin = |name: &str| {
-            let id = state.networks.values().find(|it| it.name == name).map(|it| it.id.clone());
-            let shown =
-                EndpointSettings { network_id: id.unwrap_or_default(), ..Default::default() };
-            BTreeMap::from([(name.to_owned(), shown)])
-        };
-        let shown = record.endpoints.iter().filter_map(|endpoint| {
-            let network = state.networks.get(&endpoint.network)?;
-            Some((network.name.clone(), endpoint.show()))
-        });
-        let networks = match &request.mode {
-            SandboxMode::Networks(_) => shown.collect(),
-            SandboxMode::Host => builtin(HOST),
-            SandboxMode::None => builtin(NONE),
-            SandboxMode::Container(_) => BTreeMap::new(),
-        };
         let namespace = match &request.mode {
             SandboxMode::Networks(_) | SandboxMode::None => Some(self.kernel.path(container)),
             SandboxMode::Host => None,
@@ -544,15 +535,36 @@ impl HostNetworks {
         if dns.options.is_empty() {
             dns.options.clone_from(&defaults.options);
         }
+        let Shown { networks, ports } = shown(&state, record);
         Ok(Sandbox {
             namespace,
             networks,
-            ports: ports::show(&request.exposed, &record.published),
+            ports,
             resolver: embedded.then_some(ADDRESS.into()),
             hosts: hosts(&state, record),
             resolv_conf: resolv::text(&host, &dns, resolver),
         })
     }
+}
+
+fn shown(state: &State, record: &Record) -> Shown {
+    let request = &record.request;
+    let builtin = |name: &str| {
+        let id = state.networks.values().find(|it| it.name == name).map(|it| it.id.clone());
+        let shown = EndpointSettings { network_id: id.unwrap_or_default(), ..Default::default() };
+        BTreeMap::from([(name.to_owned(), shown)])
+    };
+    let endpoints = record.endpoints.iter().filter_map(|endpoint| {
+        let network = state.networks.get(&endpoint.network)?;
+        Some((network.name.clone(), endpoint.show()))
+    });
+    let networks = match &request.mode {
+        SandboxMode::Networks(_) => endpoints.collect(),
+        SandboxMode::Host => builtin(HOST),
+        SandboxMode::None => builtin(NONE),
+        SandboxMode::Container(_) => BTreeMap::new(),
+    };
+    Shown { networks, ports: ports::show(&request.exposed, &record.published) }
 }
 
 /// A container's own addresses by its host name, then those that it is linked to.

@@ -47,14 +47,23 @@ pub struct Link {
     pub alias: String,
 }
 
+/// What lists show of a container's place on networks.
+#[derive(Debug, Clone)]
+pub struct Shown {
+    /// As inspect shows them, by the networks' names.
+    pub networks: BTreeMap<String, EndpointSettings>,
+    /// As `NetworkSettings.Ports` shows them.
+    pub ports: BTreeMap<String, Option<Vec<PortBinding>>>,
+}
+
 /// What a container has of the network now.
 #[derive(Debug, Clone)]
 pub struct Sandbox {
     /// None: the host's own.
     pub namespace: Option<PathBuf>,
-    /// As inspect shows them, by the networks' names.
+    /// As in [`Shown`].
     pub networks: BTreeMap<String, EndpointSettings>,
-    /// As `NetworkSettings.Ports` shows them.
+    /// As in [`Shown`].
     pub ports: BTreeMap<String, Option<Vec<PortBinding>>>,
     /// Where the container asks for names, if the embedded resolver serves it.
     pub resolver: Option<IpAddr>,

@@ -36,9 +36,9 @@ pub struct Container {
 }
 
 impl Container {
-    pub(crate) fn new(shared: Arc<Shared>, stored: Stored) -> Container {
+    pub(crate) fn new(shared: Arc<Shared>, stored: Arc<Stored>) -> Container {
         let places = shared.places(&stored.config.id);
-        Container { shared, places, stored: Arc::new(stored) }
+        Container { shared, places, stored }
     }
 
     pub fn id(&self) -> &str {
@@ -151,7 +151,9 @@ impl Container {
         let container = self.clone();
         blocking(move || {
             let cgroup = container.cgroup();
-            recover::remove(&container.places, &container.shared.hierarchies, &cgroup)
+            recover::remove(&container.places, &container.shared.hierarchies, &cgroup)?;
+            container.shared.forget(container.id());
+            Ok(())
         })
         .await
     }

@@ -1,6 +1,6 @@
 //! All containers of a node: makes them, finds them, finds them again.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, DirBuilder, File};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
@@ -11,7 +11,7 @@ use std::time::Instant;
 use time::OffsetDateTime;
 
 use crate::cgroup::Hierarchies;
-use crate::config::{ContainerConfig, Resources, check_id};
+use crate::config::{ContainerConfig, Resources};
 use crate::container::Container;
 use crate::defaults::{LOCK_TIMEOUT, POLL_INTERVAL};
 use crate::error::{Error, Result};
@@ -62,8 +62,9 @@ pub(crate) struct Shared {
     pub config: RuntimeConfig,
     pub hierarchies: Hierarchies,
     nursery: Arc<Nursery>,
-    /// Ids of containers in the making, which nobody else sees.
-    creating: Mutex<HashSet<String>>,
+    /// The containers by their ids, so that whoever lists a thousand reads no thousand files. What a
+    /// container was made from never changes; those in the making are not there yet.
+    known: Mutex<BTreeMap<String, Arc<Stored>>>,
     /// Keeps a second daemon out.
     _lock: File,
 }
@@ -84,9 +85,14 @@ impl Shared {
         forked.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
     }
 
-    fn creating(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
-        // A set of names is whole whatever panicked beside it.
-        self.creating.lock().unwrap_or_else(PoisonError::into_inner)
+    fn known(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Arc<Stored>>> {
+        // Each change of it is one call.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A container that is gone.
+    pub fn forget(&self, id: &str) {
+        self.known().remove(id);
     }
 }
 
@@ -118,10 +124,10 @@ impl Runtime {
         let program =
             Program::copy(&config.shim_exe).map_err(Error::io("copy", &config.shim_exe))?;
         recover::sweep(&config.state_dir, &config.run_dir, (&hierarchies, &config.cgroup_parent))?;
-        let creating = Mutex::new(HashSet::new());
+        let known = Mutex::new(read_all(&config)?);
         let nursery = Arc::new(Nursery::new(program, config.cgroup_parent.clone()));
         Ok(Runtime {
-            shared: Arc::new(Shared { config, hierarchies, nursery, creating, _lock: lock }),
+            shared: Arc::new(Shared { config, hierarchies, nursery, known, _lock: lock }),
         })
     }
 
@@ -132,15 +138,7 @@ impl Runtime {
         config.check()?;
         config.resources.fit(&self.shared.hierarchies.support());
         let shared = Arc::clone(&self.shared);
-        if !shared.creating().insert(config.id.clone()) {
-            return Err(Error::Exists(config.id));
-        }
-        let id = config.id.clone();
-        let made = tokio::spawn(async move {
-            let made = create(&shared, config).await;
-            shared.creating().remove(&id);
-            made
-        });
+        let made = tokio::spawn(async move { create(&shared, config).await });
         made.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
     }
 
@@ -151,39 +149,52 @@ impl Runtime {
 
     /// The container of this id.
     pub async fn get(&self, id: &str) -> Result<Container> {
-        check_id(id).map_err(|_| Error::NoSuchContainer(id.to_owned()))?;
-        let (runtime, id) = (self.clone(), id.to_owned());
-        blocking(move || match runtime.find(&id)? {
-            Some(container) => Ok(container),
-            None => Err(Error::NoSuchContainer(id)),
-        })
-        .await
+        let stored = self.shared.known().get(id).cloned();
+        let stored = stored.ok_or_else(|| Error::NoSuchContainer(id.to_owned()))?;
+        Ok(Container::new(Arc::clone(&self.shared), stored))
     }
 
-    /// All containers, in no order.
+    /// All containers, by their ids.
     pub async fn list(&self) -> Result<Vec<Container>> {
-        let runtime = self.clone();
+        let stored: Vec<_> = self.shared.known().values().cloned().collect();
+        let container = |stored| Container::new(Arc::clone(&self.shared), stored);
+        Ok(stored.into_iter().map(container).collect())
+    }
+
+    /// Those of these containers that are frozen now.
+    pub async fn frozen(&self, ids: Vec<String>) -> Result<BTreeSet<String>> {
+        let shared = Arc::clone(&self.shared);
         blocking(move || {
-            let dir = layout::containers(&runtime.shared.config.state_dir);
-            let mut containers = Vec::new();
-            for entry in fs::read_dir(&dir).map_err(Error::io("read", &dir))? {
-                let entry = entry.map_err(Error::io("read", &dir))?;
-                if let Ok(id) = entry.file_name().into_string() {
-                    containers.extend(runtime.find(&id)?);
+            let frozen = |id: &String| {
+                let frozen = shared.hierarchies.frozen(&shared.cgroup(id));
+                let id = id.clone();
+                let operation = "look at the freezer";
+                frozen.map_err(|source| Error::Container { operation, id, source })
+            };
+            let mut all = BTreeSet::new();
+            for id in ids {
+                if frozen(&id)? {
+                    all.insert(id);
                 }
             }
-            Ok(containers)
+            Ok(all)
         })
         .await
     }
+}
 
-    fn find(&self, id: &str) -> Result<Option<Container>> {
-        if self.shared.creating().contains(id) {
-            return Ok(None);
+fn read_all(config: &RuntimeConfig) -> Result<BTreeMap<String, Arc<Stored>>> {
+    let dir = layout::containers(&config.state_dir);
+    let mut known = BTreeMap::new();
+    for entry in fs::read_dir(&dir).map_err(Error::io("read", &dir))? {
+        let entry = entry.map_err(Error::io("read", &dir))?;
+        let Ok(id) = entry.file_name().into_string() else { continue };
+        let places = Places::new(&config.state_dir, &config.run_dir, &id);
+        if let Some(stored) = record::read::<Stored>(&places.config())? {
+            known.insert(id, Arc::new(stored));
         }
-        let stored = record::read::<Stored>(&self.shared.places(id).config())?;
-        Ok(stored.map(|stored| Container::new(Arc::clone(&self.shared), stored)))
     }
+    Ok(known)
 }
 
 /// Takes the lock of a state directory. A process that the last daemon forked a moment ago holds it
@@ -243,6 +254,8 @@ async fn create(shared: &Arc<Shared>, config: ContainerConfig) -> Result<Contain
     for file in &mut stored.config.files {
         file.content = crate::config::Content::default();
     }
+    let stored = Arc::new(stored);
+    shared.known().insert(id, Arc::clone(&stored));
     Ok(Container::new(Arc::clone(shared), stored))
 }
 

@@ -2,18 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 
 use skep_docker_api::json::{
-    self, ContainerInspect, ContainerSummary, DriverData, EndpointSettings, MountPoint,
-    NetworkSettings, NetworkSettingsSummary, PortBinding, PortSummary,
+    self, ContainerInspect, ContainerSummary, DriverData, MountPoint, NetworkSettings,
+    NetworkSettingsSummary, PortBinding, PortSummary,
 };
 use skep_engine::Status;
 use skep_images::Rootfs;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::containers::{Containers, Result, images};
+use crate::containers::{Containers, Result, images, runtime};
 use crate::entry::Entry;
 use crate::health::{Answer, HealthReport};
 use crate::mounts::{Mount, Source};
@@ -165,12 +164,7 @@ impl Containers {
 
     /// Paused or not, its process, and its place on networks.
     async fn live(&self, record: &Record) -> (bool, i64, NetworkSettings) {
-        let wished = || {
-            let shown = record.networks.iter();
-            let shown: BTreeMap<String, EndpointSettings> =
-                shown.map(|(name, settings)| (name.clone(), settings.clone())).collect();
-            NetworkSettings::new(Ports::new(), shown)
-        };
+        let wished = || NetworkSettings::new(Ports::new(), record.networks.clone());
         if record.state.phase != Phase::Running {
             return (false, 0, wished());
         }
@@ -200,46 +194,62 @@ impl Containers {
         let now = OffsetDateTime::now_utc();
         let mut entries = self.all();
         entries.sort_by_key(|entry| std::cmp::Reverse(entry.with(|it| it.created)));
+        let running = entries.iter().filter(|it| it.with(|it| it.state.phase == Phase::Running));
+        let running = running.map(|entry| entry.id.clone()).collect();
+        let paused = self.parts.runtime.frozen(running).await.map_err(runtime)?;
+        let mut places = self.parts.networks.shown().await;
         let mut shown = Vec::new();
         for entry in entries {
-            match self.summary(&entry, sizes, now).await {
-                Ok(one) => shown.push(one),
-                // Removed since it was listed.
-                Err(_) if entry.seen.borrow().removed => {}
-                Err(error) => return Err(error),
+            let place = places.remove(&entry.id);
+            let mut one = self.summary(&entry, paused.contains(&entry.id), place, now);
+            if sizes {
+                match self.sizes(&entry.id).await {
+                    Ok(sizes) => (one.summary.size_rw, one.summary.size_root_fs) = sizes,
+                    // Removed since it was listed.
+                    Err(_) if entry.seen.borrow().removed => continue,
+                    Err(error) => return Err(error),
+                }
             }
+            shown.push(one);
         }
         Ok(shown)
     }
 
-    async fn summary(&self, entry: &Arc<Entry>, sizes: bool, now: OffsetDateTime) -> Result<Shown> {
+    fn summary(
+        &self,
+        entry: &Entry,
+        paused: bool,
+        place: Option<skep_bridge::Shown>,
+        now: OffsetDateTime,
+    ) -> Shown {
         let record = entry.record();
-        let (paused, _, settings) = self.live(&record).await;
-        let report = entry.health().filter(|_| record.state.phase == Phase::Running);
+        let is_running = record.state.phase == Phase::Running;
+        let report = entry.health().filter(|_| is_running);
         let health = report.as_ref().map(|it| it.health.status.name());
-        let mut summary = ContainerSummary {
+        let (networks, bound) = match place.filter(|_| is_running) {
+            Some(place) => (place.networks, place.ports),
+            None => (record.networks.clone(), Ports::new()),
+        };
+        let summary = ContainerSummary {
             names: vec![format!("/{}", record.name)],
             image: record.config.image.clone(),
             image_id: record.image.clone(),
             command: command(&record.command()),
             created: record.created.unix_timestamp(),
-            ports: ports(&settings.ports),
+            ports: ports(&bound),
             labels: record.config.labels.clone(),
             state: word(record.state.phase, paused).to_owned(),
             status: status(&record, paused, health, now),
             host_config: json::HostConfigSummary {
                 network_mode: record.host_config.network_mode.clone(),
             },
-            network_settings: NetworkSettingsSummary { networks: settings.networks },
+            network_settings: NetworkSettingsSummary { networks },
             mounts: self.mount_points(&record.mounts),
             id: record.id.clone(),
             ..ContainerSummary::default()
         };
-        if sizes {
-            (summary.size_rw, summary.size_root_fs) = self.sizes(&record.id).await?;
-        }
         let exit_code = (record.state.phase == Phase::Exited).then_some(record.state.exit_code);
-        Ok(Shown { summary, exit_code, health: health.unwrap_or("none") })
+        Shown { summary, exit_code, health: health.unwrap_or("none") }
     }
 
     /// What a container wrote, and all that it sees, in bytes.
