@@ -14,6 +14,13 @@ use crate::network::HostNetwork;
 
 const SUFFIX: &str = ".json";
 
+/// How long an object is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Until {
+    Boot,
+    Removed,
+}
+
 /// One file for each object, replaced at once.
 #[derive(Debug)]
 pub struct Records {
@@ -32,15 +39,15 @@ impl Records {
     }
 
     pub fn networks(&self) -> Result<BTreeMap<String, HostNetwork>, BridgeError> {
-        read_all(&self.networks)
+        read_all(&self.networks, Until::Removed)
     }
 
     pub fn sandboxes(&self) -> Result<BTreeMap<String, Record>, BridgeError> {
-        read_all(&self.sandboxes)
+        read_all(&self.sandboxes, Until::Boot)
     }
 
     pub fn put_network(&self, network: &HostNetwork) -> Result<(), BridgeError> {
-        write(&self.networks, &network.id, network)
+        write(&self.networks, &network.id, network, Until::Removed)
     }
 
     pub fn drop_network(&self, id: &str) -> Result<(), BridgeError> {
@@ -48,7 +55,7 @@ impl Records {
     }
 
     pub fn put_sandbox(&self, record: &Record) -> Result<(), BridgeError> {
-        write(&self.sandboxes, &record.request.container, record)
+        write(&self.sandboxes, &record.request.container, record, Until::Boot)
     }
 
     pub fn drop_sandbox(&self, container: &str) -> Result<(), BridgeError> {
@@ -56,7 +63,10 @@ impl Records {
     }
 }
 
-fn read_all<T: DeserializeOwned>(directory: &Path) -> Result<BTreeMap<String, T>, BridgeError> {
+fn read_all<T: DeserializeOwned>(
+    directory: &Path,
+    until: Until,
+) -> Result<BTreeMap<String, T>, BridgeError> {
     let step = || format!("read {}", directory.display());
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(directory).map_err(BridgeError::io(step()))? {
@@ -68,23 +78,40 @@ fn read_all<T: DeserializeOwned>(directory: &Path) -> Result<BTreeMap<String, T>
             continue;
         };
         let text = fs::read(&path).map_err(BridgeError::io(step()))?;
-        let value = serde_json::from_slice(&text)
-            .map_err(|source| BridgeError::Record { path: path.display().to_string(), source })?;
-        found.insert(id.to_owned(), value);
+        match serde_json::from_slice(&text) {
+            Ok(value) => drop(found.insert(id.to_owned(), value)),
+            // Torn by a power cut, with which all that it told of has ended.
+            Err(_) if until == Until::Boot => {
+                fs::remove_file(&path).map_err(BridgeError::io(step()))?;
+            }
+            Err(source) => {
+                return Err(BridgeError::Record { path: path.display().to_string(), source });
+            }
+        }
     }
     Ok(found)
 }
 
-fn write(directory: &Path, id: &str, value: &impl Serialize) -> Result<(), BridgeError> {
+fn write(
+    directory: &Path,
+    id: &str,
+    value: &impl Serialize,
+    until: Until,
+) -> Result<(), BridgeError> {
     let path = directory.join(format!("{id}{SUFFIX}"));
     let begun = directory.join(format!("{id}.begun"));
     let step = format!("write {}", path.display());
     let write = || -> io::Result<()> {
         let mut file = File::create(&begun)?;
         file.write_all(&serde_json::to_vec(value)?)?;
-        file.sync_all()?;
+        if until == Until::Removed {
+            file.sync_all()?;
+        }
         fs::rename(&begun, &path)?;
-        File::open(directory)?.sync_all()
+        match until {
+            Until::Removed => File::open(directory)?.sync_all(),
+            Until::Boot => Ok(()),
+        }
     };
     write().map_err(BridgeError::io(step))
 }

@@ -56,6 +56,14 @@ pub(crate) fn runtime(error: skep_engine::Error) -> ApiError {
     }
 }
 
+/// Runs what waits for the disk outside of the threads that serve calls.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+}
+
 pub(crate) fn images(error: skep_images::Error) -> ApiError {
     ApiError::system(error_chain(&error))
 }
@@ -126,7 +134,7 @@ impl Containers {
                 let at = exit.as_ref().map(|exit| exit.finished_at);
                 state.finished_at = Some(at.unwrap_or_else(OffsetDateTime::now_utc));
             });
-            self.save(entry, true)?;
+            self.save(entry, true).await?;
         }
         entry.seen.send_modify(|seen| seen.alive = false);
         let record = entry.record();
@@ -197,8 +205,12 @@ impl Containers {
         Ok(self.find(given)?.record())
     }
 
-    pub(crate) fn save(&self, entry: &Entry, durable: bool) -> Result<()> {
-        entry.with(|record| self.records.put(record, durable))
+    /// Writes down what is known of a container now; `durable` as in [`Records::put`].
+    pub(crate) async fn save(&self, entry: &Entry, durable: bool) -> Result<()> {
+        // The record is looked at under the lock: a later one is not written over by an older.
+        let _saving = entry.saving.lock().await;
+        let (records, record) = (self.records.clone(), entry.record());
+        blocking(move || records.put(&record, durable)).await
     }
 
     /// The run of a container, if it runs.

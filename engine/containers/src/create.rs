@@ -7,7 +7,7 @@ use skep_docker_api::ApiError;
 use skep_docker_api::json::{ContainerCreateRequest, ContainerCreateResponse, Map};
 use time::OffsetDateTime;
 
-use crate::containers::{Containers, Result, images};
+use crate::containers::{Containers, Result, blocking, images};
 use crate::entry::Entry;
 use crate::mounts::{self, Source};
 use crate::record::{Phase, Record, State};
@@ -131,9 +131,17 @@ impl Containers {
         let id = record.id.clone();
         self.records.begin(&id)?;
         let made = async {
-            self.parts.images.create_rootfs(&id, &record.image).await.map_err(images)?;
+            // Both wait for the disk, which takes them in one.
+            let (records, one) = (self.records.clone(), record.clone());
+            let (rootfs, prepared) = tokio::join!(
+                self.parts.images.create_rootfs(&id, &record.image),
+                blocking(move || records.prepare(&one, true)),
+            );
+            rootfs.map_err(images)?;
+            prepared?;
             self.make_volumes(&record).await?;
-            self.records.put(&record, true)
+            let (records, id) = (self.records.clone(), id.clone());
+            blocking(move || records.settle(&id, true)).await
         };
         if let Err(error) = made.await {
             self.unmake(&record).await;
@@ -251,7 +259,7 @@ impl Containers {
             known.names.insert(new.clone(), entry.id.clone());
         }
         entry.alter(|record| record.name.clone_from(&new));
-        if let Err(error) = self.save(&entry, true) {
+        if let Err(error) = self.save(&entry, true).await {
             entry.alter(|record| record.name = old);
             self.known().names.remove(&new);
             return Err(error);

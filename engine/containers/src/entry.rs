@@ -32,6 +32,8 @@ pub struct Entry {
     record: Mutex<Record>,
     /// Held through a change.
     pub change: tokio::sync::Mutex<()>,
+    /// Held while the record is written.
+    pub saving: tokio::sync::Mutex<()>,
     pub seen: watch::Sender<Seen>,
     /// Ends the pause before a restart.
     pub halt: Notify,
@@ -52,6 +54,7 @@ impl Entry {
             id: record.id.clone(),
             record: Mutex::new(record),
             change: tokio::sync::Mutex::default(),
+            saving: tokio::sync::Mutex::default(),
             seen: watch::Sender::new(seen),
             halt: Notify::new(),
             pending: Mutex::default(),

@@ -79,7 +79,7 @@ impl Containers {
                     it.state.exit_code = code;
                     it.state.error.clone_from(&error.message);
                 });
-                if let Err(error) = self.save(entry, false) {
+                if let Err(error) = self.save(entry, false).await {
                     tracing::warn!(container = entry.id, %error, "failed to note a failed start");
                 }
                 Err(error)
@@ -162,7 +162,7 @@ impl Containers {
             it.state.oom_killed = false;
         });
         // Told to be running by the runtime's own record too, should this be lost.
-        self.save(entry, false)?;
+        self.save(entry, false).await?;
         entry.seen.send_modify(|seen| seen.alive = true);
         events::tell(&self.parts.events, record, "start", &[]);
         Ok(())
@@ -327,7 +327,7 @@ impl Containers {
             it.state.error.clone_from(&error);
             pause
         });
-        if let Err(error) = self.save(entry, false) {
+        if let Err(error) = self.save(entry, false).await {
             tracing::error!(container = entry.id, %error, "an end could not be noted");
         }
         if oom_killed {
@@ -383,14 +383,14 @@ impl Containers {
                         it.state.stopped_by_hand = true;
                         it.state.phase = Phase::Exited;
                     });
-                    self.save(entry, false)?;
+                    self.save(entry, false).await?;
                     entry.halt.notify_waiters();
                     entry.seen.send_modify(|seen| seen.alive = false);
                     return Ok(true);
                 }
                 _ => return Ok(false),
             }
-            self.save(entry, true)?;
+            self.save(entry, true).await?;
         }
         if let Ok(run) = self.parts.runtime.get(&entry.id).await {
             match run.stop(signal, grace).await {
@@ -434,7 +434,7 @@ impl Containers {
         if number == Signal::KILL || number == stops {
             // What its user ends is not started again.
             entry.alter(|it| it.state.stopped_by_hand = true);
-            self.save(&entry, true)?;
+            self.save(&entry, true).await?;
         }
         run.kill(number).await.map_err(runtime).map_err(not_running)?;
         let more = [("signal", number.number().to_string())];

@@ -165,7 +165,7 @@ impl Containers {
             self.parts.networks.check(network, &settings).await.map_err(ApiError::from)?;
         }
         entry.alter(|it| it.networks.insert(shown.name.clone(), settings));
-        self.save(&entry, true)?;
+        self.save(&entry, true).await?;
         self.tell_network("connect", &shown.id, &shown.name, &entry);
         Ok(())
     }
@@ -190,7 +190,7 @@ impl Containers {
             self.write_etc(&entry.record(), &sandbox).await?;
         }
         entry.alter(|it| it.networks.remove(&key));
-        self.save(&entry, true)?;
+        self.save(&entry, true).await?;
         self.tell_network("disconnect", &shown.id, &shown.name, &entry);
         Ok(())
     }

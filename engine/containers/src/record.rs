@@ -79,6 +79,8 @@ impl Record {
 }
 
 const RECORD: &str = "record.json";
+/// A record that is being written.
+const ASIDE: &str = "record.new";
 
 /// The records of a node.
 #[derive(Debug, Clone)]
@@ -123,24 +125,33 @@ impl Records {
     /// `durable`: also over a power cut. What only tells of a running container ends with the
     /// machine anyway.
     pub fn put(&self, record: &Record, durable: bool) -> Result<(), ApiError> {
-        let place = self.place(&record.id);
-        let (path, aside) = (place.join(RECORD), place.join("record.new"));
+        self.prepare(record, durable)?;
+        self.settle(&record.id, durable)
+    }
+
+    /// The first half: all that takes long, and nothing that counts yet.
+    pub fn prepare(&self, record: &Record, durable: bool) -> Result<(), ApiError> {
+        let aside = self.place(&record.id).join(ASIDE);
         let bytes = serde_json::to_vec(record).expect("a record is plain data");
         let write = || -> io::Result<()> {
             let mut options = File::options();
             let mut file =
                 options.write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
             file.write_all(&bytes)?;
-            if durable {
-                file.sync_all()?;
-            }
-            fs::rename(&aside, &path)?;
-            if durable {
-                File::open(&place)?.sync_all()?;
-            }
-            Ok(())
+            if durable { file.sync_all() } else { Ok(()) }
         };
-        write().map_err(failed("write", &path))
+        write().map_err(failed("write", &aside))
+    }
+
+    /// The second half: from now on it is the record.
+    pub fn settle(&self, id: &str, durable: bool) -> Result<(), ApiError> {
+        let place = self.place(id);
+        let path = place.join(RECORD);
+        let settle = || -> io::Result<()> {
+            fs::rename(place.join(ASIDE), &path)?;
+            if durable { File::open(&place)?.sync_all() } else { Ok(()) }
+        };
+        settle().map_err(failed("write", &path))
     }
 
     /// All of them. What was not finished is removed; what cannot be read is left and said.

@@ -92,7 +92,7 @@ impl Containers {
             return Err(self.runs(entry).await);
         }
         entry.alter(|it| it.state.phase = Phase::Removing);
-        self.save(entry, false)?;
+        self.save(entry, false).await?;
         let record = entry.record();
         self.parts.networks.close_sandbox(&record.id).await.map_err(ApiError::from)?;
         if let Ok(run) = self.parts.runtime.get(&record.id).await {

@@ -219,7 +219,9 @@ impl Inner {
         fs::write(&path, recipe)
             .and_then(|()| File::open(&path)?.sync_all())
             .context(|| format!("write {}", path.display()))?;
-        temporary.settle(&place)?;
+        // Not synced: who makes a container writes down and syncs a record of it after this, and a
+        // journal keeps their order.
+        temporary.move_to(&place)?;
         drop(state);
         self.rootfs(container)
     }

@@ -76,10 +76,16 @@ impl Temporary {
 
     /// Moves it into its place. What it holds must be synced already; the move is when this
     /// returns.
-    pub(crate) fn settle(mut self, place: &Path) -> Result<()> {
+    pub(crate) fn settle(self, place: &Path) -> Result<()> {
+        self.move_to(place)?;
+        sync_dir(place.parent().unwrap_or(Path::new("/")))
+    }
+
+    /// As [`Self::settle`], but that a power cut may undo the move.
+    pub(crate) fn move_to(mut self, place: &Path) -> Result<()> {
         fs::rename(&self.path, place).context(|| format!("move into {}", place.display()))?;
         self.path = PathBuf::new();
-        sync_dir(place.parent().unwrap_or(Path::new("/")))
+        Ok(())
     }
 }
 
