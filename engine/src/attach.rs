@@ -70,12 +70,26 @@ pub(crate) fn pieces(
     try_unfold(reader, next).boxed()
 }
 
+/// Says a request on a shim's connection.
+pub(crate) async fn say(
+    stream: &mut (impl AsyncWrite + Unpin),
+    request: &Request,
+) -> io::Result<()> {
+    let mut line = serde_json::to_vec(request)?;
+    line.push(b'\n');
+    stream.write_all(&line).await
+}
+
+/// Waits for the other side to close a connection on which it says nothing.
+pub(crate) async fn closed(mut stream: UnixStream) {
+    // An error is an end as well.
+    let _ = stream.read_u8().await;
+}
+
 /// Says a request on a shim's connection and hears the answer.
 pub(crate) async fn ask(stream: UnixStream, request: &Request) -> io::Result<(Reply, Connection)> {
     let (read, mut write) = stream.into_split();
-    let mut line = serde_json::to_vec(request)?;
-    line.push(b'\n');
-    write.write_all(&line).await?;
+    say(&mut write, request).await?;
     let mut read = BufReader::new(read);
     let mut reply = String::new();
     let length = (&mut read).take(MESSAGE_BYTES_MAX as u64).read_line(&mut reply).await?;

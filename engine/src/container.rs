@@ -115,6 +115,8 @@ impl Container {
 
     /// Waits until it has ended, its output is on disk and its cgroup gone.
     pub async fn wait(&self) -> Result<ExitStatus> {
+        // The shim says when it has told all, some time before its process is gone.
+        let mut told = self.ask_for_the_end().await;
         loop {
             let container = self.clone();
             let (shim, state) = blocking(move || {
@@ -129,8 +131,23 @@ impl Container {
                     None => continue,
                 }
             };
-            process::ended(shim).await.map_err(self.failed("watch the shim"))?;
+            let ended = process::ended(shim);
+            match told.take() {
+                Some(told) => tokio::select! {
+                    ended = ended => ended.map_err(self.failed("watch the shim"))?,
+                    // Or it is one of an older daemon's, which does not know the question.
+                    () = attach::closed(told) => {}
+                },
+                None => ended.await.map_err(self.failed("watch the shim"))?,
+            }
         }
+    }
+
+    /// None where no shim answers any more.
+    async fn ask_for_the_end(&self) -> Option<UnixStream> {
+        let mut stream = self.connect().await.ok()?;
+        attach::say(&mut stream, &Request::Wait).await.ok()?;
+        Some(stream)
     }
 
     /// Removes an ended or never started container with its log.

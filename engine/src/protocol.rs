@@ -66,6 +66,9 @@ pub enum Request {
         rows: u16,
         columns: u16,
     },
+    /// The connection ends when all is told of the container's end and the lock is free. The
+    /// process itself may go on for as long as the kernel takes for its mounts.
+    Wait,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

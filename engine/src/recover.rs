@@ -56,7 +56,7 @@ pub fn sweep(state_dir: &Path, run_dir: &Path, cgroups: (&Hierarchies, &Path)) -
             let Ok(id) = entry.file_name().into_string() else { continue };
             let places = Places::new(state_dir, run_dir, &id);
             match record::read::<Stored>(&places.config()) {
-                Ok(Some(_)) => {}
+                Ok(Some(_)) => forget_torn_exit(&places)?,
                 Err(error @ Error::Io { .. }) => return Err(error),
                 // Absent, or torn by a power cut: nothing of it can be running then.
                 Ok(None) | Err(_) => remove(&places, cgroups.0, &cgroups.1.join(&id))?,
@@ -64,6 +64,14 @@ pub fn sweep(state_dir: &Path, run_dir: &Path, cgroups: (&Hierarchies, &Path)) -
         }
     }
     Ok(())
+}
+
+/// An exit status that a power cut has torn is none: its container's end was not seen.
+fn forget_torn_exit(places: &Places) -> Result<()> {
+    match record::read::<ExitStatus>(&places.exit()) {
+        Err(Error::Record { .. }) => remove_file(&places.exit()),
+        read => read.map(drop),
+    }
 }
 
 /// Removes all of a container: its shim, its cgroup, its directories. The configuration goes last,

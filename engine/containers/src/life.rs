@@ -302,10 +302,12 @@ impl Containers {
             Err(error) => (unknown, false, OffsetDateTime::now_utc(), error_chain(&error)),
         };
         let places = self.parts.networks.sandbox(&entry.id).await;
-        if let Err(failure) = self.parts.networks.close_sandbox(&entry.id).await {
+        let (closed, deleted) =
+            tokio::join!(self.parts.networks.close_sandbox(&entry.id), run.delete());
+        if let Err(failure) = closed {
             tracing::warn!(container = entry.id, error = %failure, "networks are not closed");
         }
-        if let Err(failure) = run.delete().await {
+        if let Err(failure) = deleted {
             tracing::warn!(container = entry.id, error = %failure, "a run that ended is not gone");
             if error.is_empty() {
                 error = error_chain(&failure);

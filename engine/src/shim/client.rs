@@ -23,8 +23,13 @@ pub struct Client {
 }
 
 enum State {
-    Asking { line: Vec<u8>, until: Instant },
+    Asking {
+        line: Vec<u8>,
+        until: Instant,
+    },
     Attached(Attachment),
+    /// Waits for the container's end, with nothing to say or to hear.
+    Waiting,
     Gone,
 }
 
@@ -64,6 +69,10 @@ impl Client {
         matches!(self.state, State::Attached(_))
     }
 
+    pub fn wait(&mut self) {
+        self.state = State::Waiting;
+    }
+
     pub fn go(&mut self) {
         self.state = State::Gone;
     }
@@ -90,6 +99,8 @@ impl Client {
                 events.set(PollFlags::POLLOUT, !attachment.behind.is_empty());
                 events
             }
+            // A hang-up is seen without being asked for.
+            State::Waiting => PollFlags::empty(),
             State::Gone => return None,
         };
         Some((self.socket.as_fd(), events))
@@ -224,6 +235,12 @@ impl Client {
                         Heard::InputEnd
                     }
                 }
+            }
+            State::Waiting => {
+                if hung_up {
+                    self.go();
+                }
+                Heard::Nothing
             }
             State::Gone => Heard::Nothing,
         }

@@ -83,9 +83,9 @@ fn keep(mut input: File, mut report: File) -> io::Result<()> {
     let places = Places::of(launch.state.clone(), launch.run.clone());
     // A daemon that cleans up takes this lock first: whoever comes second gives way.
     let held = lock::take(&places.lock())?.filter(|held| lock::still_at(held, &places.lock()));
-    if held.is_none() || places.exit().exists() {
+    let Some(held) = held.filter(|_| !places.exit().exists()) else {
         return Err(io::Error::other("the container's directory is taken or gone"));
-    }
+    };
     // Fails where the process leads a group already, which is as good.
     let _ = setsid();
     chdir("/")?;
@@ -93,7 +93,7 @@ fn keep(mut input: File, mut report: File) -> io::Result<()> {
     let made = create::create(&launch, contents, &places);
     let taken = made.and_then(|created| {
         let (hierarchies, cgroup) = (created.hierarchies.clone(), created.cgroup.clone());
-        serve::take(created, &launch, &places).map_err(|error| {
+        serve::take(created, &launch, &places, held).map_err(|error| {
             // The command has not run yet: ending it loses nothing.
             let _ = hierarchies.destroy(&cgroup);
             Failure { message: format!("failed to take charge: {error}"), exit_code: None }

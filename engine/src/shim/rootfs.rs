@@ -72,7 +72,9 @@ fn mount_overlay(lower: &[PathBuf], upper: &Path, work: &Path, target: &Path) ->
 }
 
 fn overlay_options(lower: &[PathBuf], upper: &Path, work: &Path) -> Vec<u8> {
-    let mut options = b"lowerdir=".to_vec();
+    // Without an index the kernel lets a container be started again while the mount of its last run
+    // is still on its way out.
+    let mut options = b"index=off,lowerdir=".to_vec();
     for (position, layer) in lower.iter().enumerate() {
         if position > 0 {
             options.push(b':');

@@ -24,6 +24,7 @@ use crate::defaults::{
     ATTACHED_MAX, CLIENTS_MAX, DRAIN_TIMEOUT, EXEC_TIMEOUT, EXIT_CODE_CANNOT_RUN,
 };
 use crate::layout::{Places, SOCKET};
+use crate::lock;
 use crate::logs::{Sink, Stdio};
 use crate::protocol::{Failure, Launch, Reply, Request};
 use crate::record::{self, Durability, Live};
@@ -35,6 +36,7 @@ const PIPE_BYTES: usize = 64 * 1024;
 pub struct Shim<'a> {
     created: Running,
     places: &'a Places,
+    lock: lock::Held,
     children: SignalFd,
     listener: UnixListener,
     outputs: Vec<Output>,
@@ -67,7 +69,12 @@ enum Source {
 }
 
 /// Takes charge of a container. After this the daemon may ask for it.
-pub fn take<'a>(created: Created, launch: &Launch, places: &'a Places) -> io::Result<Shim<'a>> {
+pub fn take<'a>(
+    created: Created,
+    launch: &Launch,
+    places: &'a Places,
+    lock: lock::Held,
+) -> io::Result<Shim<'a>> {
     let children = watch_children()?;
     let listener = listen(places)?;
     let Created { pid, streams, failures, container, hierarchies, cgroup } = created;
@@ -83,6 +90,7 @@ pub fn take<'a>(created: Created, launch: &Launch, places: &'a Places) -> io::Re
         )?,
         created: Running { pid, failures, container, hierarchies, cgroup },
         places,
+        lock,
         children,
         listener,
         outputs,
@@ -217,6 +225,7 @@ impl Shim<'_> {
         match client.hear(events, self.input.room(), &mut self.buffer) {
             Heard::Nothing => {}
             Heard::Request(Request::Attach(options), rest) => self.attach(place, options, &rest),
+            Heard::Request(Request::Wait, _) => client.wait(),
             Heard::Request(request, _) => {
                 let reply = self.handle(request);
                 self.clients[place].reply(&reply);
@@ -262,8 +271,8 @@ impl Shim<'_> {
                     exit_code: None,
                 },
             },
-            // Not a question, but the start of a conversation.
-            Request::Attach(_) => Reply::Done,
+            // Not questions, but the start of a conversation.
+            Request::Attach(_) | Request::Wait => Reply::Done,
         }
     }
 
@@ -343,8 +352,12 @@ impl Shim<'_> {
             error: self.start_failure.take(),
             log_entries_dropped: self.log.dropped(),
         };
-        let written = record::write(&self.places.exit(), &exit, Durability::Synced);
+        let written = record::write(&self.places.exit(), &exit, Durability::Cached);
         let removed = self.created.hierarchies.destroy(&self.created.cgroup);
+        // In this order: who waits then finds the lock free. With this process its mounts go, for
+        // which the kernel may have to write to the disk; nobody need wait for that.
+        drop(self.lock);
+        drop(self.clients);
         written.map_err(io::Error::other)?;
         removed
     }
