@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use time::OffsetDateTime;
 
-use super::entry::{Stdio, encode};
+use super::entry::{Stdio, encode, rfc3339};
 use super::files;
 use crate::config::LogLimits;
 
@@ -23,6 +23,8 @@ pub struct Writer {
     pending: Vec<u8>,
     pending_entries: u64,
     dropped: u64,
+    /// The time of the last entry, and its text: entries that come together have it in common.
+    stamp: (OffsetDateTime, String),
 }
 
 impl Writer {
@@ -36,12 +38,16 @@ impl Writer {
             pending: Vec::new(),
             pending_entries: 0,
             dropped: 0,
+            stamp: (OffsetDateTime::UNIX_EPOCH, rfc3339(OffsetDateTime::UNIX_EPOCH)),
         }
     }
 
     /// Takes an entry; it is written by [`Writer::flush`].
     pub fn add(&mut self, now: OffsetDateTime, stdio: Stdio, text: &[u8]) {
-        encode(now, stdio, text, &mut self.pending);
+        if self.stamp.0 != now {
+            self.stamp = (now, rfc3339(now));
+        }
+        encode(&self.stamp.1, stdio, text, &mut self.pending);
         self.pending_entries += 1;
     }
 
