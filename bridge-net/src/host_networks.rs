@@ -47,6 +47,8 @@ pub(crate) struct State {
     pub networks: BTreeMap<String, HostNetwork>,
     pub open: BTreeMap<String, Record>,
     pub live: BTreeMap<String, Live>,
+    /// Somebody was on the default bridge since the daemon's start.
+    pub default_stands: bool,
 }
 
 /// What of an open sandbox ends with the daemon, and is made again after.
@@ -102,11 +104,10 @@ impl State {
         self.on(network).flat_map(|(_, it)| it.addresses.iter().map(IpNet::addr)).collect()
     }
 
-    /// Whether a network's bridge is to stand: the default one while somebody is on it, a user's
+    /// Whether a network's bridge is to stand: the default one from its first container on, a user's
     /// from its making to its removal.
     fn stands(&self, network: &HostNetwork) -> bool {
-        network.driver == Driver::Bridge
-            && (network.is_users() || self.on(&network.id).next().is_some())
+        network.driver == Driver::Bridge && (network.is_users() || self.default_stands)
     }
 
     fn show(&self, network: &HostNetwork) -> json::Network {

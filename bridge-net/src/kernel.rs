@@ -49,11 +49,15 @@ impl Kernel {
         netlink.up(name).await
     }
 
-    pub async fn remove_bridge(&self, network: &HostNetwork) -> Result<(), KernelError> {
+    /// Whether there was one.
+    pub async fn remove_bridge(&self, network: &HostNetwork) -> Result<bool, KernelError> {
         if !network.ours {
-            return Ok(());
+            return Ok(false);
         }
-        Netlink::open(&self.host).await?.delete(&network.interface).await
+        let netlink = Netlink::open(&self.host).await?;
+        let stands = netlink.find(&network.interface).await?.is_some();
+        netlink.delete(&network.interface).await?;
+        Ok(stands)
     }
 
     pub async fn enable_forwarding(&self, ipv6: bool) -> Result<(), KernelError> {

@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError};
 use ipnet::IpNet;
 use skep_docker_api::json::EndpointSettings;
 use skep_docker_api::{ApiError, Kind};
-use skep_overlay_kernel::{KernelError, Namespace};
+use skep_overlay_kernel::Namespace;
 use skep_overlay_net::dns::forward::Forwarder;
 use skep_overlay_net::dns::server::{ADDRESS, Resolver, Scope};
 
@@ -15,7 +15,7 @@ use crate::endpoint::{self, Endpoint, Record, SHORT_DIGITS, Wanted, way_out};
 use crate::held::{Bound, bind_all, hold};
 use crate::host_networks::{HostNetworks, Live, State, random_id};
 use crate::names::ContainerKnowledge;
-use crate::network::{BRIDGE, Driver, HOST, NONE};
+use crate::network::{Driver, HOST, NONE};
 use crate::ports::{self, Defaults, Published, Wish};
 use crate::sandbox::{Sandbox, SandboxMode, SandboxRequest, Shown};
 use crate::{BridgeError, resolv, rules};
@@ -75,8 +75,12 @@ impl HostNetworks {
         self.told(&container).await
     }
 
-    /// A place on one network. The default bridge is made under the lock, for its last endpoint
-    /// takes it away under the same.
+    /// A place on one network.
+    ///
+    /// DEVIATION: Docker's default bridge stands from the daemon's start on. Ours stands from the
+    /// first container that is on it, so that a host without any keeps the interfaces and rules it
+    /// had; and until a daemon starts and finds nobody on it, for to make it for each `run` would
+    /// take longer than all the rest.
     async fn allocate(
         &self,
         state: &mut State,
@@ -112,6 +116,7 @@ impl HostNetworks {
         }
         if !network.is_users() {
             self.kernel.make_bridge(&network).await?;
+            state.default_stands = true;
         }
         Ok(endpoint)
     }
@@ -138,21 +143,8 @@ impl HostNetworks {
         {
             let mut state = self.state.lock().await;
             state.open.remove(container);
-            self.drop_default_bridge(&state).await?;
         }
         self.refresh().await
-    }
-
-    /// DEVIATION: Docker's default bridge stands from the daemon's start on. Ours stands while a
-    /// container is on it, so that a host without any keeps the interfaces and rules it had.
-    async fn drop_default_bridge(&self, state: &State) -> Result<(), KernelError> {
-        let default = state.networks.values().find(|it| it.name == BRIDGE);
-        match default {
-            Some(network) if state.on(&network.id).next().is_none() => {
-                self.kernel.remove_bridge(network).await
-            }
-            _ => Ok(()),
-        }
     }
 
     /// Takes a container that runs onto one more network.
@@ -234,7 +226,6 @@ impl HostNetworks {
             if let Some(record) = state.open.get_mut(container) {
                 record.endpoints.retain(|it| it.id != endpoint.id);
             }
-            self.drop_default_bridge(&state).await?;
         }
         let (record, networks) = self.snapshot(container).await?;
         self.records.put_sandbox(&record)?;
@@ -284,6 +275,7 @@ impl HostNetworks {
         for container in open.keys().filter(|it| !running.contains(*it)) {
             self.close_sandbox(container).await?;
         }
+        let mut left = false;
         for network in networks.values().filter(|it| it.driver == Driver::Bridge) {
             let used = open.values().any(|it| {
                 running.contains(&it.request.container)
@@ -291,6 +283,11 @@ impl HostNetworks {
             });
             if network.is_users() || used {
                 self.kernel.make_bridge(network).await?;
+            } else {
+                left |= self.kernel.remove_bridge(network).await?;
+            }
+            if !network.is_users() {
+                self.state.lock().await.default_stands = used;
             }
         }
         for (container, record) in open.iter().filter(|(it, _)| running.contains(*it)) {
@@ -298,7 +295,7 @@ impl HostNetworks {
                 tracing::error!(container, %error, "a container's network is not whole");
             }
         }
-        if networks.values().any(|it| it.is_users()) || !open.is_empty() {
+        if left || networks.values().any(|it| it.is_users()) || !open.is_empty() {
             self.refresh().await?;
         }
         Ok(())
