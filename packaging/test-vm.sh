@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 
 # What depends on cgroups: limits and their change, the end for want of memory, the freezer,
 # devices, what is counted, and what a container sees of it all.
-tests=(${TESTS:-limits freezer devices isolation namespaces})
+tests=(${TESTS:-limits freezer devices isolation namespaces userns})
 [ "$(uname -m)" = x86_64 ] || { echo "test-vm: only x86_64 has a machine to boot" >&2; exit 1; }
 
 packaging/install-packages.sh qemu-system-x86 busybox-static cpio kmod jq binutils

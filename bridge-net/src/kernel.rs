@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
+use skep_idmap::Owner;
 use skep_overlay_kernel::link::{self, LOOPBACK, Peer};
 use skep_overlay_kernel::netlink::{self, Family, Netlink};
 use skep_overlay_kernel::{KernelError, Namespace, nft, sysctl};
@@ -68,8 +69,12 @@ impl Kernel {
         sysctl::write(&self.host, settings).await
     }
 
-    pub async fn make_sandbox(&self, container: &str) -> Result<Namespace, KernelError> {
-        let place = Namespace::create(&self.path(container)).await?;
+    pub async fn make_sandbox(
+        &self,
+        container: &str,
+        owner: &Owner,
+    ) -> Result<Namespace, KernelError> {
+        let place = Namespace::create_for(&self.path(container), owner).await?;
         Netlink::open(&place).await?.up(LOOPBACK).await?;
         Ok(place)
     }

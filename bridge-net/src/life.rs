@@ -63,7 +63,7 @@ impl HostNetworks {
         self.publish(&container).await?;
         let (record, networks) = self.snapshot(&container).await?;
         self.records.put_sandbox(&record)?;
-        let place = self.kernel.make_sandbox(&container).await?;
+        let place = self.kernel.make_sandbox(&container, &record.request.owner).await?;
         for endpoint in &record.endpoints {
             let Some(network) = networks.get(&endpoint.network) else { continue };
             self.kernel.plug(&place, network, endpoint).await?;

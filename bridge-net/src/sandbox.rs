@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use skep_docker_api::json::{EndpointSettings, PortBinding};
+use skep_idmap::Owner;
 
 use crate::options::DnsOptions;
 
@@ -26,6 +27,9 @@ pub struct SandboxRequest {
     /// `--link` on the default bridge: to containers that run.
     pub links: Vec<Link>,
     pub dns: DnsOptions,
+    /// Whose the network namespace is.
+    #[serde(default)]
+    pub owner: Owner,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -12,6 +12,7 @@ use skep_bridge::*;
 use skep_docker_api::json::{
     EndpointIpamConfig, EndpointSettings, NetworkCreateRequest, PortBinding,
 };
+use skep_idmap::Owner;
 use skep_overlay_kernel::Namespace;
 use tempfile::TempDir;
 
@@ -116,6 +117,7 @@ fn request(number: u8, name: &str, networks: &[&str]) -> SandboxRequest {
         publish_all: false,
         links: Vec::new(),
         dns: DnsOptions::default(),
+        owner: Owner::Host,
     }
 }
 

@@ -34,6 +34,9 @@ pub struct DaemonArgs {
     /// Parent cgroup of the containers
     #[arg(long, value_name = "PATH", default_value = skep_node::config::CGROUP_PARENT)]
     pub cgroup_parent: PathBuf,
+    /// Give containers a user namespace of their own, with the subordinate ids of a user
+    #[arg(long, value_name = "USER[:GROUP]")]
+    pub userns_remap: Option<String>,
     /// File with the daemon's options, under Docker's keys
     #[arg(long, value_name = "PATH")]
     pub config_file: Option<PathBuf>,
@@ -56,13 +59,17 @@ pub fn run(args: DaemonArgs, level: LogLevel) -> Outcome {
     let refuse = |error: ConfigError| Failure::new(error.to_string());
     let mut flags = args.networks.keys();
     flags.extend(args.listen.keys());
+    flags.extend(args.userns_remap.map(|user| ("userns-remap".to_owned(), user.into())));
     let keys = config_file::read(&file, args.config_file.is_some())
         .and_then(|keys| config_file::together(flags, keys, &file))
         .map_err(refuse)?;
     let networks = config_file::network_options(&keys).map_err(refuse)?;
     let api = config_file::api_options(&keys).map_err(refuse)?;
+    let userns_remap = config_file::userns_remap(&keys).map_err(refuse)?;
     let config = Config {
         networks,
+        userns_remap,
+        id_maps: None,
         data_root: args.data_root,
         exec_root: args.exec_root,
         api,

@@ -13,16 +13,18 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("skep-compose", &["skep-types"]),
     ("skep-secrets", &["skep-types"]),
     ("skep-overlay-plan", &["skep-types"]),
-    ("skep-overlay-kernel", &["skep-types", "skep-overlay-plan"]),
-    ("skep-overlay-net", &["skep-types", "skep-overlay-plan", "skep-overlay-kernel"]),
-    ("skep-images", &["skep-types"]),
-    ("skep-engine", &["skep-types", "skep-images"]),
+    ("skep-idmap", &[]),
+    ("skep-overlay-kernel", &["skep-types", "skep-idmap", "skep-overlay-plan"]),
+    ("skep-overlay-net", &["skep-types", "skep-idmap", "skep-overlay-plan", "skep-overlay-kernel"]),
+    ("skep-images", &["skep-types", "skep-idmap"]),
+    ("skep-engine", &["skep-types", "skep-idmap", "skep-images"]),
     ("skep-proto", &["skep-types", "skep-state"]),
     ("skep-docker-api", &["skep-types"]),
     (
         "skep-bridge",
         &[
             "skep-types",
+            "skep-idmap",
             "skep-docker-api",
             "skep-overlay-net",
             "skep-overlay-plan",
@@ -33,6 +35,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "skep-containers",
         &[
             "skep-types",
+            "skep-idmap",
             "skep-docker-api",
             "skep-agent-plan",
             "skep-engine",
@@ -62,6 +65,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "skep-agent",
         &[
             "skep-types",
+            "skep-idmap",
             "skep-proto",
             "skep-secrets",
             "skep-engine",
@@ -78,6 +82,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "skep-node",
         &[
             "skep-types",
+            "skep-idmap",
             "skep-state",
             "skep-secrets",
             "skep-proto",

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use skep_idmap::IdMaps;
 
 pub use self::check::check_id;
 pub use self::device::Device;
@@ -109,6 +110,10 @@ pub struct ContainerConfig {
     pub uts: Namespace,
     #[serde(default)]
     pub cgroup: Namespace,
+    /// The maps of a user namespace of its own; None: the host's. Who shares namespaces with
+    /// another container shares its user namespace as well.
+    #[serde(default)]
+    pub id_maps: Option<IdMaps>,
     /// The size of /dev/shm; zero: Docker's.
     #[serde(default)]
     pub shm_bytes: u64,
@@ -162,6 +167,7 @@ impl ContainerConfig {
             ipc: Namespace::default(),
             uts: Namespace::default(),
             cgroup: Namespace::default(),
+            id_maps: None,
             shm_bytes: 0,
         }
     }

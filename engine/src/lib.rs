@@ -31,6 +31,7 @@ mod layout;
 mod lock;
 mod master;
 mod nursery;
+mod passage;
 mod process;
 mod protocol;
 mod record;

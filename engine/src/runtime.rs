@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use skep_idmap::IdMaps;
 use time::OffsetDateTime;
 
 use crate::cgroup::Hierarchies;
@@ -20,7 +21,7 @@ use crate::nursery::Nursery;
 use crate::protocol::{Launch, Role};
 use crate::record::{self, Durability, Stored};
 use crate::sealed::Program;
-use crate::{launch, recover};
+use crate::{launch, passage, recover};
 
 #[derive(Debug, Clone)]
 pub struct RuntimeConfig {
@@ -32,6 +33,8 @@ pub struct RuntimeConfig {
     pub cgroup_parent: PathBuf,
     /// The program that is a shim when its first argument says so.
     pub shim_exe: PathBuf,
+    /// The maps of containers' user namespaces, where they have their own.
+    pub id_maps: Option<IdMaps>,
 }
 
 impl RuntimeConfig {
@@ -46,6 +49,7 @@ impl RuntimeConfig {
             run_dir: run_dir.into(),
             cgroup_parent: cgroup_parent.into(),
             shim_exe: "/proc/self/exe".into(),
+            id_maps: None,
         }
     }
 }
@@ -118,6 +122,9 @@ impl Runtime {
             builder.recursive(true).mode(0o700);
             builder.create(&dir).map_err(Error::io("create", &dir))?;
         }
+        if let Some(maps) = &config.id_maps {
+            passage::open(&config.run_dir, maps)?;
+        }
         let lock = keep_others_out(&config.state_dir)?;
         let hierarchies =
             Hierarchies::find().map_err(Error::io("find cgroups in", "/proc/self/mounts"))?;
@@ -140,6 +147,11 @@ impl Runtime {
         let shared = Arc::clone(&self.shared);
         let made = tokio::spawn(async move { create(&shared, config).await });
         made.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+    }
+
+    /// The maps of containers' user namespaces, where they have their own.
+    pub fn id_maps(&self) -> Option<&IdMaps> {
+        self.shared.config.id_maps.as_ref()
     }
 
     /// Takes away the limits that this host cannot hold, and says so in Docker's words.
@@ -219,8 +231,9 @@ async fn create(shared: &Arc<Shared>, config: ContainerConfig) -> Result<Contain
     let places = shared.places(&config.id);
     let stored = Stored { created_at: OffsetDateTime::now_utc(), config };
     let id = stored.config.id.clone();
-    for dir in [places.state(), places.run()] {
-        match DirBuilder::new().mode(0o700).create(dir) {
+    let run_mode = if stored.config.id_maps.is_some() { passage::MODE } else { 0o700 };
+    for (dir, mode) in [(places.state(), 0o700), (places.run(), run_mode)] {
+        match DirBuilder::new().mode(mode).create(dir) {
             Ok(()) => {}
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
                 return Err(Error::Exists(id));

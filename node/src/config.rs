@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use skep_idmap::IdMaps;
+
 use crate::listen::ApiConfig;
 
 /// Where the daemon keeps its state when nobody says otherwise.
@@ -27,6 +29,11 @@ pub struct Config {
     pub certs_dir: PathBuf,
     /// The cgroup that holds the containers' cgroups.
     pub cgroup_parent: PathBuf,
+    /// Whose subordinate ids containers get, as `--userns-remap` has it; empty: they have the
+    /// host's. [`crate::remap::settle`] turns it into the next.
+    pub userns_remap: String,
+    /// The maps of containers' user namespaces.
+    pub id_maps: Option<IdMaps>,
     /// What containers' networks on this host are told.
     pub networks: skep_bridge::NetworkOptions,
     /// As `tracing-subscriber` reads it: `info`, `skep_raft=debug`, ….

@@ -35,6 +35,7 @@ const KEYS: &[&str] = &[
     "tlscert",
     "tlskey",
     "tlsverify",
+    "userns-remap",
 ];
 
 /// Why the daemon's options are no options; the words are Docker's.
@@ -109,6 +110,15 @@ pub fn api_options(keys: &Map<String, Value>) -> Result<ApiConfig, ConfigError> 
         }
     }
     ApiConfig::new(options).map_err(|error| ConfigError::Value(error.to_string()))
+}
+
+/// Whose ids containers get; empty where nobody says.
+pub fn userns_remap(keys: &Map<String, Value>) -> Result<String, ConfigError> {
+    let key = "userns-remap";
+    match keys.get(key) {
+        Some(value) => Ok(Given { key, value }.text()?.to_owned()),
+        None => Ok(String::new()),
+    }
 }
 
 /// What containers' networks on this host are told.

@@ -16,6 +16,7 @@ use crate::swarm::{Means, Swarm};
 /// # Errors
 /// The state cannot be opened or the socket not be bound: what and where.
 pub async fn run(config: Config) -> anyhow::Result<()> {
+    let config = crate::remap::settle(config)?;
     let engine = crate::open_engine(&config).await?;
     let networks = crate::open_networks(&config).await?;
     let events = Events::new();

@@ -7,6 +7,7 @@ pub mod daemon;
 pub mod host;
 pub mod listen;
 pub mod logging;
+pub mod remap;
 pub mod swarm;
 
 /// The program's version.
@@ -21,20 +22,24 @@ use skep_bridge::{HostNetworks, HostNetworksConfig};
 use skep_containers::Volumes;
 use skep_docker_api::Events;
 use skep_engine::{Runtime, RuntimeConfig};
-use skep_images::Store;
+use skep_idmap::{IdMaps, Owner};
+use skep_images::{Store, StoreOptions};
 use skep_overlay_kernel::Namespace;
 
 /// Opens this node's engine: images, volumes, containers that run already.
 async fn open_engine(config: &config::Config) -> anyhow::Result<Arc<Containers>> {
     let root = &config.data_root;
+    let ids = config.id_maps.clone().unwrap_or_default();
     let images =
-        open_images(&root.join("images")).await.context("failed to open the image store")?;
-    let runtime = RuntimeConfig::new(
+        open_images(&root.join("images"), &ids).await.context("failed to open the image store")?;
+    let mut runtime = RuntimeConfig::new(
         root.join("containers"),
         config.exec_root.join("containers"),
         config.cgroup_parent.clone(),
     );
+    runtime.id_maps.clone_from(&config.id_maps);
     let runtime = Runtime::open(runtime).await.context("failed to open the container runtime")?;
+    let owner = config.id_maps.clone().map_or(Owner::Host, Owner::New);
     let registries = Registries {
         insecure: config.insecure_registries.clone(),
         ca_dir: Some(config.certs_dir.clone()),
@@ -42,10 +47,10 @@ async fn open_engine(config: &config::Config) -> anyhow::Result<Arc<Containers>>
     let parts = Parts {
         runtime,
         images,
-        volumes: Volumes::new(root.join("volumes")),
+        volumes: Volumes::new(root.join("volumes")).with_owner(ids.root()),
         registries,
         etc_dir: root.join("etc"),
-        networks: Networks::new(config.exec_root.join("net")),
+        networks: Networks::new(config.exec_root.join("net")).with_owner(owner),
     };
     Ok(Containers::open(parts).await?)
 }
@@ -84,11 +89,12 @@ async fn open_containers(
 }
 
 /// A daemon that was killed a moment ago may not be wholly gone: its lock is waited for.
-async fn open_images(path: &std::path::Path) -> Result<Store, skep_images::Error> {
+async fn open_images(path: &std::path::Path, ids: &IdMaps) -> Result<Store, skep_images::Error> {
     const PATIENCE: Duration = Duration::from_secs(5);
     let deadline = tokio::time::Instant::now() + PATIENCE;
     loop {
-        match Store::open(path).await {
+        let options = StoreOptions { ids: ids.clone(), ..StoreOptions::default() };
+        match Store::open_with(path, options).await {
             Err(skep_images::Error::Locked(_)) if tokio::time::Instant::now() < deadline => {
                 tokio::time::sleep(PATIENCE / 100).await;
             }

@@ -27,6 +27,8 @@ async fn backend(dir: &Path) -> DaemonBackend {
         api: ApiConfig::socket(dir.join("skep.sock")),
         insecure_registries: Vec::new(),
         certs_dir: dir.join("certs.d"),
+        userns_remap: String::new(),
+        id_maps: None,
         cgroup_parent: format!("/skep-test-{}", std::process::id()).into(),
         networks: skep_bridge::NetworkOptions::default(),
         log_filter: "info".to_owned(),

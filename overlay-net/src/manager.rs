@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
+use skep_idmap::Owner;
 use skep_overlay_kernel::{Executor, HostNs, KernelError, Namespace};
 use skep_overlay_plan::desired::Knowledge;
 use skep_overlay_plan::operation::Subject;
@@ -41,6 +42,8 @@ pub struct ManagerConfig {
     pub host: HostNs,
     /// Namespaces get their names below it. It must not outlive a boot: `/run/skep/net`.
     pub run: PathBuf,
+    /// Whose tasks' namespaces are.
+    pub owner: Owner,
     /// The host's resolvers; the usual file when None.
     pub resolv_conf: Option<PathBuf>,
 }
@@ -68,7 +71,7 @@ impl NetworkManager {
     pub fn new(config: ManagerConfig) -> Self {
         let resolv_conf = config.resolv_conf.unwrap_or_else(|| RESOLV_CONF.into());
         Self {
-            executor: Executor::new(config.host.clone(), &config.run),
+            executor: Executor::new(config.host.clone(), &config.run).with_owner(config.owner),
             directory: Arc::default(),
             forwarder: Forwarder::of_host(config.host, resolv_conf),
             inner: Mutex::new(Inner {

@@ -13,6 +13,7 @@ use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::rdata::A;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use lab::{Lab, ask, ask_until_all, can_run, connect, serve, still_echoes};
+use skep_idmap::Owner;
 use skep_overlay_net::network::NetworkDelta;
 use skep_overlay_net::*;
 use skep_types::{NetworkAttachment, NetworkId, ServiceId, TaskId, Vni};
@@ -93,6 +94,7 @@ fn manager(lab: &Lab, number: u8) -> Arc<NetworkManager> {
         node: lab.node(number),
         host: lab.host(number),
         run: lab.run_directory(number),
+        owner: Owner::Host,
         resolv_conf: Some(resolv_conf),
     }))
 }

@@ -10,6 +10,7 @@ use skep_engine::ContainerConfig;
 use skep_engine::config::{
     Content, File, Mount, MountSource, NetworkNamespace, Resources, Rootfs, Ulimit,
 };
+use skep_idmap::IdMaps;
 use skep_images::{Image, ImageConfig};
 use skep_proto::convert::NodeTask;
 use skep_types::container::{ContainerSpec, FileTarget};
@@ -63,6 +64,7 @@ pub async fn create(
     let namespace = parts.networks.attach(task).await?;
     let resolver = skep_overlay_net::dns::server::ADDRESS.into();
     let etc = etc::write(&parts.etc_dir, id, spec, &hostname, &own, Some(resolver))?;
+    etc.own(parts.runtime.id_maps().map_or((0, 0), IdMaps::root)).map_err(failed)?;
     let (mounts, anonymous) = mounts(parts, task, config, id).await?;
     container.env = environment(&config.env, &spec.env);
     container.cwd = first(&spec.dir, &config.working_dir);
@@ -78,6 +80,7 @@ pub async fn create(
     container.hostname_path = Some(etc.hostname);
     container.resolv_conf_path = Some(etc.resolv_conf);
     container.network = NetworkNamespace::Join(namespace);
+    container.id_maps = parts.runtime.id_maps().cloned();
     container.capability_add = spec.capability_add.clone();
     container.capability_drop = spec.capability_drop.clone();
     container.sysctls = spec.sysctls.clone();

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
+use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 
 use skep_types::container::ContainerSpec;
@@ -14,6 +15,14 @@ pub struct EtcFiles {
     pub hosts: PathBuf,
     pub hostname: PathBuf,
     pub resolv_conf: PathBuf,
+}
+
+impl EtcFiles {
+    /// Gives them to a user and a group of the host.
+    pub fn own(&self, (uid, gid): (u32, u32)) -> std::io::Result<()> {
+        let files = [&self.hosts, &self.hostname, &self.resolv_conf];
+        files.into_iter().try_for_each(|file| chown(file, Some(uid), Some(gid)))
+    }
 }
 
 /// Writes them anew.

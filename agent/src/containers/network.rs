@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use ipnet::Ipv4Net;
 use nix::ifaddrs::getifaddrs;
+use skep_idmap::Owner;
 use skep_overlay_net::{
     ManagerConfig, Namespace, NetworkManager, NetworkUpdate, NodeConfig, TaskNet,
 };
@@ -25,6 +26,8 @@ const OUTSIDE_POOL: &str = "172.18.0.0/16";
 /// See the module.
 pub struct Networks {
     run: PathBuf,
+    /// Whose tasks' namespaces are.
+    owner: Owner,
     made: RwLock<Option<Made>>,
 }
 
@@ -37,7 +40,12 @@ struct Made {
 impl Networks {
     /// Namespaces get their names below `run`, which ends with the boot.
     pub fn new(run: PathBuf) -> Self {
-        Self { run, made: RwLock::new(None) }
+        Self { run, owner: Owner::Host, made: RwLock::new(None) }
+    }
+
+    /// With tasks' namespaces belonging to a user namespace.
+    pub fn with_owner(self, owner: Owner) -> Self {
+        Self { owner, ..self }
     }
 
     /// Makes the manager of networks for where this node is; nothing if it stands already.
@@ -60,6 +68,7 @@ impl Networks {
             },
             host: Namespace::current().map_err(failed)?,
             run: self.run.clone(),
+            owner: self.owner.clone(),
             resolv_conf: None,
         };
         let manager = Arc::new(NetworkManager::new(config));

@@ -5,13 +5,16 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use skep_bridge::HostNetworks;
+use skep_docker_api::json::HostConfig;
 use skep_docker_api::{ApiError, Events};
 use skep_engine::{Container, Runtime, Status};
+use skep_idmap::IdMaps;
 use skep_images::Store;
 use skep_types::error_chain;
 use time::OffsetDateTime;
 
 use crate::entry::Entry;
+use crate::merge::Remapped;
 use crate::policy;
 use crate::record::{Phase, Record, Records};
 use crate::volumes::Volumes;
@@ -69,6 +72,23 @@ pub(crate) fn images(error: skep_images::Error) -> ApiError {
 }
 
 impl Containers {
+    pub(crate) fn remapped(&self) -> Remapped {
+        match self.parts.runtime.id_maps() {
+            Some(_) => Remapped::Yes,
+            None => Remapped::No,
+        }
+    }
+
+    /// The maps of a container's user namespace; None where it is the host's.
+    pub(crate) fn id_maps(&self, host: &HostConfig) -> Option<IdMaps> {
+        self.parts.runtime.id_maps().filter(|_| host.userns_mode != "host").cloned()
+    }
+
+    /// Containers' root as the host counts, who gets what is made for them.
+    pub(crate) fn root_outside(&self) -> (u32, u32) {
+        self.parts.runtime.id_maps().map_or((0, 0), IdMaps::root)
+    }
+
     /// Takes up what is there: what runs is watched on, what ended meanwhile is told, what is to run
     /// again is started.
     ///

@@ -61,7 +61,7 @@ impl Containers {
         };
         let id = random_id();
         merge::image(&mut config, &image.config)?;
-        merge::host(&mut host)?;
+        merge::host(&mut host, self.remapped())?;
         if !config.working_dir.is_empty() && !config.working_dir.starts_with('/') {
             return Err(ApiError::invalid(format!(
                 "the working directory '{}' is invalid, it needs to be an absolute path",
@@ -288,7 +288,7 @@ impl Containers {
             ));
         }
         spec::update(&mut next.host_config, request);
-        merge::host(&mut next.host_config)?;
+        merge::host(&mut next.host_config, self.remapped())?;
         spec::check(&next)?;
         if next.state.phase == Phase::Running {
             let run = self.run_of(&entry).await?;

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::io;
 use std::net::IpAddr;
+use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 
 use skep_bridge::Sandbox;
@@ -24,6 +25,12 @@ impl EtcFiles {
             hostname: place.join("hostname"),
             resolv_conf: place.join("resolv.conf"),
         }
+    }
+
+    /// Gives them to a user and a group of the host.
+    pub fn own(&self, (uid, gid): (u32, u32)) -> io::Result<()> {
+        let files = [&self.hosts, &self.hostname, &self.resolv_conf];
+        files.into_iter().try_for_each(|file| chown(file, Some(uid), Some(gid)))
     }
 
     /// Writes them in place: a container that runs sees them change.

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use skep_agent_plan::HealthCheck;
+use skep_bridge::SandboxRequest;
 use skep_docker_api::ApiError;
 use skep_docker_api::json::{ContainerWaitResponse, StopOptions, WaitCondition};
 use skep_engine::config::{MountSource, Namespace, Rootfs};
 use skep_engine::{Container, Error, ExitStatus, Signal};
+use skep_idmap::{IdMaps, Owner};
 use skep_types::error_chain;
 use time::OffsetDateTime;
 
@@ -17,7 +19,7 @@ use crate::entry::{Entry, Seen};
 use crate::mounts::Source;
 use crate::policy::{self, Ended};
 use crate::record::{Phase, Record};
-use crate::{events, health, merge, spec};
+use crate::{events, health, merge, spec, volumes};
 
 /// Docker's, where neither the call nor the container says otherwise.
 const STOP_GRACE: Duration = Duration::from_secs(10);
@@ -96,10 +98,14 @@ impl Containers {
     }
 
     async fn try_run(&self, entry: &Entry, record: &Record) -> Result<Container> {
-        let request = self.sandbox_request(record)?;
         let sources = self.sources(record)?;
         let pid = self.namespace(&record.host_config.pid_mode).await?;
         let ipc = self.namespace(&record.host_config.ipc_mode).await?;
+        let id_maps = self.id_maps(&record.host_config);
+        let request = SandboxRequest {
+            owner: owner(id_maps.as_ref(), [&pid, &ipc]),
+            ..self.sandbox_request(record)?
+        };
         let rootfs = self.parts.images.rootfs(&record.id).await.map_err(images)?.overlay;
         let sandbox = self.parts.networks.open_sandbox(request).await.map_err(ApiError::from)?;
         let begun = async {
@@ -116,6 +122,7 @@ impl Containers {
                 pid,
                 ipc,
                 log: self.records.log(&record.id),
+                id_maps,
             };
             let config = spec::build(record, ground)?;
             let run = self.parts.runtime.create(config).await.map_err(refused_start)?;
@@ -174,7 +181,7 @@ impl Containers {
             Source::Bind { path, create } => {
                 let path = PathBuf::from(path);
                 if *create && !path.exists() {
-                    std::fs::create_dir_all(&path).map_err(|error| {
+                    volumes::make_directories(&path, self.root_outside()).map_err(|error| {
                         ApiError::system(format!(
                             "error while creating mount source path '{}': {error}",
                             path.display()
@@ -525,4 +532,15 @@ fn exit_code(error: &ApiError) -> i64 {
     } else {
         128
     }
+}
+
+/// Whose a container's network namespace is: who joins another's namespaces is in its user
+/// namespace.
+fn owner(id_maps: Option<&IdMaps>, joined: [&Namespace; 2]) -> Owner {
+    let Some(maps) = id_maps else { return Owner::Host };
+    let other = joined.into_iter().find_map(|it| match it {
+        Namespace::Of(pid) => Some(format!("/proc/{pid}/ns/user").into()),
+        Namespace::Private | Namespace::Host => None,
+    });
+    other.map_or_else(|| Owner::New(maps.clone()), Owner::Of)
 }

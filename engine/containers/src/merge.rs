@@ -80,8 +80,43 @@ fn health(config: &mut ContainerConfig, image: &ImageConfig) {
     }
 }
 
+/// Whether containers have user namespaces of their own unless they ask for the host's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remapped {
+    Yes,
+    No,
+}
+
+/// What shares too much with the host to be in a user namespace, in Docker's words.
+fn user_namespace(host: &HostConfig, remapped: Remapped) -> Result<(), ApiError> {
+    match host.userns_mode.as_str() {
+        "" if remapped == Remapped::Yes => {}
+        "" | "host" => return Ok(()),
+        mode => return Err(ApiError::invalid(format!("invalid user namespace mode: {mode}"))),
+    }
+    let refused = [
+        (
+            host.privileged,
+            "privileged mode is incompatible with user namespaces.  You must run the container \
+             in the host namespace when running privileged mode",
+        ),
+        (
+            host.network_mode == "host",
+            "cannot share the host's network namespace when user namespaces are enabled",
+        ),
+        (
+            host.pid_mode == "host",
+            "cannot share the host PID namespace when user namespaces are enabled",
+        ),
+    ];
+    match refused.into_iter().find(|(asked, _)| *asked) {
+        Some((_, why)) => Err(ApiError::invalid(why)),
+        None => Ok(()),
+    }
+}
+
 /// Docker's defaults where nothing is said, as inspect shows them, and a refusal of what cannot be.
-pub fn host(host: &mut HostConfig) -> Result<(), ApiError> {
+pub fn host(host: &mut HostConfig, remapped: Remapped) -> Result<(), ApiError> {
     const SHM_BYTES: i64 = 64 << 20;
     policy::check(host)?;
     let fill = |text: &mut String, default: &str| {
@@ -103,8 +138,8 @@ pub fn host(host: &mut HostConfig) -> Result<(), ApiError> {
     if host.shm_size < 0 {
         return Err(ApiError::invalid("SHM size can not be less than 0"));
     }
+    user_namespace(host, remapped)?;
     let absent = [
-        (!matches!(host.userns_mode.as_str(), "" | "host"), "user namespaces (--userns)"),
         (
             host.device_requests.as_ref().is_some_and(|it| !it.is_empty()),
             "device requests (--gpus)",
@@ -166,6 +201,27 @@ mod tests {
 
     fn words(text: &[&str]) -> Vec<String> {
         text.iter().map(|it| (*it).to_owned()).collect()
+    }
+
+    #[test]
+    fn what_shares_with_the_host_is_in_no_user_namespace() {
+        let said = |mode: &str, remapped, change: fn(&mut HostConfig)| {
+            let mut config = HostConfig { userns_mode: mode.to_owned(), ..HostConfig::default() };
+            change(&mut config);
+            host(&mut config, remapped).err().map(|error| error.message)
+        };
+        let changes: [(fn(&mut HostConfig), &str); 3] = [
+            (|it| it.privileged = true, "privileged mode is incompatible with user namespaces."),
+            (|it| it.network_mode = "host".to_owned(), "cannot share the host's network namespace"),
+            (|it| it.pid_mode = "host".to_owned(), "cannot share the host PID namespace"),
+        ];
+        for (change, words) in changes {
+            assert!(said("", Remapped::Yes, change).unwrap().starts_with(words));
+            assert_eq!(said("host", Remapped::Yes, change), None);
+            assert_eq!(said("", Remapped::No, change), None);
+        }
+        let bad = said("private", Remapped::No, |_| {});
+        assert_eq!(bad.unwrap(), "invalid user namespace mode: private");
     }
 
     #[test]

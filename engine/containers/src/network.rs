@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use skep_bridge::{DnsOptions, Link, Sandbox, SandboxMode, SandboxRequest};
 use skep_docker_api::ApiError;
 use skep_docker_api::json::{ContainerConfig, EndpointSettings, HostConfig, Map, NetworkingConfig};
+use skep_idmap::Owner;
 
 use crate::containers::{Containers, Result};
 use crate::entry::Entry;
@@ -101,6 +102,7 @@ impl Containers {
                 search: words(&host.dns_search),
                 options: words(&host.dns_options),
             },
+            owner: Owner::Host,
         })
     }
 
@@ -117,9 +119,13 @@ impl Containers {
         }
         let gateway = self.gateway().await;
         let extra = record.host_config.extra_hosts.clone().unwrap_or_default();
-        self.etc_of(record).write(&record.config.hostname, &extra, sandbox, gateway).map_err(
-            |error| ApiError::system(format!("failed to write the container's /etc: {error}")),
-        )
+        let files = self.etc_of(record);
+        files
+            .write(&record.config.hostname, &extra, sandbox, gateway)
+            .and_then(|()| files.own(self.root_outside()))
+            .map_err(|error| {
+                ApiError::system(format!("failed to write the container's /etc: {error}"))
+            })
     }
 
     /// What `host-gateway` means: the default bridge's address.

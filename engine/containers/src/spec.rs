@@ -11,6 +11,7 @@ use skep_engine::config::{
 };
 use skep_engine::logs::{IMAGE_ANNOTATION, NAME_ANNOTATION};
 use skep_engine::{ContainerConfig, Signal};
+use skep_idmap::IdMaps;
 
 use crate::etc::EtcFiles;
 use crate::record::Record;
@@ -26,6 +27,8 @@ pub struct Ground {
     pub pid: Namespace,
     pub ipc: Namespace,
     pub log: PathBuf,
+    /// None: the host's user namespace.
+    pub id_maps: Option<IdMaps>,
 }
 
 pub fn build(record: &Record, ground: Ground) -> Result<ContainerConfig, ApiError> {
@@ -88,6 +91,7 @@ pub fn build(record: &Record, ground: Ground) -> Result<ContainerConfig, ApiErro
     security(host, &mut made)?;
     made.masked_paths.clone_from(&host.masked_paths);
     made.read_only_paths.clone_from(&host.readonly_paths);
+    made.id_maps = ground.id_maps;
     made.pid = ground.pid;
     made.ipc = ground.ipc;
     made.uts = match host.uts_mode.as_str() {
@@ -247,6 +251,8 @@ pub fn check(record: &Record) -> Result<(), ApiError> {
         pid: Namespace::Private,
         ipc: Namespace::Private,
         log: PathBuf::from("/"),
+        // What does not go together with maps was refused before.
+        id_maps: None,
     };
     let mut made = build(record, ground)?;
     (made.hosts_path, made.hostname_path, made.resolv_conf_path) = (None, None, None);

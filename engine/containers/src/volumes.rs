@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
@@ -42,6 +42,8 @@ pub enum VolumeError {
 #[derive(Clone)]
 pub struct Volumes {
     dir: PathBuf,
+    /// Who gets new ones: user and group.
+    owner: (u32, u32),
     /// One at a time is made or removed.
     change: Arc<Mutex<()>>,
 }
@@ -57,7 +59,12 @@ fn check(name: &str) -> Result<(), VolumeError> {
 
 impl Volumes {
     pub fn new(dir: PathBuf) -> Self {
-        Self { dir, change: Arc::default() }
+        Self { dir, owner: (0, 0), change: Arc::default() }
+    }
+
+    /// With new volumes going to a user and a group of the host.
+    pub fn with_owner(self, owner: (u32, u32)) -> Self {
+        Self { owner, ..self }
     }
 
     /// Where a volume's content stands.
@@ -84,6 +91,8 @@ impl Volumes {
         std::fs::create_dir_all(&path).map_err(failed("make"))?;
         let open = std::fs::Permissions::from_mode(0o755);
         std::fs::set_permissions(&path, open).map_err(failed("make"))?;
+        let (uid, gid) = self.owner;
+        chown(&path, Some(uid), Some(gid)).map_err(failed("make"))?;
         let record = serde_json::to_vec(&volume).expect("a record is plain data");
         // The record is written last: a directory without one was not finished.
         std::fs::write(self.record(&volume.name), record).map_err(failed("record"))?;
@@ -120,7 +129,7 @@ impl Volumes {
             std::os::unix::fs::MetadataExt::uid(&like),
             std::os::unix::fs::MetadataExt::gid(&like),
         );
-        std::os::unix::fs::chown(&to, Some(uid), Some(gid)).map_err(failed("fill"))
+        chown(&to, Some(uid), Some(gid)).map_err(failed("fill"))
     }
 
     /// Removes a volume and its content; one that is not there is no error.
@@ -163,6 +172,13 @@ impl Volumes {
         let found = names.iter().map(|name| self.inspect(name));
         found.filter(|it| !matches!(it, Err(VolumeError::Absent(_)))).collect()
     }
+}
+
+/// Makes a directory of the host, and those above it where they are missing, for a user and a group.
+pub(crate) fn make_directories(path: &Path, (uid, gid): (u32, u32)) -> io::Result<()> {
+    let missing: Vec<&Path> = path.ancestors().take_while(|it| !it.exists()).collect();
+    std::fs::create_dir_all(path)?;
+    missing.into_iter().try_for_each(|dir| chown(dir, Some(uid), Some(gid)))
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Context, Result};
+use crate::layers::own;
 use crate::store::Inner;
 
 /// Relative to the store's root, as short as names in mount options should be.
@@ -36,7 +37,7 @@ impl Inner {
         }
         let temporary = self.scratch.dir()?;
         let root = temporary.path();
-        build(root).context(|| format!("make {}", root.display()))?;
+        build(root, self.ids.root()).context(|| format!("make {}", root.display()))?;
         File::open(root)
             .and_then(|dir| nix::unistd::syncfs(dir).map_err(Into::into))
             .context(|| format!("sync {}", root.display()))?;
@@ -44,17 +45,21 @@ impl Inner {
     }
 }
 
-fn build(root: &Path) -> std::io::Result<()> {
+fn build(root: &Path, owner: (u32, u32)) -> std::io::Result<()> {
     // Whatever the mask of this process is.
     let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode));
     mode(root, 0o755)?;
+    own(root, owner)?;
     for name in DIRECTORIES {
         fs::create_dir(root.join(name))?;
         mode(&root.join(name), 0o755)?;
+        own(&root.join(name), owner)?;
     }
     for name in FILES {
         File::create_new(root.join(name))?;
         mode(&root.join(name), 0o755)?;
+        own(&root.join(name), owner)?;
     }
-    symlink(LINK.1, root.join(LINK.0))
+    symlink(LINK.1, root.join(LINK.0))?;
+    own(&root.join(LINK.0), owner)
 }

@@ -143,7 +143,7 @@ impl Inner {
         let spool = self.spool(self.limits.archive_bytes)?;
         // The packing that every registry and engine reads.
         let gzip = flate2::write::GzEncoder::new(spool, flate2::Compression::fast());
-        let mut packer = Packer::new(gzip);
+        let mut packer = Packer::new(gzip, &self.ids);
         let mut count = 0u64;
         // The owner and mode of the root, which nothing else in the layer would say.
         packer.add(&upper, OsStr::new("."), &root, b".".to_vec()).context(context)?;

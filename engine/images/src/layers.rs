@@ -1,7 +1,7 @@
 //! Unpacked layers: each once, shared by all images that have it.
 
 use std::fs::{self, File};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{PermissionsExt, lchown, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,6 +16,11 @@ use crate::unpack::{Unpacked, diff_id, unpack};
 const SHORT_NAME_CHARS: usize = 26;
 
 const BASE32: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+
+/// Gives a file of the store's to a user and a group.
+pub(crate) fn own(path: &Path, (uid, gid): (u32, u32)) -> std::io::Result<()> {
+    lchown(path, Some(uid), Some(gid))
+}
 
 /// A layer's name in mount options.
 fn short_name(diff_id: Digest) -> String {
@@ -92,9 +97,10 @@ impl Inner {
         let temporary = self.scratch.dir()?;
         let diff = temporary.path().join("diff");
         fs::create_dir(&diff)
+            .and_then(|()| own(&diff, self.ids.root()))
             .and_then(|()| fs::set_permissions(&diff, fs::Permissions::from_mode(0o755)))
             .context(|| format!("make {}", diff.display()))?;
-        let unpacked = unpack(stream, &diff, &self.limits)?;
+        let unpacked = unpack(stream, &diff, &self.limits, &self.ids)?;
         if let Some(expected) = expected
             && expected != unpacked.diff_id
         {

@@ -25,6 +25,7 @@ mod load;
 mod login;
 mod manifest;
 mod mount;
+mod owners;
 mod pack;
 mod platform;
 mod progress;

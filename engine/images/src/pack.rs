@@ -12,22 +12,26 @@ use std::os::unix::ffi::OsStrExt;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat, readlinkat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, major, minor};
+use skep_idmap::IdMaps;
 
+use crate::owners;
 use crate::tar_reader::{Kind, TarEntry};
 use crate::tar_writer::TarWriter;
 use crate::unpack::tree::kind;
 use crate::unpack::xattr;
 
 /// An archive of files.
-pub(crate) struct Packer<W> {
+pub(crate) struct Packer<'a, W> {
     writer: TarWriter<W>,
+    /// How the files' owners stand on disk.
+    ids: &'a IdMaps,
     /// Files with several names, by device and inode, with the name that has the content.
     seen: HashMap<(u64, u64), Vec<u8>>,
 }
 
-impl<W: Write> Packer<W> {
-    pub(crate) fn new(out: W) -> Self {
-        Self { writer: TarWriter::new(out), seen: HashMap::new() }
+impl<'a, W: Write> Packer<'a, W> {
+    pub(crate) fn new(out: W, ids: &'a IdMaps) -> Self {
+        Self { writer: TarWriter::new(out), ids, seen: HashMap::new() }
     }
 
     pub(crate) fn finish(self) -> io::Result<W> {
@@ -88,6 +92,7 @@ impl<W: Write> Packer<W> {
         if let Some(first) = inode.and_then(|inode| self.seen.get(&inode)) {
             entry.link.clone_from(first);
             entry.kind = Kind::HardLink;
+            owners::from_disk(&mut entry, self.ids);
             return self.writer.append(&entry, &mut io::empty());
         }
         for attribute in xattr::list_at(parent, name)? {
@@ -97,6 +102,7 @@ impl<W: Write> Packer<W> {
                 entry.xattrs.push((attribute, value));
             }
         }
+        owners::from_disk(&mut entry, self.ids);
         match entry_kind {
             Kind::File => {
                 // Should a pipe have taken its place, opening it must not wait for a writer.

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
+use crate::layers::own;
 use crate::limits::LAYERS_MAX;
 use crate::mount::{is_mounted, mount_overlay, unmount};
 use crate::store::{Inner, Store};
@@ -202,13 +203,14 @@ impl Inner {
                 .and_then(|()| fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)))
                 .context(|| format!("make {}", dir.display()))?;
         }
+        let upper = temporary.path().join("diff");
+        own(&upper, self.ids.root()).context(|| format!("own {}", upper.display()))?;
         // The merged root shows the upper directory's owner and mode: those of the image's root.
         if let Some(top) = layers.last() {
             let root = self.layer_path(*top).join("diff");
-            let upper = temporary.path().join("diff");
             fs::metadata(&root)
                 .and_then(|root| {
-                    std::os::unix::fs::chown(&upper, Some(root.uid()), Some(root.gid()))?;
+                    own(&upper, (root.uid(), root.gid()))?;
                     fs::set_permissions(&upper, fs::Permissions::from_mode(root.mode() & 0o7777))
                 })
                 .context(|| format!("copy the mode of {}", root.display()))?;

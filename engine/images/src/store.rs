@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nix::fcntl::{Flock, FlockArg};
+use skep_idmap::IdMaps;
 use tokio::sync::Semaphore;
 
 use crate::digest::Digest;
@@ -32,6 +33,8 @@ use crate::scratch::{Scratch, Temporary, sync_dir};
 #[derive(Debug, Clone, Default)]
 pub struct StoreOptions {
     pub limits: Limits,
+    /// How containers' ids stand on disk. Always the same for a store.
+    pub ids: IdMaps,
 }
 
 /// The images of one host; clones share it.
@@ -44,6 +47,7 @@ pub struct Store {
 pub(crate) struct Inner {
     pub(crate) root: PathBuf,
     pub(crate) limits: Limits,
+    pub(crate) ids: IdMaps,
     pub(crate) scratch: Scratch,
     state: Mutex<State>,
     /// One at a time unpacks a given layer.
@@ -94,6 +98,7 @@ impl Store {
         let index = read_index(&root.join("index.json"))?;
         let inner = Inner {
             limits: options.limits,
+            ids: options.ids,
             scratch,
             state: Mutex::new(State { index, pins: HashMap::new() }),
             unpacking: Mutex::default(),
@@ -105,6 +110,11 @@ impl Store {
         inner.make_base_layer()?;
         sync_dir(&inner.root)?;
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// How containers' ids stand on disk.
+    pub fn ids(&self) -> &IdMaps {
+        &self.inner.ids
     }
 
     /// Runs what blocks on the disk where it may.

@@ -5,7 +5,10 @@ use std::path::{Component, Path};
 
 use super::device::is_access;
 use super::mount::is_tmpfs_option;
-use super::{ContainerConfig, DeviceRule, MountSource, Rootfs, apparmor_enabled, ulimit_type};
+use super::{
+    ContainerConfig, DeviceRule, MountSource, Namespace, NetworkNamespace, Rootfs,
+    apparmor_enabled, ulimit_type,
+};
 use crate::capabilities;
 use crate::defaults;
 use crate::error::{Error, Result};
@@ -43,9 +46,36 @@ impl ContainerConfig {
                 self.oom_score_adj
             )));
         }
+        self.check_user_namespace()?;
         self.check_privileges()?;
         self.check_paths()?;
         self.check_amounts()
+    }
+
+    /// In Docker's words.
+    fn check_user_namespace(&self) -> Result<()> {
+        if self.id_maps.is_none() {
+            return Ok(());
+        }
+        let refused = [
+            (
+                self.privileged,
+                "privileged mode is incompatible with user namespaces.  You must run the \
+                 container in the host namespace when running privileged mode",
+            ),
+            (
+                self.network == NetworkNamespace::Host,
+                "cannot share the host's network namespace when user namespaces are enabled",
+            ),
+            (
+                self.pid == Namespace::Host,
+                "cannot share the host PID namespace when user namespaces are enabled",
+            ),
+        ];
+        match refused.into_iter().find(|(asked, _)| *asked) {
+            Some((_, why)) => Err(Error::Invalid(why.into())),
+            None => Ok(()),
+        }
     }
 
     fn check_privileges(&self) -> Result<()> {

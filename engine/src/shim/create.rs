@@ -2,12 +2,14 @@
 //! its first process waits to be started.
 
 use skep_types::error_chain;
+use std::borrow::Cow;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use libcontainer::container::builder::ContainerBuilder;
+use libcontainer::oci_spec::runtime::PosixRlimit;
 use libcontainer::syscall::syscall::SyscallType;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::{Gid, Uid, fchown, pipe2, read};
@@ -18,11 +20,10 @@ use super::spec::{self, Cgroups, Prepared};
 use super::streams::Streams;
 use super::terminal::{self, Console};
 use super::trees::{self, Tree};
-use super::user::Identity;
-use super::{devices, files, netns, rootfs, seccomp, user};
+use super::{devices, files, rootfs, seccomp, user, userns};
 use crate::capabilities;
 use crate::cgroup::{Before, Hierarchies};
-use crate::config::{ContainerConfig, Namespace, NetworkNamespace};
+use crate::config::{ContainerConfig, Namespace};
 use crate::defaults::SHIM_OOM_SCORE_ADJ;
 use crate::layout::Places;
 use crate::logs::Stdio;
@@ -78,48 +79,51 @@ fn build(
 ) -> Result<Built, Failure> {
     let config = &launch.config;
     let bundle = places.bundle();
+    let ids = config.id_maps.clone().unwrap_or_default();
     // Ties to the host's mounts are lost with its namespace.
     let trees = trees::clone_binds(&config.mounts).map_err(Failure::to("prepare a mount"))?;
     rootfs::enter_namespace().map_err(Failure::to("enter a mount namespace"))?;
-    rootfs::mount_bundle(&bundle).map_err(Failure::to("mount memory for the bundle"))?;
-    let sources = attach(&trees, &bundle).map_err(Failure::to("prepare a mount"))?;
+    rootfs::mount_bundle(&bundle, ids.root())
+        .map_err(Failure::to("mount memory for the bundle"))?;
+    let mut sources = attach(&trees, &bundle).map_err(Failure::to("prepare a mount"))?;
+    let mut devices = devices::gather(config)?;
+    let near = match config.id_maps {
+        None => Cow::Borrowed(config),
+        Some(_) => userns::bring_near(config, &mut sources, &mut devices, &bundle)
+            .map(Cow::Owned)
+            .map_err(Failure::to("prepare a mount"))?,
+    };
+    let config = near.as_ref();
     let shared_memory = shared_memory(&config.ipc, &bundle)
         .map_err(Failure::to("find the shared memory of the other container"))?;
     let root = rootfs::prepare(&config.rootfs, &bundle.join("rootfs"))
         .map_err(Failure::to("mount the root filesystem"))?;
-    let files = files::write(launch, &contents, &bundle.join("files"))
+    let files = files::write(launch, &contents, &bundle.join("files"), &ids)
         .map_err(Failure::to("write secrets and configs to memory"))?;
     // Before the fork: the container gets no second copy of them.
     drop(contents);
-    let network = match &config.network {
-        NetworkNamespace::Host => None,
-        NetworkNamespace::Join(path) => Some(path.clone()),
-        NetworkNamespace::New => {
-            let path = bundle.join("netns");
-            netns::make(&path).map_err(Failure::to("make a network namespace"))?;
-            Some(path)
-        }
-    };
+    let joined = userns::prepare(config, &bundle).map_err(Failure::to("make a namespace"))?;
 
     let inside = Root::open(&root).map_err(Failure::to("open the root filesystem"))?;
     let text = |path: &str| inside.read(Path::new(path)).map_err(Failure::to("read the users"));
     let identity =
         user::resolve(&config.user, &config.groups, &text("/etc/passwd")?, &text("/etc/group")?)
+            .and_then(|identity| userns::check(&identity, &ids).map(|()| identity))
             .map_err(|message| Failure { message, exit_code: None })?;
     if !config.cwd.is_empty() {
         inside
-            .make_directories(Path::new(&config.cwd))
+            .make_directories(Path::new(&config.cwd), ids.root())
             .map_err(Failure::to("make the working directory"))?;
     }
     let capabilities = capabilities::of(config)
         .map_err(|error| Failure { message: error.to_string(), exit_code: None })?;
-    let devices = devices::gather(config)?;
     let prepared = Prepared {
         rootfs: &root,
         identity: &identity,
         capabilities: &capabilities,
         files: &files,
-        network: network.as_deref(),
+        network: joined.network.as_deref(),
+        user_namespace: joined.user.as_deref(),
         devices: &devices,
         seccomp: seccomp::filter(config, &capabilities)
             .map_err(|message| Failure { message, exit_code: None })?,
@@ -135,6 +139,14 @@ fn build(
     fs::write(bundle.join("config.json"), spec.to_string())
         .map_err(Failure::to("write the specification"))?;
 
+    if config.id_maps.is_some() {
+        let limits = serde_json::from_value::<Vec<PosixRlimit>>(spec["process"]["rlimits"].clone());
+        limits
+            .map_err(io::Error::from)
+            .and_then(|limits| userns::raise_limits(&limits))
+            .map_err(Failure::to("raise a limit"))?;
+    }
+
     let (failures, failures_writer) =
         pipe2(OFlag::O_CLOEXEC).map_err(|errno| Failure::to("make a pipe")(errno.into()))?;
     let env = spec["process"]["env"].as_array().into_iter().flatten();
@@ -145,7 +157,8 @@ fn build(
         .with_executor(command)
         .with_root_path(bundle.join("oci"))
         .map_err(|error| Failure { message: error_chain(&error), exit_code: None })?;
-    let (builder, ends) = give_streams(builder, config, &identity, &bundle)
+    let owner = identity.outside(&ids);
+    let (builder, ends) = give_streams(builder, config, owner, &bundle)
         .map_err(Failure::to("make the standard streams"))?;
     let built = builder
         .validate_id()
@@ -167,7 +180,7 @@ fn build(
     hierarchies
         .limit(cgroup, &config.resources, Before::Defaults)
         .map_err(Failure::to("limit its resources"))?;
-    let streams = ends.take(&identity).map_err(Failure::to("take the standard streams"))?;
+    let streams = ends.take(owner).map_err(Failure::to("take the standard streams"))?;
     Ok((pid, streams, failures, container))
 }
 
@@ -180,7 +193,7 @@ enum Ends {
 fn give_streams(
     builder: ContainerBuilder,
     config: &ContainerConfig,
-    identity: &Identity,
+    (uid, gid): (Uid, Gid),
     bundle: &Path,
 ) -> io::Result<(ContainerBuilder, Ends)> {
     if config.tty {
@@ -189,7 +202,6 @@ fn give_streams(
         return Ok((builder, Ends::Terminal(console)));
     }
     // So that the container's user may open /dev/stdin, /dev/stdout and /dev/stderr.
-    let (uid, gid) = (Uid::from_raw(identity.uid), Gid::from_raw(identity.gid));
     let pipe = || -> io::Result<(OwnedFd, OwnedFd)> {
         let (reader, writer) = pipe2(OFlag::O_CLOEXEC)?;
         fchown(&writer, Some(uid), Some(gid))?;
@@ -207,14 +219,14 @@ fn give_streams(
 }
 
 impl Ends {
-    fn take(self, identity: &Identity) -> io::Result<Streams> {
+    fn take(self, (uid, _): (Uid, Gid)) -> io::Result<Streams> {
         let console = match self {
             Ends::Pipes(streams) => return Ok(streams),
             Ends::Terminal(console) => console,
         };
         let master = console.receive()?;
         // As Docker does: the user's own, and the group that its filesystem gives it.
-        fchown(terminal::slave(&master)?, Some(Uid::from_raw(identity.uid)), None)?;
+        fchown(terminal::slave(&master)?, Some(uid), None)?;
         let input = Some(master.try_clone()?);
         Ok(Streams { input, outputs: vec![(Stdio::Stdout, master)], terminal: true })
     }

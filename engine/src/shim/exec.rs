@@ -26,7 +26,7 @@ use nix::unistd::{
 use super::executor::Command;
 use super::rooted::Root;
 use super::user::Identity;
-use super::{seccomp, spec, terminal, user};
+use super::{seccomp, spec, terminal, user, userns};
 use crate::capabilities;
 use crate::cgroup::Hierarchies;
 use crate::defaults::{CONFIG_BYTES_MAX, EXIT_CODE_CANNOT_RUN, MESSAGE_BYTES_MAX};
@@ -76,7 +76,9 @@ fn run(input: File, control: &OwnedFd) -> io::Result<ExecReport> {
     let root = Root::open(Path::new(&format!("/proc/{}/root", request.pid)))?;
     let (passwd, group) =
         (root.read(Path::new("/etc/passwd"))?, root.read(Path::new("/etc/group"))?);
-    let identity = user::resolve(&config.user, &config.groups, &passwd, &group);
+    let ids = config.id_maps.clone().unwrap_or_default();
+    let identity = user::resolve(&config.user, &config.groups, &passwd, &group)
+        .and_then(|identity| userns::check(&identity, &ids).map(|()| identity));
     let identity = match identity {
         Ok(identity) => identity,
         Err(message) => {
@@ -107,14 +109,27 @@ fn run(input: File, control: &OwnedFd) -> io::Result<ExecReport> {
         }
         blocked.thread_block()?;
     }
-    let namespaces = CloneFlags::CLONE_NEWNS
+    let mut namespaces = CloneFlags::CLONE_NEWNS
         | CloneFlags::CLONE_NEWUTS
         | CloneFlags::CLONE_NEWIPC
         | CloneFlags::CLONE_NEWPID
         | CloneFlags::CLONE_NEWNET
         | CloneFlags::CLONE_NEWCGROUP;
+    if config.id_maps.is_some() {
+        namespaces |= CloneFlags::CLONE_NEWUSER;
+        // What only the host's root may do, and the command inherits.
+        set_score(&wanted)?;
+        userns::raise_limits(wanted.rlimits().as_deref().unwrap_or_default())?;
+    }
     setns(&container, namespaces)?;
     drop((container, root));
+    if config.id_maps.is_some() {
+        // Until now this is nobody in there, whose files cannot be given to others.
+        setgroups(&[])?;
+        let (uid, gid) = (Uid::from_raw(0), Gid::from_raw(0));
+        setresgid(gid, gid, gid)?;
+        setresuid(uid, uid, uid)?;
+    }
     let streams = Streams::make(request.streams, null.into(), &identity)?;
     let (failures, failures_writer) = pipe2(OFlag::O_CLOEXEC)?;
 
@@ -149,8 +164,11 @@ fn run(input: File, control: &OwnedFd) -> io::Result<ExecReport> {
             // Only its parent hears of failures, and is gone if nobody does.
             drop(failures);
             let env = wanted.env().clone().unwrap_or_default();
+            let mapped = config.id_maps.is_some();
             let command = Command::new(config.args, env, false, failures_writer.as_raw_fd());
-            let entered = become_member(&wanted, filter.as_ref(), &streams, &doors, request.bound);
+            let member =
+                Member { wanted: &wanted, filter: filter.as_ref(), mapped, bound: request.bound };
+            let entered = become_member(&member, &streams, &doors);
             // A parent that was ended before its end became a signal gave none.
             let entered =
                 entered.and_then(|()| match request.bound && unheard(&failures_writer)? {
@@ -296,14 +314,19 @@ fn keep(child: Pid, control: &OwnedFd, mut outputs: Outputs) -> io::Result<()> {
     }
 }
 
-/// The same steps in the same order as for a container's first process.
-fn become_member(
-    wanted: &Process,
-    filter: Option<&LinuxSeccomp>,
-    streams: &Streams,
-    doors: &[File],
+/// What a command is to be.
+struct Member<'a> {
+    wanted: &'a Process,
+    filter: Option<&'a LinuxSeccomp>,
+    /// It is in a user namespace of the container's.
+    mapped: bool,
+    /// It ends with who waits for it.
     bound: bool,
-) -> io::Result<()> {
+}
+
+/// The same steps in the same order as for a container's first process.
+fn become_member(member: &Member<'_>, streams: &Streams, doors: &[File]) -> io::Result<()> {
+    let &Member { wanted, filter, mapped, bound } = member;
     // Only the command: who waits for it must outlive the container's cgroup.
     for mut door in doors {
         door.write_all(b"0")?;
@@ -321,8 +344,8 @@ fn become_member(
     for limit in wanted.rlimits().iter().flatten() {
         syscall.set_rlimit(limit).map_err(io::Error::other)?;
     }
-    if let Some(score) = wanted.oom_score_adj() {
-        fs::write("/proc/self/oom_score_adj", score.to_string())?;
+    if !mapped {
+        set_score(wanted)?;
     }
     if wanted.no_new_privileges() == Some(true) {
         prctl(libc::PR_SET_NO_NEW_PRIVS, 1)?;
@@ -341,11 +364,21 @@ fn become_member(
     setresuid(uid, uid, uid)?;
     prctl(libc::PR_SET_KEEPCAPS, 0)?;
     reset_effective(syscall.as_ref()).map_err(io::Error::other)?;
-    if let Some(filter) = filter {
-        initialize_seccomp(filter).map_err(io::Error::other)?;
+    // Where no privilege can be gained any more the filter needs none, and comes last: what it
+    // forbids is then forbidden to the command alone.
+    let last = wanted.no_new_privileges() == Some(true);
+    let filtered = || match filter {
+        Some(filter) => initialize_seccomp(filter).map(drop).map_err(io::Error::other),
+        None => Ok(()),
+    };
+    if !last {
+        filtered()?;
     }
     if let Some(capabilities) = wanted.capabilities() {
         drop_privileges(capabilities, syscall.as_ref()).map_err(io::Error::other)?;
+    }
+    if last {
+        filtered()?;
     }
     // The daemon ends a command that takes too long by ending its parent. After the change of
     // user, which would clear it.
@@ -353,6 +386,14 @@ fn become_member(
         prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL)?;
     }
     Ok(())
+}
+
+/// How readily the kernel ends it for want of memory.
+fn set_score(wanted: &Process) -> io::Result<()> {
+    match wanted.oom_score_adj() {
+        Some(score) => fs::write("/proc/self/oom_score_adj", score.to_string()),
+        None => Ok(()),
+    }
 }
 
 /// Whether a pipe has no reader.

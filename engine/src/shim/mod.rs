@@ -27,6 +27,7 @@ mod streams;
 pub(crate) mod terminal;
 mod trees;
 mod user;
+mod userns;
 
 use std::ffi::OsString;
 use std::fs::File;

@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
 
 use nix::mount::{MsFlags, mount};
@@ -15,16 +15,28 @@ nix::ioctl_write_ptr_bad!(set_interface_flags, libc::SIOCSIFFLAGS, libc::ifreq);
 
 /// The shim itself stays in the namespace it was in.
 pub fn make(at: &Path) -> io::Result<()> {
-    File::create(at)?;
     let own = File::open("/proc/self/ns/net")?;
     unshare(CloneFlags::CLONE_NEWNET)?;
-    let made = loopback_up().and_then(|()| {
-        let bind = MsFlags::MS_BIND;
-        mount(Some("/proc/self/ns/net"), at, None::<&str>, bind, None::<&str>)?;
-        Ok(())
-    });
+    let made = loopback_up().and_then(|()| keep(&File::open("/proc/self/ns/net")?, at));
     setns(&own, CloneFlags::CLONE_NEWNET)?;
     made
+}
+
+/// Brings up the loopback interface of another namespace.
+pub fn bring_up(network: &impl AsFd) -> io::Result<()> {
+    let own = File::open("/proc/self/ns/net")?;
+    setns(network.as_fd(), CloneFlags::CLONE_NEWNET)?;
+    let up = loopback_up();
+    setns(&own, CloneFlags::CLONE_NEWNET)?;
+    up
+}
+
+/// Binds a namespace of any kind to a file.
+pub fn keep(namespace: &impl AsFd, at: &Path) -> io::Result<()> {
+    File::create(at)?;
+    let source = format!("/proc/self/fd/{}", namespace.as_fd().as_raw_fd());
+    mount(Some(source.as_str()), at, None::<&str>, MsFlags::MS_BIND, None::<&str>)?;
+    Ok(())
 }
 
 fn loopback_up() -> io::Result<()> {

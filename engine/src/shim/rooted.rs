@@ -8,7 +8,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path};
 
 use nix::errno::Errno;
+use nix::fcntl::AtFlags;
 use nix::sys::stat::{Mode, mkdirat};
+use nix::unistd::{Gid, Uid, fchownat};
 
 /// A passwd or group file of more is not one.
 const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
@@ -33,8 +35,8 @@ impl Root {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// Makes a directory and those above it where they are missing.
-    pub fn make_directories(&self, path: &Path) -> io::Result<()> {
+    /// Makes a directory and those above it where they are missing, and gives them to an owner.
+    pub fn make_directories(&self, path: &Path, (uid, gid): (u32, u32)) -> io::Result<()> {
         let mut so_far = std::path::PathBuf::from("/");
         let mut parent = self.open_below(&so_far, libc::O_PATH | libc::O_DIRECTORY)?;
         for part in path.components() {
@@ -44,6 +46,8 @@ impl Root {
                 Ok(found) => found,
                 Err(error) if error.kind() == ErrorKind::NotFound => {
                     mkdirat(parent.as_fd(), name, Mode::from_bits_truncate(0o755))?;
+                    let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+                    fchownat(parent.as_fd(), name, uid, gid, AtFlags::AT_SYMLINK_NOFOLLOW)?;
                     self.open_below(&so_far, libc::O_PATH | libc::O_DIRECTORY)?
                 }
                 Err(error) => return Err(error),

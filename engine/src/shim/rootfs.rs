@@ -27,13 +27,15 @@ pub fn enter_namespace() -> io::Result<()> {
 }
 
 /// A memory filesystem for all that the shim prepares: the specification, the files with secrets,
-/// libcontainer's state. Kept from swap where the kernel can (6.4).
-pub fn mount_bundle(bundle: &Path) -> io::Result<()> {
+/// libcontainer's state. Kept from swap where the kernel can (6.4). It is the container's root's, who
+/// has to pass through; nothing of it is left where the container runs.
+pub fn mount_bundle(bundle: &Path, (uid, gid): (u32, u32)) -> io::Result<()> {
     fs::create_dir_all(bundle)?;
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-    let tmpfs = |options| mount(Some("skep"), bundle, Some("tmpfs"), flags, Some(options));
-    match tmpfs("mode=0700,noswap") {
-        Err(Errno::EINVAL) => tmpfs("mode=0700")?,
+    let options = format!("mode=0700,uid={uid},gid={gid}");
+    let tmpfs = |options: &str| mount(Some("skep"), bundle, Some("tmpfs"), flags, Some(options));
+    match tmpfs(&format!("{options},noswap")) {
+        Err(Errno::EINVAL) => tmpfs(&options)?,
         mounted => mounted?,
     }
     Ok(())

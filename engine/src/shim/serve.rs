@@ -3,6 +3,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -432,7 +433,9 @@ fn watch_children() -> io::Result<SignalFd> {
 fn listen(places: &Places) -> io::Result<UnixListener> {
     let directory = std::fs::File::open(places.run())?;
     let path = format!("/proc/self/fd/{}/{SOCKET}", directory.as_raw_fd());
-    let listener = UnixListener::bind(path)?;
+    let listener = UnixListener::bind(&path)?;
+    // Others may pass through the directory of a container with a user namespace.
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
     listener.set_nonblocking(true)?;
     Ok(listener)
 }

@@ -23,6 +23,8 @@ pub struct Prepared<'a> {
     pub files: &'a [PathBuf],
     /// The namespace to join; None for the host's.
     pub network: Option<&'a Path>,
+    /// The same.
+    pub user_namespace: Option<&'a Path>,
     /// Of the host, to be made in the container.
     pub devices: &'a [Node],
     /// None: all system calls.
@@ -165,6 +167,14 @@ fn rlimit(ulimit: &Ulimit) -> Value {
 
 fn mounts(config: &ContainerConfig, prepared: &Prepared) -> Vec<Value> {
     let mut mounts = default_mounts(config, prepared.shared_memory);
+    if prepared.user_namespace.is_some() && config.ipc == Namespace::Host {
+        // One of the host's cannot be mounted anew from within a user namespace.
+        let mqueue = Path::new("/dev/mqueue");
+        mounts.retain(|(target, _)| Path::new(target) != mqueue);
+        if mqueue.exists() {
+            mounts.push(("/dev/mqueue", bind(mqueue, mqueue, false)));
+        }
+    }
     let own: Vec<&Path> = config.mounts.iter().map(|mount| mount.target.as_path()).collect();
     mounts.retain(|(target, _)| !own.contains(&Path::new(target)));
     let mut all: Vec<Value> = mounts.into_iter().map(|(_, mount)| mount).collect();
@@ -174,8 +184,9 @@ fn mounts(config: &ContainerConfig, prepared: &Prepared) -> Vec<Value> {
     for (mount, source) in config.mounts.iter().zip(prepared.sources) {
         given.push((mount.target.clone(), user_mount(mount, source.as_deref())));
     }
-    // libcontainer makes devices below /dev only.
-    for node in prepared.devices.iter().filter(|node| !node.path.starts_with("/dev")) {
+    // libcontainer makes devices below /dev only, and in a user namespace none can be made.
+    let near = prepared.user_namespace.is_some();
+    for node in prepared.devices.iter().filter(|node| near || !node.path.starts_with("/dev")) {
         given.push((node.path.clone(), bind(&node.path, &node.on_host, false)));
     }
     let network_files = [
@@ -291,6 +302,9 @@ fn linux(config: &ContainerConfig, prepared: &Prepared) -> Value {
             }
         }
     }
+    if let Some(path) = prepared.user_namespace {
+        namespaces.push(json!({ "type": "user", "path": path }));
+    }
     if let Some(path) = prepared.network {
         namespaces.push(json!({ "type": "network", "path": path }));
     }
@@ -316,7 +330,7 @@ fn linux(config: &ContainerConfig, prepared: &Prepared) -> Value {
         "maskedPaths": masked,
         "readonlyPaths": read_only,
         "sysctl": sysctls(config),
-        "devices": devices(prepared.devices),
+        "devices": devices(prepared.devices, prepared.user_namespace.is_some()),
         "resources": resources(config, prepared.devices),
     });
     if let Some(filter) = &prepared.seccomp {
@@ -330,7 +344,10 @@ fn sysctls(config: &ContainerConfig) -> BTreeMap<String, String> {
     let mut sysctls = BTreeMap::new();
     if config.network != NetworkNamespace::Host {
         sysctls.insert("net.ipv4.ip_unprivileged_port_start".to_owned(), "0".to_owned());
-        sysctls.insert("net.ipv4.ping_group_range".to_owned(), "0 2147483647".to_owned());
+        // All groups, which a user namespace does not have: there it stays as it is, as in Docker.
+        if config.id_maps.is_none() {
+            sysctls.insert("net.ipv4.ping_group_range".to_owned(), "0 2147483647".to_owned());
+        }
     }
     sysctls.extend(config.sysctls.clone());
     sysctls
@@ -338,8 +355,9 @@ fn sysctls(config: &ContainerConfig) -> BTreeMap<String, String> {
 
 /// Docker's, which all users may read and write (libcontainer's own list would shut out an owner
 /// that has no capability to override), and the host's as they are there.
-fn devices(hosts: &[Node]) -> Vec<Value> {
-    let below = hosts.iter().filter(|node| node.path.starts_with("/dev"));
+/// In a user namespace the host's are mounted.
+fn devices(hosts: &[Node], mounted: bool) -> Vec<Value> {
+    let below = hosts.iter().filter(|node| !mounted && node.path.starts_with("/dev"));
     let mut all: Vec<Value> = below
         .map(|node| {
             json!({

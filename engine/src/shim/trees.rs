@@ -46,6 +46,15 @@ pub fn clone_binds(mounts: &[Mount]) -> io::Result<Vec<Option<Tree>>> {
     mounts.iter().map(tree).collect()
 }
 
+/// Clones a mount, or all from there on down, without its ties to others.
+pub fn clone_private(source: &Path, recursive: bool) -> io::Result<Tree> {
+    let source = fs::canonicalize(source)?;
+    let flags = if recursive { libc::AT_RECURSIVE } else { 0 };
+    let tree = Tree { mount: open_tree(&source, flags)?, directory: source.is_dir() };
+    set_propagation(&tree.mount, libc::MS_PRIVATE)?;
+    Ok(tree)
+}
+
 /// With Docker's words where the host does not share the mount itself.
 fn clone_bind(mount: &Mount, source: &Path, table: &str) -> io::Result<Tree> {
     let source = fs::canonicalize(source)?;

@@ -1,5 +1,8 @@
 //! Whom a container runs as, by its own /etc/passwd and /etc/group, in Docker's way.
 
+use nix::unistd::{Gid, Uid};
+use skep_idmap::IdMaps;
+
 /// The answer: numbers for the kernel, a home for the environment.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Identity {
@@ -9,6 +12,15 @@ pub struct Identity {
     /// deny it something.
     pub groups: Vec<u32>,
     pub home: String,
+}
+
+impl Identity {
+    /// The user and the group as the host counts; ids that are not mapped stay.
+    pub fn outside(&self, ids: &IdMaps) -> (Uid, Gid) {
+        let uid = ids.uid_outside(self.uid).unwrap_or(self.uid);
+        let gid = ids.gid_outside(self.gid).unwrap_or(self.gid);
+        (Uid::from_raw(uid), Gid::from_raw(gid))
+    }
 }
 
 struct Account<'a> {

@@ -22,7 +22,7 @@ const APPLETS: &[&str] = &[
     "sh", "cat", "echo", "sleep", "id", "env", "pwd", "ls", "stat", "mount", "grep", "hostname",
     "touch", "mknod", "ip", "ping", "unshare", "seq", "dd", "rm", "cp", "umount", "true", "false",
     "kill", "head", "tr", "ulimit", "chmod", "test", "od", "mkdir", "ps", "wc", "yes", "printf",
-    "date", "nc", "httpd", "tty", "stty",
+    "date", "nc", "httpd", "tty", "stty", "readlink",
 ];
 
 pub struct Fixture {

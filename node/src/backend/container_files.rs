@@ -109,7 +109,7 @@ impl DaemonBackend {
             .into_iter()
             .map(|(source, target, read_only)| Bind { source, target, read_only })
             .collect();
-        match RootDir::assemble(&path, binds).await {
+        match RootDir::assemble(&path, binds, self.engine.images().ids()).await {
             Ok(dir) => Ok(Root { id, dir, mounted }),
             Err(error) => {
                 if mounted {
@@ -210,7 +210,8 @@ impl DaemonBackend {
             Err(_) => None,
         };
         let (path, mounted) = self.root_of(&id, running).await?;
-        let archive = RootDir::open(&path).map(|dir| dir.export());
+        let ids = self.engine.images().ids();
+        let archive = RootDir::open(&path).map(|dir| dir.with_ids(ids).export());
         if mounted {
             self.unmount(&id).await;
         }

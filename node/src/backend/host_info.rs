@@ -119,6 +119,7 @@ pub fn fill(info: &mut Info, config: &Config) {
     info.security_options = [
         (apparmor, "name=apparmor"),
         (seccomp, "name=seccomp,profile=builtin"),
+        (config.id_maps.is_some(), "name=userns"),
         (unified, "name=cgroupns"),
     ]
     .into_iter()

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use skep_idmap::Owner;
 use skep_overlay_plan::operation::Place;
 use skep_overlay_plan::{Observed, Operation};
 use skep_types::{NetworkId, TaskId};
@@ -18,6 +19,8 @@ use crate::{HostNs, KernelError, Namespace, Paths, conntrack, host, nft, observe
 pub struct Executor {
     host: HostNs,
     paths: Paths,
+    /// Whose tasks' namespaces are.
+    owner: Owner,
     /// Entries come by the thousand for one network: its socket is kept until another's is needed.
     entries: Mutex<Option<(NetworkId, Arc<Entries>)>>,
 }
@@ -25,7 +28,12 @@ pub struct Executor {
 impl Executor {
     /// Namespaces get their names below `run`.
     pub fn new(host: HostNs, run: &Path) -> Self {
-        Self { host, paths: Paths::new(run), entries: Mutex::new(None) }
+        Self { host, paths: Paths::new(run), owner: Owner::Host, entries: Mutex::new(None) }
+    }
+
+    /// With tasks' namespaces belonging to a user namespace.
+    pub fn with_owner(self, owner: Owner) -> Self {
+        Self { owner, ..self }
     }
 
     /// Where a task's namespace has its name.
@@ -70,7 +78,7 @@ impl Executor {
             Operation::SetNeighbour { network, address, mac } => {
                 self.entries(*network).await?.set_neighbour(*address, *mac).await
             }
-            Operation::CreateTask { task } => task::create(paths, *task).await,
+            Operation::CreateTask { task } => task::create(paths, *task, &self.owner).await,
             Operation::Connect { task, network, name, interface } => {
                 task::connect(paths, *task, *network, name, interface).await
             }

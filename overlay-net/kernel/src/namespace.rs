@@ -10,6 +10,7 @@ use std::sync::Arc;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::statfs::{FsType, statfs};
+use skep_idmap::Owner;
 use tokio::sync::oneshot;
 
 use crate::KernelError;
@@ -61,18 +62,30 @@ impl Namespace {
 
     /// A namespace at a path, made unless it stands.
     pub async fn create(path: &Path) -> Result<Self, KernelError> {
+        Self::create_for(path, &Owner::Host).await
+    }
+
+    /// The same, belonging to a user namespace.
+    pub async fn create_for(path: &Path, owner: &Owner) -> Result<Self, KernelError> {
         if Self::stands(path) {
             return Self::open(path);
         }
-        let place: PathBuf = path.to_owned();
+        let (place, owner): (PathBuf, Owner) = (path.to_owned(), owner.clone());
         let step = format!("create namespace {}", path.display());
         on_own_thread(move || -> io::Result<()> {
             if let Some(parent) = place.parent() {
                 fs::create_dir_all(parent)?;
             }
             File::create(&place)?;
-            unshare(CloneFlags::CLONE_NEWNET)?;
-            mount(Some(OWN), &place, None::<&str>, MsFlags::MS_BIND, None::<&str>)?;
+            let made = match owner {
+                Owner::Host => {
+                    unshare(CloneFlags::CLONE_NEWNET)?;
+                    File::open(OWN)?.into()
+                }
+                owner => skep_idmap::make(&owner)?.network,
+            };
+            let source = format!("/proc/thread-self/fd/{}", made.as_raw_fd());
+            mount(Some(source.as_str()), &place, None::<&str>, MsFlags::MS_BIND, None::<&str>)?;
             Ok(())
         })
         .await

@@ -12,6 +12,7 @@ use netlink_packet_route::rule::{
     RuleAction, RuleAttribute, RuleFlags, RuleMessage, RulePortRange,
 };
 use rtnetlink::{IpVersion, RouteMessageBuilder};
+use skep_idmap::Owner;
 use skep_overlay_plan::observed::Interface;
 use skep_types::{NetworkId, TaskId};
 
@@ -28,8 +29,8 @@ const MARK_PRIORITY: u32 = 100;
 const CONNECTED_PRIORITY: u32 = 101;
 const UDP_PRIORITY: u32 = 102;
 
-pub async fn create(paths: &Paths, task: TaskId) -> Result<(), KernelError> {
-    let place = Namespace::create(&paths.task(task)).await?;
+pub async fn create(paths: &Paths, task: TaskId, owner: &Owner) -> Result<(), KernelError> {
+    let place = Namespace::create_for(&paths.task(task), owner).await?;
     Netlink::open(&place).await?.up(LOOPBACK).await
 }
 

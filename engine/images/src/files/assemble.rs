@@ -8,11 +8,12 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
+use nix::fcntl::{AtFlags, OFlag};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, mkdirat, mknodat};
-use nix::unistd::{fchdir, pivot_root};
+use nix::unistd::{Gid, Uid, fchdir, fchownat, pivot_root};
+use skep_idmap::IdMaps;
 
 use super::path::Asked;
 use super::resolve::open_in;
@@ -31,16 +32,16 @@ pub struct Bind {
 
 impl RootDir {
     /// Opens a directory of the host, such as a mounted root filesystem, as a root in which these
-    /// are mounted, in this order.
-    pub async fn assemble(root: &Path, binds: Vec<Bind>) -> Result<Self, FileError> {
-        let root = root.to_owned();
+    /// are mounted, in this order. `ids` says how containers' ids stand on disk.
+    pub async fn assemble(root: &Path, binds: Vec<Bind>, ids: &IdMaps) -> Result<Self, FileError> {
+        let (root, ids) = (root.to_owned(), ids.clone());
         blocking(move || {
             if binds.is_empty() {
-                return Self::open(&root);
+                return Ok(Self::open(&root)?.with_ids(&ids));
             }
             // A mount namespace is a thread's own, and this thread is the runtime's.
             std::thread::scope(|scope| {
-                let made = scope.spawn(|| assemble(&root, &binds)).join();
+                let made = scope.spawn(|| assemble(&root, &binds, &ids)).join();
                 made.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
             })
         })
@@ -50,7 +51,7 @@ impl RootDir {
 
 const NONE: Option<&str> = None;
 
-fn assemble(root: &Path, binds: &[Bind]) -> Result<RootDir, FileError> {
+fn assemble(root: &Path, binds: &[Bind], ids: &IdMaps) -> Result<RootDir, FileError> {
     let shown = root.display().to_string();
     let refused = |error: Errno| FileError::of(&shown, "mount volumes in", error);
     // It leaves the other threads' working directory as well.
@@ -60,7 +61,7 @@ fn assemble(root: &Path, binds: &[Bind]) -> Result<RootDir, FileError> {
     let namespace = File::open("/proc/thread-self/ns/mnt")
         .map_err(|error| FileError::of(&shown, "keep the mounts of", error))?;
     mount(Some(root), root, NONE, MsFlags::MS_BIND, NONE).map_err(refused)?;
-    let opened = RootDir::open(root)?;
+    let opened = RootDir::open(root)?.with_ids(ids);
     for bind in binds {
         attach(&opened, bind)?;
     }
@@ -112,17 +113,15 @@ fn place(root: &RootDir, asked: &Asked, source: &FileStat) -> nix::Result<OwnedF
         let path = components[..=index].join("/");
         at = match open_in(&root.dir, path.as_str(), OFlag::O_PATH) {
             Err(Errno::ENOENT) => {
+                let name = name.as_str();
                 if is_dir || index + 1 < components.len() {
-                    mkdirat(&at, name.as_str(), Mode::from_bits_truncate(0o755))?;
+                    mkdirat(&at, name, Mode::from_bits_truncate(0o755))?;
                 } else {
-                    mknodat(
-                        &at,
-                        name.as_str(),
-                        SFlag::S_IFREG,
-                        Mode::from_bits_truncate(0o644),
-                        0,
-                    )?;
+                    mknodat(&at, name, SFlag::S_IFREG, Mode::from_bits_truncate(0o644), 0)?;
                 }
+                let (uid, gid) = root.ids.root();
+                let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+                fchownat(&at, name, uid, gid, AtFlags::AT_SYMLINK_NOFOLLOW)?;
                 open_in(&root.dir, path.as_str(), OFlag::O_PATH)?
             }
             result => result?,

@@ -25,6 +25,7 @@ use std::sync::Arc;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
+use skep_idmap::IdMaps;
 
 pub use self::assemble::Bind;
 pub use self::pipe::ArchiveStream;
@@ -83,6 +84,8 @@ impl FileError {
 #[derive(Debug, Clone)]
 pub struct RootDir {
     dir: Arc<OwnedFd>,
+    /// How its files' owners stand on disk.
+    ids: IdMaps,
     /// Keeps alive what [`RootDir::assemble`] mounted.
     _namespace: Option<Arc<OwnedFd>>,
 }
@@ -95,11 +98,16 @@ impl RootDir {
             .map_err(|errno| FileError::of(&path.display().to_string(), "open", errno))?;
         Ok(dir.into())
     }
+
+    /// With archives that name owners as a container of these maps does.
+    pub fn with_ids(self, ids: &IdMaps) -> Self {
+        Self { ids: ids.clone(), ..self }
+    }
 }
 
 impl From<OwnedFd> for RootDir {
     fn from(dir: OwnedFd) -> Self {
-        Self { dir: Arc::new(dir), _namespace: None }
+        Self { dir: Arc::new(dir), ids: IdMaps::default(), _namespace: None }
     }
 }
 

@@ -34,8 +34,9 @@ impl RootDir {
     pub async fn read(&self, path: &str) -> Result<(PathInfo, ArchiveStream), FileError> {
         let (root, asked) = (self.clone(), Asked::parse(path)?);
         let (info, source) = blocking(move || open(&root, &asked)).await?;
+        let ids = self.ids.clone();
         let archive = stream(move |out| {
-            let mut packer = Packer::new(out);
+            let mut packer = Packer::new(out, &ids);
             match source {
                 Source::Directory { dir, name } => pack_directory(&mut packer, dir, &name)?,
                 Source::Other { parent, name } => {
@@ -58,7 +59,7 @@ impl RootDir {
     pub fn export(&self) -> ArchiveStream {
         let root = self.clone();
         stream(move |out| {
-            let mut packer = Packer::new(out);
+            let mut packer = Packer::new(out, &root.ids);
             walk(open_dir_in(&root.dir, ".")?, &mut |found| {
                 let mounted = is_mount(found)?;
                 if mounted && found.dir.is_none() {
@@ -90,7 +91,11 @@ fn open(root: &RootDir, asked: &Asked) -> Result<(PathInfo, Source), FileError> 
     Ok((info, source))
 }
 
-fn pack_directory(packer: &mut Packer<impl io::Write>, dir: OwnedFd, name: &str) -> io::Result<()> {
+fn pack_directory(
+    packer: &mut Packer<'_, impl io::Write>,
+    dir: OwnedFd,
+    name: &str,
+) -> io::Result<()> {
     // Docker's names in the root begin with its slash.
     let prefix = name.trim_end_matches('/');
     packer.add(&dir, OsStr::new("."), &fstat(&dir)?, prefix.as_bytes().to_vec())?;

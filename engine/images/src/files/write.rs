@@ -10,7 +10,7 @@ use futures::{Stream, StreamExt};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag};
 use nix::sys::stat::{Mode, SFlag, fchmod, futimens, mkdirat};
-use nix::unistd::linkat;
+use nix::unistd::{Gid, Uid, fchown, linkat};
 
 use super::path::Asked;
 use super::pipe::{Receiving, channel};
@@ -18,6 +18,7 @@ use super::resolve::{open_dir_in, open_in};
 use super::{FileError, RootDir, finished};
 use crate::compression;
 use crate::limits::Limits;
+use crate::owners;
 use crate::tar_reader::{Kind, TarEntry, TarReader};
 use crate::unpack::tree::{InnerPath, Missing, Refusal, kind, open_dir, remove, stat};
 use crate::unpack::{dress_open, make, timespec};
@@ -75,9 +76,9 @@ fn unpack(
     archive: Receiving,
     options: WriteOptions,
 ) -> Result<(), FileError> {
-    let refused = |error: nix::Error| FileError::of(asked.text(), "open", error);
+    let closed = |error: nix::Error| FileError::of(asked.text(), "open", error);
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
-    drop(open_in(&root.dir, asked.relative().as_str(), flags).map_err(refused)?);
+    drop(open_in(&root.dir, asked.relative().as_str(), flags).map_err(closed)?);
     let broken = |error: io::Error| FileError::Archive(error.to_string());
     let (_, stream) = compression::open(archive).map_err(broken)?;
     let mut reader = TarReader::new(stream);
@@ -98,6 +99,8 @@ fn unpack(
         if let Some(owner) = options.owner {
             (entry.uid, entry.gid) = (owner.uid, owner.gid);
         }
+        owners::to_disk(&mut entry, &root.ids)
+            .map_err(|reason| refused(&entry, hostile(reason)))?;
         unpacker.take(&entry, &mut reader)?;
     }
     // Whoever sends it is to see it taken whole.
@@ -204,7 +207,7 @@ impl Unpacker<'_> {
             (Ok(directory), _) => directory,
             (Err(Errno::ENOENT), Some((name, parent))) if missing == Missing::Make => {
                 let parent = self.directory(parent, missing)?;
-                make_dir(&parent, name)?;
+                make_dir(&parent, name, self.root.ids.root())?;
                 open_dir(&parent, name)?
             }
             (Err(Errno::ENOTDIR), _) => return Err(hostile("what is on the way is no directory")),
@@ -245,12 +248,14 @@ fn hostile(reason: impl Into<String>) -> Refusal {
 }
 
 /// A directory that the archive implies but does not bring: Docker's mode for these.
-fn make_dir(parent: &OwnedFd, name: &OsStr) -> Result<(), Refusal> {
+fn make_dir(parent: &OwnedFd, name: &OsStr, (uid, gid): (u32, u32)) -> Result<(), Refusal> {
     match mkdirat(parent, name, Mode::S_IRWXU) {
         Err(Errno::EEXIST) => return Err(hostile("a link on the way leads nowhere")),
         result => result?,
     }
-    Ok(fchmod(open_dir(parent, name)?, Mode::from_bits_truncate(0o755))?)
+    let made = open_dir(parent, name)?;
+    fchown(&made, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
+    Ok(fchmod(made, Mode::from_bits_truncate(0o755))?)
 }
 
 fn refused(entry: &TarEntry, refusal: Refusal) -> FileError {

@@ -22,11 +22,13 @@ use nix::sys::stat::{
 };
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, fchown, fchownat, linkat, symlinkat};
+use skep_idmap::IdMaps;
 
 use self::tree::{InnerPath, Missing, Refusal, Tree};
 use crate::digest::{Digest, Digester};
 use crate::error::{Context, Error, Result};
 use crate::limits::Limits;
+use crate::owners;
 use crate::tar_reader::{Kind, TarEntry, TarReader};
 
 pub(crate) const WHITEOUT: &[u8] = b".wh.";
@@ -43,16 +45,23 @@ pub(crate) struct Unpacked {
     pub size: u64,
 }
 
-/// Unpacks an archive that is no longer compressed into a directory that is empty.
-pub(crate) fn unpack(archive: impl Read, into: &Path, limits: &Limits) -> Result<Unpacked> {
+/// Unpacks an archive that is no longer compressed into a directory that is empty and has its
+/// owner.
+pub(crate) fn unpack(
+    archive: impl Read,
+    into: &Path,
+    limits: &Limits,
+    ids: &IdMaps,
+) -> Result<Unpacked> {
     let root = File::open(into).context(|| format!("open {}", into.display()))?;
     let mut hashing =
         Hashing { inner: archive, digester: Digester::default(), left: limits.layer_bytes };
-    let mut unpacker = Unpacker { tree: Tree::new(root), size: 0, directories: Vec::new() };
+    let mut unpacker =
+        Unpacker { tree: Tree::new(root, ids.root()), size: 0, directories: Vec::new() };
     let mut reader = TarReader::new(&mut hashing);
     let mut entries = 0;
     loop {
-        let entry = match reader.next_entry() {
+        let mut entry = match reader.next_entry() {
             Ok(Some(entry)) => entry,
             Ok(None) => break,
             Err(error) => return Err(Error::Archive(error.to_string())),
@@ -62,6 +71,8 @@ pub(crate) fn unpack(archive: impl Read, into: &Path, limits: &Limits) -> Result
             let text = format!("more than {} entries in one layer", limits.layer_entries);
             return Err(Error::Archive(text));
         }
+        owners::to_disk(&mut entry, ids)
+            .map_err(|reason| refused(&entry, Refusal::Hostile(reason)))?;
         unpacker.take(&entry, &mut reader).map_err(|refusal| refused(&entry, refusal))?;
     }
     reader.drain().map_err(|error| Error::Archive(error.to_string()))?;

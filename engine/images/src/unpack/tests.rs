@@ -31,7 +31,7 @@ impl Place {
     }
 
     fn unpack(&self, archive: Vec<u8>) -> Result<Unpacked> {
-        unpack(archive.as_slice(), &self.layer(), &Limits::default())
+        unpack(archive.as_slice(), &self.layer(), &Limits::default(), &IdMaps::default())
     }
 
     /// What stands outside of the layer, with the number of links of each.
@@ -333,7 +333,9 @@ fn bombs_are_stopped() {
     let limits = Limits { layer_entries: 10, layer_bytes: 1 << 20, ..Limits::default() };
     let check = |archive: Vec<u8>, expected: &str| {
         let place = Place::new();
-        let error = unpack(archive.as_slice(), &place.layer(), &limits).unwrap_err().to_string();
+        let error = unpack(archive.as_slice(), &place.layer(), &limits, &IdMaps::default())
+            .unwrap_err()
+            .to_string();
         assert!(error.contains(expected), "{error}");
     };
     let many = (0..11).fold(Archive::new(), |archive, n| archive.file(&format!("f{n}"), ""));

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstatat, mkdirat};
-use nix::unistd::{UnlinkatFlags, unlinkat};
+use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, unlinkat};
 
 use super::xattr;
 use crate::limits::{LINK_HOPS_MAX, PATH_DEPTH_MAX};
@@ -125,12 +125,14 @@ pub(crate) fn remove(dir: impl AsFd, name: &OsStr) -> Result<(), Refusal> {
 /// The tree; it remembers the last directory, since archives go through one after another.
 pub(crate) struct Tree {
     root: OwnedFd,
+    /// Who gets directories that the archive implies: user and group.
+    owner: (u32, u32),
     last: Option<(Vec<OsString>, OwnedFd)>,
 }
 
 impl Tree {
-    pub(crate) fn new(root: File) -> Self {
-        Self { root: root.into(), last: None }
+    pub(crate) fn new(root: File, owner: (u32, u32)) -> Self {
+        Self { root: root.into(), owner, last: None }
     }
 
     pub(crate) fn root(&self) -> &OwnedFd {
@@ -181,7 +183,7 @@ impl Tree {
                     depth += 1;
                 }
                 Err(Errno::ENOENT) if missing == Missing::Make => {
-                    at = make_dir(&at, &name)?;
+                    at = make_dir(&at, &name, self.owner)?;
                     depth += 1;
                 }
                 Err(Errno::ELOOP | Errno::ENOTDIR) => {
@@ -207,7 +209,7 @@ impl Tree {
                             && found.as_ref().is_some_and(is_whiteout) =>
                         {
                             remove(&at, &name)?;
-                            at = make_dir(&at, &name)?;
+                            at = make_dir(&at, &name, self.owner)?;
                             xattr::set(&at, xattr::OPAQUE, b"y")?;
                             depth += 1;
                         }
@@ -230,9 +232,14 @@ impl Tree {
 }
 
 /// A directory that the archive implies but does not bring: Docker's mode for these.
-fn make_dir(parent: &OwnedFd, name: &OsStr) -> Result<OwnedFd, Refusal> {
+pub(crate) fn make_dir(
+    parent: &OwnedFd,
+    name: &OsStr,
+    (uid, gid): (u32, u32),
+) -> Result<OwnedFd, Refusal> {
     mkdirat(parent, name, Mode::S_IRWXU)?;
     let made = open_dir(parent, name)?;
+    fchown(&made, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
     fchmod(&made, Mode::from_bits_truncate(0o755))?;
     Ok(made)
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
+use skep_idmap::IdMaps;
 use skep_images::{Bind, FileError, Owner, RootDir, WriteOptions};
 use tar::{Builder, EntryType, Header};
 use tempfile::TempDir;
@@ -488,7 +489,7 @@ async fn the_volumes_of_a_container_that_does_not_run_are_where_they_would_be() 
         bind(&outside, "/new/place", true),
         bind(&outside.join("victim"), "/etc/file", false),
     ];
-    let assembled = RootDir::assemble(&root, binds).await.unwrap();
+    let assembled = RootDir::assemble(&root, binds, &IdMaps::default()).await.unwrap();
     assert_eq!(read(&assembled, "/data").await, ["data/", "data/victim = untouched"]);
     assert_eq!(read(&assembled, "/etc/file").await, ["file = untouched"]);
     let pieces = |name: &str| {
@@ -508,7 +509,7 @@ async fn the_volumes_of_a_container_that_does_not_run_are_where_they_would_be() 
     assert!(!entries(&exported.concat()).iter().any(|entry| entry.contains("victim")));
     let absent = vec![bind(&place.outer.path().join("absent"), "/x", false)];
     assert!(matches!(
-        RootDir::assemble(&root, absent).await,
+        RootDir::assemble(&root, absent, &IdMaps::default()).await,
         Err(FileError::NotFound { path }) if path.ends_with("absent")
     ));
 }
@@ -526,7 +527,7 @@ async fn an_assembled_root_outlives_the_mount_that_it_was_made_of() {
     let bind =
         Bind { source: volume.path().to_owned(), target: "/data".to_owned(), read_only: false };
     let here = std::env::current_dir().unwrap();
-    let assembled = RootDir::assemble(&at, vec![bind]).await.unwrap();
+    let assembled = RootDir::assemble(&at, vec![bind], &IdMaps::default()).await.unwrap();
     store.unmount_rootfs("c").await.unwrap();
     assert!(!skep_images::is_mounted(&at).unwrap());
     assert_eq!(std::env::current_dir().unwrap(), here, "nobody else's directory moved");
