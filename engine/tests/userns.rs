@@ -279,6 +279,22 @@ async fn who_joins_namespaces_joins_the_user_namespace() {
     let [user, net, ipc] = theirs;
     assert!(said.starts_with(&format!("{user}\n{net}\n{ipc}\n")), "{said}");
 
+    // Also those of another user's, whose first process executed nothing in there.
+    let mut config = mapped(&fixture, "bee", "exec sleep 2000");
+    (config.user, config.init) = ("web".into(), true);
+    let bee = fixture.start(config).await;
+    let theirs = bee.pid().await.unwrap().unwrap();
+    let said = inside(&fixture, "ps -o args | grep -c 'sleep 2000'; ls /dev/shm", |config| {
+        config.network = NetworkNamespace::Join(format!("/proc/{theirs}/ns/net").into());
+        config.ipc = Namespace::Of(theirs);
+        config.pid = Namespace::Of(theirs);
+    })
+    .await;
+    assert!(
+        said.lines().next().is_some_and(|it| it.parse::<u32>().is_ok_and(|it| it > 0)),
+        "{said}"
+    );
+
     // Not two at once.
     let second = fixture.start(mapped(&fixture, "second", "exec sleep 1000")).await;
     let other = second.pid().await.unwrap().unwrap();

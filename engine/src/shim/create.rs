@@ -20,7 +20,7 @@ use super::spec::{self, Cgroups, Prepared};
 use super::streams::Streams;
 use super::terminal::{self, Console};
 use super::trees::{self, Tree};
-use super::{devices, files, rootfs, seccomp, user, userns};
+use super::{devices, files, rootfs, seccomp, thermal, user, userns};
 use crate::capabilities;
 use crate::cgroup::{Before, Hierarchies};
 use crate::config::{ContainerConfig, Namespace};
@@ -122,12 +122,12 @@ fn build(
         identity: &identity,
         capabilities: &capabilities,
         files: &files,
-        network: joined.network.as_deref(),
-        user_namespace: joined.user.as_deref(),
+        joined: &joined,
         devices: &devices,
         seccomp: seccomp::filter(config, &capabilities)
             .map_err(|message| Failure { message, exit_code: None })?,
         sources: &sources,
+        thermal: thermal::paths(Path::new(thermal::CPUS)),
         shared_memory: shared_memory.as_deref(),
         cgroup,
         cgroups: match hierarchies.unified() {

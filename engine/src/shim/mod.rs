@@ -25,6 +25,7 @@ mod serve;
 mod spec;
 mod streams;
 pub(crate) mod terminal;
+mod thermal;
 mod trees;
 mod user;
 mod userns;

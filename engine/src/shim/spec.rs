@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::devices::Node;
 use super::trees;
 use super::user::Identity;
+use super::userns::Joined;
 use crate::config::{
     ContainerConfig, DeviceRule, Mount, MountSource, Namespace, NetworkNamespace, Ulimit,
     ulimit_type,
@@ -21,16 +22,16 @@ pub struct Prepared<'a> {
     pub capabilities: &'a [&'static str],
     /// Where each file of the configuration was written, in order.
     pub files: &'a [PathBuf],
-    /// The namespace to join; None for the host's.
-    pub network: Option<&'a Path>,
-    /// The same.
-    pub user_namespace: Option<&'a Path>,
+    /// The namespaces to join.
+    pub joined: &'a Joined,
     /// Of the host, to be made in the container.
     pub devices: &'a [Node],
     /// None: all system calls.
     pub seccomp: Option<Value>,
     /// Where the source of each mount was prepared, in order; None: it is where it is.
     pub sources: &'a [Option<PathBuf>],
+    /// What each CPU tells of its heat.
+    pub thermal: Vec<String>,
     /// The /dev/shm of another container or of the host; None: one of its own.
     pub shared_memory: Option<&'a Path>,
     pub cgroup: &'a Path,
@@ -167,7 +168,7 @@ fn rlimit(ulimit: &Ulimit) -> Value {
 
 fn mounts(config: &ContainerConfig, prepared: &Prepared) -> Vec<Value> {
     let mut mounts = default_mounts(config, prepared.shared_memory);
-    if prepared.user_namespace.is_some() && config.ipc == Namespace::Host {
+    if prepared.joined.user.is_some() && config.ipc == Namespace::Host {
         // One of the host's cannot be mounted anew from within a user namespace.
         let mqueue = Path::new("/dev/mqueue");
         mounts.retain(|(target, _)| Path::new(target) != mqueue);
@@ -185,7 +186,7 @@ fn mounts(config: &ContainerConfig, prepared: &Prepared) -> Vec<Value> {
         given.push((mount.target.clone(), user_mount(mount, source.as_deref())));
     }
     // libcontainer makes devices below /dev only, and in a user namespace none can be made.
-    let near = prepared.user_namespace.is_some();
+    let near = prepared.joined.user.is_some();
     for node in prepared.devices.iter().filter(|node| near || !node.path.starts_with("/dev")) {
         given.push((node.path.clone(), bind(&node.path, &node.on_host, false)));
     }
@@ -288,24 +289,27 @@ fn bind(target: &Path, source: &Path, read_only: bool) -> Value {
 fn linux(config: &ContainerConfig, prepared: &Prepared) -> Value {
     let mut namespaces = vec![json!({ "type": "mount" })];
     let kinds = [
-        ("pid", "pid", &config.pid),
-        ("ipc", "ipc", &config.ipc),
-        ("uts", "uts", &config.uts),
-        ("cgroup", "cgroup", &config.cgroup),
+        ("pid", "pid", &config.pid, &prepared.joined.pid),
+        ("ipc", "ipc", &config.ipc, &prepared.joined.ipc),
+        ("uts", "uts", &config.uts, &None),
+        ("cgroup", "cgroup", &config.cgroup, &None),
     ];
-    for (kind, file, whose) in kinds {
-        match whose {
-            Namespace::Private => namespaces.push(json!({ "type": kind })),
-            Namespace::Host => {}
-            Namespace::Of(pid) => {
+    for (kind, file, whose, kept) in kinds {
+        match (whose, kept) {
+            (Namespace::Private, _) => namespaces.push(json!({ "type": kind })),
+            (Namespace::Host, _) => {}
+            (Namespace::Of(_), Some(path)) => {
+                namespaces.push(json!({ "type": kind, "path": path }));
+            }
+            (Namespace::Of(pid), None) => {
                 namespaces.push(json!({ "type": kind, "path": format!("/proc/{pid}/ns/{file}") }));
             }
         }
     }
-    if let Some(path) = prepared.user_namespace {
+    if let Some(path) = &prepared.joined.user {
         namespaces.push(json!({ "type": "user", "path": path }));
     }
-    if let Some(path) = prepared.network {
+    if let Some(path) = &prepared.joined.network {
         namespaces.push(json!({ "type": "network", "path": path }));
     }
     let or = |own: &Option<Vec<String>>, dockers: &[&str]| match own {
@@ -313,7 +317,10 @@ fn linux(config: &ContainerConfig, prepared: &Prepared) -> Value {
         None if config.privileged => Vec::new(),
         None => dockers.iter().map(|path| (*path).to_owned()).collect(),
     };
-    let masked = or(&config.masked_paths, &MASKED);
+    let mut masked = or(&config.masked_paths, &MASKED);
+    if config.masked_paths.is_none() && !config.privileged {
+        masked.extend(prepared.thermal.iter().cloned());
+    }
     let mut read_only = or(&config.read_only_paths, &READ_ONLY);
     if let Cgroups::Legacy(names) = &prepared.cgroups
         && !config.privileged
@@ -330,7 +337,7 @@ fn linux(config: &ContainerConfig, prepared: &Prepared) -> Value {
         "maskedPaths": masked,
         "readonlyPaths": read_only,
         "sysctl": sysctls(config),
-        "devices": devices(prepared.devices, prepared.user_namespace.is_some()),
+        "devices": devices(prepared.devices, prepared.joined.user.is_some()),
         "resources": resources(config, prepared.devices),
     });
     if let Some(filter) = &prepared.seccomp {

@@ -26,6 +26,9 @@ pub struct Joined {
     pub network: Option<PathBuf>,
     /// None: the host's.
     pub user: Option<PathBuf>,
+    /// Those of another container, where they are not joined by way of its process.
+    pub pid: Option<PathBuf>,
+    pub ipc: Option<PathBuf>,
 }
 
 /// An owner as the host counts.
@@ -64,7 +67,7 @@ pub fn prepare(config: &ContainerConfig, bundle: &Path) -> io::Result<Joined> {
                 Some(place)
             }
         };
-        return Ok(Joined { network, user: None });
+        return Ok(Joined { network, ..Joined::default() });
     };
     let (network, user) = match &config.network {
         NetworkNamespace::Host => {
@@ -86,20 +89,28 @@ pub fn prepare(config: &ContainerConfig, bundle: &Path) -> io::Result<Joined> {
         let text = "the network namespace belongs to the host's user namespace";
         return Err(io::Error::other(text));
     }
-    for (whose, file) in [(&config.pid, "pid"), (&config.ipc, "ipc")] {
+    let mut joined = Joined::default();
+    let wanted = [(&config.pid, "pid", &mut joined.pid), (&config.ipc, "ipc", &mut joined.ipc)];
+    for (whose, file, kept) in wanted {
         if let Namespace::Of(pid) = whose {
-            let theirs = skep_idmap::owner_of(&File::open(format!("/proc/{pid}/ns/{file}"))?)?;
+            // A process that executed nothing in the container (its tiny init) shows its namespaces
+            // to the host's root alone.
+            let namespace = File::open(format!("/proc/{pid}/ns/{file}"))?;
+            let theirs = skep_idmap::owner_of(&namespace)?;
             if inode(&theirs)? != inode(&user)? {
                 let text = "containers that share a namespace must share a user namespace";
                 return Err(io::Error::other(format!("{text}: {file} of process {pid}")));
             }
+            let at = bundle.join(format!("{file}ns"));
+            netns::keep(&namespace, &at)?;
+            *kept = Some(at);
         }
     }
     // Bound to files of the bundle, for the container's root may not open the way to the others.
     netns::keep(&network, &place)?;
     let user_place = bundle.join("userns");
     netns::keep(&user, &user_place)?;
-    Ok(Joined { network: Some(place), user: Some(user_place) })
+    Ok(Joined { network: Some(place), user: Some(user_place), ..joined })
 }
 
 fn inode(file: &OwnedFd) -> io::Result<(u64, u64)> {
