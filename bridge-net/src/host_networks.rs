@@ -352,6 +352,7 @@ impl HostNetworks {
             self.kernel.enable_forwarding(ipv6).await?;
         }
         if self.options.iptables {
+            self.records.note_rules()?;
             self.kernel.rules(&self.kernel.host, &script).await?;
         }
         *applied = Some(script);

@@ -295,7 +295,9 @@ impl HostNetworks {
                 tracing::error!(container, %error, "a container's network is not whole");
             }
         }
-        if left || networks.values().any(|it| it.is_users()) || !open.is_empty() {
+        // A daemon that was killed between a change and its rules left older ones.
+        let stands = networks.values().any(|it| it.is_users()) || !open.is_empty();
+        if left || stands || self.records.has_rules() {
             self.refresh().await?;
         }
         Ok(())
@@ -315,9 +317,27 @@ impl HostNetworks {
         }
         if matches!(record.request.mode, SandboxMode::Networks(_)) {
             let place = self.kernel.sandbox(container)?;
+            self.plug_again(&place, record).await?;
             self.follow(container, &place).await?;
         }
         Ok(())
+    }
+
+    /// What of a container's places was taken out of the kernel by a call that a kill cut short.
+    async fn plug_again(&self, place: &Namespace, record: &Record) -> Result<(), BridgeError> {
+        let there = self.kernel.host_ends().await?;
+        let lacking = record.endpoints.iter().filter(|it| !there.contains(&it.host_end()));
+        let lacking: Vec<&Endpoint> = lacking.collect();
+        if lacking.is_empty() {
+            return Ok(());
+        }
+        let networks = self.state.lock().await.networks.clone();
+        for endpoint in lacking {
+            if let Some(network) = networks.get(&endpoint.network) {
+                self.kernel.plug(place, network, endpoint).await?;
+            }
+        }
+        Ok(self.kernel.route(place, way_out(&record.endpoints, &networks)).await?)
     }
 
     /// Makes rules, names, the resolver and relays follow where a container is.

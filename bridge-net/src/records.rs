@@ -26,11 +26,17 @@ enum Until {
 pub struct Records {
     networks: PathBuf,
     sandboxes: PathBuf,
+    /// There once this boot has had rules of ours.
+    rules: PathBuf,
 }
 
 impl Records {
     pub fn open(state: &Path, run: &Path) -> Result<Self, BridgeError> {
-        let records = Self { networks: state.join("networks"), sandboxes: run.join("open") };
+        let records = Self {
+            networks: state.join("networks"),
+            sandboxes: run.join("open"),
+            rules: run.join("rules"),
+        };
         for directory in [&records.networks, &records.sandboxes] {
             fs::create_dir_all(directory)
                 .map_err(BridgeError::io(format!("create {}", directory.display())))?;
@@ -56,6 +62,17 @@ impl Records {
 
     pub fn put_sandbox(&self, record: &Record) -> Result<(), BridgeError> {
         write(&self.sandboxes, &record.request.container, record, Until::Boot)
+    }
+
+    /// To be called before the kernel is given rules.
+    pub fn note_rules(&self) -> Result<(), BridgeError> {
+        let made = File::options().create(true).append(true).open(&self.rules);
+        made.map(drop).map_err(BridgeError::io(format!("write {}", self.rules.display())))
+    }
+
+    /// Whether the kernel may have rules of ours.
+    pub fn has_rules(&self) -> bool {
+        self.rules.exists()
     }
 
     pub fn drop_sandbox(&self, container: &str) -> Result<(), BridgeError> {
