@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
 use tokio::net::UnixStream;
@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use crate::attach::{self, AttachOptions, Attached, Connection};
 use crate::cgroup::{Before, Hierarchies};
 use crate::config::{ContainerConfig, LogDriver, Resources};
-use crate::defaults::{KILL_TIMEOUT, REQUEST_TIMEOUT};
+use crate::defaults::{CREATE_TIMEOUT, KILL_TIMEOUT, POLL_INTERVAL, REQUEST_TIMEOUT};
 use crate::error::{Error, Result};
 use crate::exec::{self, Exec, ExecConfig, ExecOutput, ExecSession};
 use crate::layout::{Places, SOCKET};
@@ -157,11 +157,7 @@ impl Container {
             Status::Running | Status::Paused => {
                 return Err(Error::Running(self.id().to_owned()));
             }
-            Status::Created => match self.ask(Request::Abandon).await {
-                Ok(()) | Err(Error::NotRunning(_)) => {}
-                Err(Error::AlreadyStarted(id)) => return Err(Error::Running(id)),
-                Err(error) => return Err(error),
-            },
+            Status::Created => self.abandon().await?,
             Status::Exited => {}
         }
         self.wait_killed().await?;
@@ -173,6 +169,28 @@ impl Container {
             Ok(())
         })
         .await
+    }
+
+    /// Ends it before it was started.
+    async fn abandon(&self) -> Result<()> {
+        let deadline = Instant::now() + CREATE_TIMEOUT;
+        loop {
+            match self.ask(Request::Abandon).await {
+                Ok(()) | Err(Error::NotRunning(_)) => return Ok(()),
+                Err(Error::AlreadyStarted(id)) => return Err(Error::Running(id)),
+                // A daemon that was killed while it made the container may be back before the shim
+                // listens.
+                Err(Error::Container { source, .. })
+                    if matches!(
+                        source.kind(),
+                        ErrorKind::NotFound | ErrorKind::ConnectionRefused
+                    ) && Instant::now() < deadline =>
+                {
+                    tokio::time::sleep(POLL_INTERVAL).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Runs a command in it, to its end. Dropping the future kills the command.

@@ -44,10 +44,12 @@ async fn open_engine(config: &config::Config) -> anyhow::Result<Arc<Containers>>
         insecure: config.insecure_registries.clone(),
         ca_dir: Some(config.certs_dir.clone()),
     };
+    let volumes = Volumes::new(root.join("volumes")).with_owner(ids.root());
+    volumes.recover().await.context("failed to recover the volumes")?;
     let parts = Parts {
         runtime,
         images,
-        volumes: Volumes::new(root.join("volumes")).with_owner(ids.root()),
+        volumes,
         registries,
         etc_dir: root.join("etc"),
         networks: Networks::new(config.exec_root.join("net")).with_owner(owner),

@@ -263,14 +263,10 @@ async fn volume(
     let path = path.await.map_err(refused)?;
     let empty = std::fs::read_dir(&path).map_err(failed)?.next().is_none();
     if empty && !mount.volume_nocopy {
-        let root = parts.images.mount_rootfs(container).await.map_err(failed)?;
-        let inside = within(&root, &mount.target);
-        let filled = match inside {
-            Some(inside) => parts.volumes.fill(&name, &inside).await.map_err(failed),
-            None => Ok(()),
-        };
-        parts.images.unmount_rootfs(container).await.map_err(failed)?;
-        filled?;
+        let root = parts.images.open_rootfs(container).await.map_err(failed)?;
+        if let Some(inside) = within(root.path(), &mount.target) {
+            parts.volumes.fill(&name, &inside).await.map_err(failed)?;
+        }
     }
     Ok(path)
 }

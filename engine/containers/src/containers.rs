@@ -1,21 +1,19 @@
 //! The one place that knows the containers that are made by hand.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use skep_bridge::HostNetworks;
 use skep_docker_api::json::HostConfig;
 use skep_docker_api::{ApiError, Events};
-use skep_engine::{Container, Runtime, Status};
+use skep_engine::{Container, Runtime};
 use skep_idmap::IdMaps;
 use skep_images::Store;
 use skep_types::error_chain;
-use time::OffsetDateTime;
 
 use crate::entry::Entry;
 use crate::merge::Remapped;
-use crate::policy;
 use crate::record::{Phase, Record, Records};
 use crate::volumes::Volumes;
 
@@ -87,91 +85,6 @@ impl Containers {
     /// Containers' root as the host counts, who gets what is made for them.
     pub(crate) fn root_outside(&self) -> (u32, u32) {
         self.parts.runtime.id_maps().map_or((0, 0), IdMaps::root)
-    }
-
-    /// Takes up what is there: what runs is watched on, what ended meanwhile is told, what is to run
-    /// again is started.
-    ///
-    /// # Errors
-    /// The records or the networks cannot be read.
-    pub async fn open(parts: Parts) -> Result<Arc<Containers>> {
-        let records = Records::open(parts.dir.clone())?;
-        let containers =
-            Arc::new(Containers { parts, records: records.clone(), known: Mutex::default() });
-        let mut running = BTreeMap::new();
-        let all = records.read()?;
-        for record in all {
-            let id = record.id.clone();
-            if let Ok(run) = containers.parts.runtime.get(&id).await {
-                match run.state().await.map_err(runtime)?.status {
-                    Status::Running | Status::Paused => {
-                        running.insert(id.clone(), run);
-                    }
-                    Status::Created | Status::Exited => {}
-                }
-            }
-            let mut known = containers.known();
-            known.names.insert(record.name.clone(), id.clone());
-            known.entries.insert(id, Arc::new(Entry::new(record)));
-        }
-        let ids: BTreeSet<String> = running.keys().cloned().collect();
-        containers.parts.networks.restore(&ids).await.map_err(ApiError::from)?;
-        for entry in containers.all() {
-            if let Err(error) = containers.take_up(&entry, running.remove(&entry.id)).await {
-                tracing::error!(container = entry.id, %error, "a container could not be taken up");
-            }
-        }
-        Ok(containers)
-    }
-
-    async fn take_up(self: &Arc<Self>, entry: &Arc<Entry>, run: Option<Container>) -> Result<()> {
-        let record = entry.record();
-        if let Some(run) = run {
-            entry.alter(|it| it.state.phase = Phase::Running);
-            entry.seen.send_modify(|seen| seen.alive = true);
-            self.watch(entry, run);
-            return Ok(());
-        }
-        if record.state.phase == Phase::Removing {
-            return self.clear(entry, true).await;
-        }
-        // It ended while nobody looked, was cut off half-way, or the machine was started anew.
-        let left = self.parts.runtime.get(&entry.id).await.ok();
-        let exit = match &left {
-            Some(run) => run.state().await.map_err(runtime)?.exit,
-            None => None,
-        };
-        if let Some(run) = left {
-            run.delete().await.map_err(runtime)?;
-        }
-        if record.is_alive() {
-            entry.alter(|it| {
-                let state = &mut it.state;
-                state.phase = Phase::Exited;
-                let unknown = i64::from(skep_engine::defaults::EXIT_CODE_UNKNOWN);
-                state.exit_code = exit.as_ref().map_or(unknown, |exit| exit.code.into());
-                state.oom_killed = exit.as_ref().is_some_and(|exit| exit.oom_killed);
-                let at = exit.as_ref().map(|exit| exit.finished_at);
-                state.finished_at = Some(at.unwrap_or_else(OffsetDateTime::now_utc));
-            });
-            self.save(entry, true).await?;
-        }
-        entry.seen.send_modify(|seen| seen.alive = false);
-        let record = entry.record();
-        if record.host_config.auto_remove && record.state.phase != Phase::Created {
-            return self.clear(entry, true).await;
-        }
-        let (state, policy) = (&record.state, &record.host_config.restart_policy);
-        let ran = state.started_at.is_some();
-        if policy::at_start(policy, state.exit_code, state.stopped_by_hand, ran) {
-            let (containers, entry) = (Arc::clone(self), Arc::clone(entry));
-            tokio::spawn(async move {
-                if let Err(error) = containers.start_entry(&entry).await {
-                    tracing::warn!(container = entry.id, %error, "failed to start a container again");
-                }
-            });
-        }
-        Ok(())
     }
 
     pub(crate) fn known(&self) -> MutexGuard<'_, Known> {

@@ -154,21 +154,33 @@ impl Containers {
     }
 
     async fn unmake(&self, record: &Record) {
+        let volumes: Vec<&str> =
+            record.mounts.iter().filter_map(mounts::Mount::anonymous).collect();
+        self.take_away(&record.id, &volumes).await;
+    }
+
+    /// What was made of a container that is none, with these volumes where no other has them.
+    pub(crate) async fn take_away(&self, id: &str, volumes: &[&str]) {
         let mut left = Vec::new();
-        if let Err(error) = self.parts.images.remove_rootfs(&record.id).await {
+        if let Err(error) = self.parts.images.remove_rootfs(id).await {
             left.push(error.to_string());
         }
-        for name in record.mounts.iter().filter_map(mounts::Mount::anonymous) {
+        for name in volumes {
+            if !self.users_of(name).is_empty() {
+                continue;
+            }
             if let Err(error) = self.parts.volumes.remove(name).await {
                 left.push(error.to_string());
             }
         }
-        if let Err(error) = self.records.remove(&record.id) {
+        if left.is_empty()
+            && let Err(error) = self.records.remove(id)
+        {
             left.push(error.to_string());
         }
         if !left.is_empty() {
             let left = left.join("; ");
-            tracing::warn!(container = record.id, left, "what a failed creation left is not gone");
+            tracing::warn!(container = id, left, "what a failed creation left is not gone");
         }
     }
 
@@ -205,13 +217,10 @@ impl Containers {
             if *no_copy || read?.next().is_some() {
                 continue;
             }
-            let root = self.parts.images.mount_rootfs(&record.id).await.map_err(images)?;
-            let filled = match within(&root, &mount.target) {
-                Some(inside) => self.parts.volumes.fill(name, &inside).await.map_err(system),
-                None => Ok(()),
-            };
-            self.parts.images.unmount_rootfs(&record.id).await.map_err(images)?;
-            filled?;
+            let root = self.parts.images.open_rootfs(&record.id).await.map_err(images)?;
+            if let Some(inside) = within(root.path(), &mount.target) {
+                self.parts.volumes.fill(name, &inside).await.map_err(system)?;
+            }
         }
         Ok(())
     }
@@ -295,8 +304,11 @@ impl Containers {
             let limits = spec::resources(&next.host_config);
             run.update(&limits).await.map_err(crate::containers::runtime)?;
         }
-        self.records.put(&next, true)?;
-        entry.alter(|record| record.host_config = next.host_config);
+        let old = entry.alter(|it| std::mem::replace(&mut it.host_config, next.host_config));
+        if let Err(error) = self.save(&entry, true).await {
+            entry.alter(|it| it.host_config = old);
+            return Err(error);
+        }
         entry.with(|record| events::tell(&self.parts.events, record, "update", &[]));
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! One container in memory: its record, and who waits for what.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use skep_engine::{AttachOptions, Attached};
@@ -38,6 +39,8 @@ pub struct Entry {
     /// Ends the pause before a restart.
     pub halt: Notify,
     pending: Mutex<Vec<Pending>>,
+    /// Those who go on with it after its end; see [`Entry::spare`].
+    spared: AtomicUsize,
     health: Mutex<Option<Arc<HealthReport>>>,
 }
 
@@ -58,6 +61,7 @@ impl Entry {
             seen: watch::Sender::new(seen),
             halt: Notify::new(),
             pending: Mutex::default(),
+            spared: AtomicUsize::new(0),
             health: Mutex::default(),
         }
     }
@@ -82,6 +86,17 @@ impl Entry {
         *held(&self.health) = report.map(Arc::new);
     }
 
+    /// As long as the result lives, its end does not remove it, whatever it was made with.
+    pub fn spare(&self) -> Spared<'_> {
+        self.spared.fetch_add(1, Ordering::Relaxed);
+        Spared(self)
+    }
+
+    /// Whether its end is to remove it.
+    pub fn ends_with_removal(&self) -> bool {
+        self.spared.load(Ordering::Relaxed) == 0 && self.with(|it| it.host_config.auto_remove)
+    }
+
     /// False where too many wait already.
     pub fn await_start(&self, one: Pending) -> bool {
         let mut pending = held(&self.pending);
@@ -95,5 +110,14 @@ impl Entry {
 
     pub fn take_pending(&self) -> Vec<Pending> {
         std::mem::take(&mut *held(&self.pending))
+    }
+}
+
+/// See [`Entry::spare`].
+pub struct Spared<'a>(&'a Entry);
+
+impl Drop for Spared<'_> {
+    fn drop(&mut self) {
+        self.0.spared.fetch_sub(1, Ordering::Relaxed);
     }
 }

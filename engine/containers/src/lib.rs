@@ -2,7 +2,8 @@
 //! from creation to removal, and what runs in them.
 //!
 //! `record` remembers; `merge`, `mounts`, `spec`, `policy` and `etc` decide and are pure; `life`
-//! drives the runtime, the networks, the images and the volumes; `show` tells.
+//! drives the runtime, the networks, the images and the volumes; `take_up` ends what a killed daemon
+//! had begun; `show` tells.
 //!
 //! **Invariant:** one change of a container at a time; who waits for its end holds up no change.
 //!
@@ -28,6 +29,7 @@ mod record;
 mod remove;
 mod show;
 mod spec;
+mod take_up;
 pub mod uptime;
 mod volumes;
 

@@ -9,7 +9,7 @@ use skep_bridge::SandboxRequest;
 use skep_docker_api::ApiError;
 use skep_docker_api::json::{ContainerWaitResponse, StopOptions, WaitCondition};
 use skep_engine::config::{MountSource, Namespace, Rootfs};
-use skep_engine::{Container, Error, ExitStatus, Signal};
+use skep_engine::{Container, ContainerConfig, Error, ExitStatus, Signal};
 use skep_idmap::{IdMaps, Owner};
 use skep_types::error_chain;
 use time::OffsetDateTime;
@@ -125,7 +125,7 @@ impl Containers {
                 id_maps,
             };
             let config = spec::build(record, ground)?;
-            let run = self.parts.runtime.create(config).await.map_err(refused_start)?;
+            let run = self.make_run(config).await?;
             match self.begin(entry, record, &run).await {
                 Ok(()) => Ok(run),
                 Err(error) => {
@@ -152,6 +152,18 @@ impl Containers {
         }
     }
 
+    /// A run in the place of one that is over and could not be taken away then.
+    async fn make_run(&self, config: ContainerConfig) -> Result<Container> {
+        match self.parts.runtime.create(config.clone()).await {
+            Err(Error::Exists(id)) => {
+                let left = self.parts.runtime.get(&id).await.map_err(runtime)?;
+                left.delete().await.map_err(runtime)?;
+                self.parts.runtime.create(config).await.map_err(refused_start)
+            }
+            made => made.map_err(refused_start),
+        }
+    }
+
     /// From a run that is made to one whose command runs, with those attached who wait for it.
     async fn begin(&self, entry: &Entry, record: &Record, run: &Container) -> Result<()> {
         for pending in entry.take_pending() {
@@ -160,14 +172,7 @@ impl Containers {
             let _ = pending.ready.send(attached);
         }
         run.start().await.map_err(refused_start)?;
-        entry.alter(|it| {
-            it.state.phase = Phase::Running;
-            it.state.started_at = Some(OffsetDateTime::now_utc());
-            it.state.finished_at = None;
-            it.state.exit_code = 0;
-            it.state.error.clear();
-            it.state.oom_killed = false;
-        });
+        entry.alter(|it| it.state.begin(OffsetDateTime::now_utc()));
         // Told to be running by the runtime's own record too, should this be lost.
         self.save(entry, false).await?;
         entry.seen.send_modify(|seen| seen.alive = true);
@@ -252,6 +257,9 @@ impl Containers {
                     return;
                 }
                 entry.alter(|it| it.state.restart_count += 1);
+                if let Err(error) = containers.save(&entry, false).await {
+                    tracing::warn!(container = entry.id, %error, "a restart could not be counted");
+                }
                 match containers.run(&entry).await {
                     Ok(next) => run = next,
                     Err(error) => {
@@ -299,7 +307,7 @@ impl Containers {
     ) -> Option<Duration> {
         let change = entry.change.lock().await;
         let unknown = i64::from(skep_engine::defaults::EXIT_CODE_UNKNOWN);
-        let (code, oom_killed, finished_at, mut error) = match ended {
+        let (code, oom_killed, finished_at, error) = match ended {
             Ok(exit) => (
                 i64::from(exit.code),
                 exit.oom_killed,
@@ -308,18 +316,6 @@ impl Containers {
             ),
             Err(error) => (unknown, false, OffsetDateTime::now_utc(), error_chain(&error)),
         };
-        let places = self.parts.networks.sandbox(&entry.id).await;
-        let (closed, deleted) =
-            tokio::join!(self.parts.networks.close_sandbox(&entry.id), run.delete());
-        if let Err(failure) = closed {
-            tracing::warn!(container = entry.id, error = %failure, "networks are not closed");
-        }
-        if let Err(failure) = deleted {
-            tracing::warn!(container = entry.id, error = %failure, "a run that ended is not gone");
-            if error.is_empty() {
-                error = error_chain(&failure);
-            }
-        }
         let pause = entry.alter(|it| {
             let started = it.state.started_at.unwrap_or(finished_at);
             let ended = Ended {
@@ -329,15 +325,26 @@ impl Containers {
                 ran: Duration::try_from(finished_at - started).unwrap_or_default(),
             };
             let pause = policy::next(&it.host_config.restart_policy, ended, last_pause);
-            it.state.phase = if pause.is_some() { Phase::Restarting } else { Phase::Exited };
-            it.state.exit_code = code;
+            it.state.end(code, finished_at);
+            if pause.is_some() {
+                it.state.phase = Phase::Restarting;
+            }
             it.state.oom_killed = oom_killed;
-            it.state.finished_at = Some(finished_at);
-            it.state.error.clone_from(&error);
+            it.state.error = error;
             pause
         });
         if let Err(error) = self.save(entry, false).await {
             tracing::error!(container = entry.id, %error, "an end could not be noted");
+        }
+        // What the run knew of its end is noted: it may go.
+        let places = self.parts.networks.sandbox(&entry.id).await;
+        let (closed, deleted) =
+            tokio::join!(self.parts.networks.close_sandbox(&entry.id), run.delete());
+        if let Err(failure) = closed {
+            tracing::warn!(container = entry.id, error = %failure, "networks are not closed");
+        }
+        if let Err(failure) = deleted {
+            tracing::warn!(container = entry.id, error = %failure, "a run that ended is not gone");
         }
         if oom_killed {
             entry.with(|record| events::tell(&self.parts.events, record, "oom", &[]));
@@ -347,7 +354,7 @@ impl Containers {
         for (name, settings) in places.iter().flat_map(|it| &it.networks) {
             self.tell_network("disconnect", &settings.network_id, name, entry);
         }
-        let removes = pause.is_none() && entry.with(|it| it.host_config.auto_remove);
+        let removes = pause.is_none() && entry.ends_with_removal();
         entry.seen.send_modify(|seen| {
             seen.ends += 1;
             seen.alive = pause.is_some();
@@ -416,10 +423,10 @@ impl Containers {
     /// Ends it, if it runs, and runs it again.
     pub async fn restart(self: &Arc<Self>, given: &str, options: &StopOptions) -> Result<()> {
         let entry = self.find(given)?;
-        let auto_remove = entry.alter(|it| std::mem::take(&mut it.host_config.auto_remove));
-        let stopped = self.stop_entry(&entry, options).await;
-        entry.alter(|it| it.host_config.auto_remove = auto_remove);
-        stopped?;
+        {
+            let _spared = entry.spare();
+            self.stop_entry(&entry, options).await?;
+        }
         self.start_entry(&entry).await?;
         entry.with(|record| events::tell(&self.parts.events, record, "restart", &[]));
         Ok(())
@@ -471,6 +478,37 @@ impl Containers {
         self.run_of(&entry).await?.unpause().await.map_err(runtime)?;
         entry.with(|record| events::tell(&self.parts.events, record, "unpause", &[]));
         Ok(())
+    }
+
+    /// Does something while a container that runs is paused. It goes on afterwards, also where the
+    /// daemon is killed meanwhile.
+    pub async fn while_still<T>(&self, given: &str, work: impl Future<Output = T>) -> Result<T> {
+        let entry = self.find(given)?;
+        let run = {
+            let _change = entry.change.lock().await;
+            match self.run_of(&entry).await {
+                Ok(run) => {
+                    entry.alter(|it| it.state.paused_for_commit = true);
+                    self.save(&entry, false).await?;
+                    // One that is paused already, or that ends meanwhile, is still enough.
+                    run.pause().await.is_ok().then_some(run)
+                }
+                Err(_) => None,
+            }
+        };
+        let done = work.await;
+        let _change = entry.change.lock().await;
+        if let Some(run) = run
+            && let Err(error) = run.unpause().await
+        {
+            tracing::warn!(container = entry.id, %error, "a container was not to be unpaused");
+        }
+        if entry.alter(|it| std::mem::take(&mut it.state.paused_for_commit))
+            && !entry.seen.borrow().removed
+        {
+            self.save(&entry, false).await?;
+        }
+        Ok(done)
     }
 
     /// Begins to wait: no end after this is missed.

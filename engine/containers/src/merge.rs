@@ -54,6 +54,26 @@ pub fn image(config: &mut ContainerConfig, image: &ImageConfig) -> Result<(), Ap
         }
     }
     health(config, image);
+    config.healthcheck.as_ref().map_or(Ok(()), check_health)
+}
+
+/// Docker's bounds, in its words; zero means its default.
+fn check_health(check: &json::HealthConfig) -> Result<(), ApiError> {
+    const LEAST: i64 = 1_000_000;
+    for (what, ns) in [
+        ("Interval", check.interval_ns),
+        ("Timeout", check.timeout_ns),
+        ("StartPeriod", check.start_period_ns),
+        ("StartInterval", check.start_interval_ns),
+    ] {
+        if ns != 0 && ns < LEAST {
+            let text = format!("{what} in Healthcheck cannot be less than 1ms");
+            return Err(ApiError::invalid(text));
+        }
+    }
+    if check.retries < 0 {
+        return Err(ApiError::invalid("Retries in Healthcheck cannot be negative"));
+    }
     Ok(())
 }
 

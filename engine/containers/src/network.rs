@@ -19,6 +19,7 @@ pub fn wished(
     config: &ContainerConfig,
     networking: NetworkingConfig,
 ) -> Result<BTreeMap<String, EndpointSettings>> {
+    check_ports(host)?;
     let mut networks = networking.endpoints_config;
     let mode = host.network_mode.as_str();
     if config.network_disabled || matches!(mode, "host" | "none") || mode.starts_with("container:")
@@ -42,6 +43,26 @@ pub fn wished(
         main.mac_address.clone_from(&config.mac_address);
     }
     Ok(networks)
+}
+
+/// Numbers, and ranges of numbers on the host's side; in Docker's words.
+fn check_ports(host: &HostConfig) -> Result<()> {
+    let is_port = |text: &str| text.parse::<u16>().is_ok();
+    let is_wish = |text: &str| match text.split_once('-') {
+        Some((first, last)) => is_port(first) && is_port(last),
+        None => text.is_empty() || is_port(text),
+    };
+    let wrong = |text: &str| ApiError::invalid(format!("invalid port specification: {text:?}"));
+    for (port, bindings) in &host.port_bindings {
+        let inside = port.split('/').next().unwrap_or_default();
+        if !is_port(inside) {
+            return Err(wrong(inside));
+        }
+        if let Some(binding) = bindings.iter().find(|it| !is_wish(&it.host_port)) {
+            return Err(wrong(&binding.host_port));
+        }
+    }
+    Ok(())
 }
 
 pub fn host_name() -> String {
@@ -199,6 +220,34 @@ impl Containers {
         self.save(&entry, true).await?;
         self.tell_network("disconnect", &shown.id, &shown.name, &entry);
         Ok(())
+    }
+
+    /// Ends what a kill cut short: the container's record says which networks it is on.
+    pub(crate) async fn settle_networks(&self, entry: &Entry) -> Result<()> {
+        let record = entry.record();
+        let Some(sandbox) = self.parts.networks.sandbox(&entry.id).await else { return Ok(()) };
+        if record.networks.is_empty() {
+            return Ok(());
+        }
+        let mut wanted = BTreeMap::new();
+        for (given, settings) in &record.networks {
+            let shown = self.parts.networks.inspect(given).await.map_err(ApiError::from)?;
+            wanted.insert(shown.name, settings.clone());
+        }
+        let mut settled = None;
+        for name in sandbox.networks.keys().filter(|it| !wanted.contains_key(*it)) {
+            let left = self.parts.networks.disconnect(&entry.id, name).await;
+            settled = Some(left.map_err(ApiError::from)?);
+        }
+        wanted.retain(|name, _| !sandbox.networks.contains_key(name));
+        for (name, settings) in wanted {
+            let joined = self.parts.networks.connect(&entry.id, &name, settings).await;
+            settled = Some(joined.map_err(ApiError::from)?);
+        }
+        match settled {
+            Some(sandbox) => self.write_etc(&record, &sandbox).await,
+            None => Ok(()),
+        }
     }
 
     pub(crate) fn tell_network(&self, action: &str, id: &str, name: &str, entry: &Entry) {

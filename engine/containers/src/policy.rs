@@ -5,6 +5,8 @@ use std::time::Duration;
 use skep_docker_api::ApiError;
 use skep_docker_api::json::{HostConfig, RestartPolicyName};
 
+use crate::record::State;
+
 /// Docker's pauses between an end and the next start: doubled each time, up to a minute, and small
 /// again after a run of ten seconds.
 const FIRST: Duration = Duration::from_millis(100);
@@ -55,24 +57,30 @@ pub fn next(policy: &RestartPolicyName, ended: Ended, last: Option<Duration>) ->
     }
     let again = match policy.name.as_str() {
         "always" | "unless-stopped" => true,
-        "on-failure" => {
-            let most = u64::try_from(policy.maximum_retry_count).unwrap_or(0);
-            ended.exit_code != 0 && (most == 0 || ended.restarts < most)
-        }
+        "on-failure" => fails_again(policy, ended.exit_code, ended.restarts),
         _ => false,
     };
     let longer = last.filter(|_| ended.ran < LONG_RUN).map(|it| (it * 2).min(LONGEST));
     again.then_some(longer.unwrap_or(FIRST))
 }
 
-/// Whether a container that does not run is started when the daemon is.
-pub fn at_start(policy: &RestartPolicyName, exit_code: i64, by_hand: bool, ran: bool) -> bool {
-    match policy.name.as_str() {
-        "always" => ran,
-        "unless-stopped" => ran && !by_hand,
-        "on-failure" => ran && !by_hand && exit_code != 0,
-        _ => false,
-    }
+/// Whether a container that does not run is started when the daemon is. One that never ran is not.
+///
+/// That its user ended it counts for `unless-stopped` alone, as in Docker: `on-failure` looks at the
+/// exit code and the count.
+pub fn at_start(policy: &RestartPolicyName, state: &State) -> bool {
+    state.started_at.is_some()
+        && match policy.name.as_str() {
+            "always" => true,
+            "unless-stopped" => !state.stopped_by_hand,
+            "on-failure" => fails_again(policy, state.exit_code, state.restart_count),
+            _ => false,
+        }
+}
+
+fn fails_again(policy: &RestartPolicyName, exit_code: i64, restarts: u64) -> bool {
+    let most = u64::try_from(policy.maximum_retry_count).unwrap_or(0);
+    exit_code != 0 && (most == 0 || restarts < most)
 }
 
 #[cfg(test)]
@@ -96,9 +104,19 @@ mod tests {
         assert!(again("on-failure", 2, ended(1, 1)));
         assert!(!again("on-failure", 2, ended(1, 2)));
         assert!(!again("always", 0, Ended { by_hand: true, ..ended(1, 0) }));
-        assert!(at_start(&policy("always", 0), 0, true, true));
-        assert!(!at_start(&policy("unless-stopped", 0), 0, true, true));
-        assert!(!at_start(&policy("always", 0), 0, false, false));
+    }
+
+    #[test]
+    fn who_comes_back_with_the_daemon() {
+        let ran = State { started_at: Some(time::OffsetDateTime::UNIX_EPOCH), ..State::default() };
+        let stopped = State { stopped_by_hand: true, exit_code: 137, ..ran.clone() };
+        let back = |name, most, state: &State| at_start(&policy(name, most), state);
+        assert!(back("always", 0, &ran) && back("always", 0, &stopped));
+        assert!(!back("always", 0, &State::default()), "it never ran");
+        assert!(back("unless-stopped", 0, &ran) && !back("unless-stopped", 0, &stopped));
+        assert!(!back("on-failure", 0, &ran) && back("on-failure", 0, &stopped));
+        assert!(!back("on-failure", 2, &State { restart_count: 2, ..stopped.clone() }));
+        assert!(!back("no", 0, &stopped) && !back("", 0, &ran));
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! What is remembered of a container: the documents it was made from, as they were given, and what
 //! has become of it. One directory for each, with its log and its files of /etc beside the record.
 //!
-//! **Invariant:** a record is whole or absent; the directory of one that was not finished has none.
+//! **Invariant:** a record is whole or absent. A container in the making has a plan instead, by which
+//! what was made of it is found and taken away where the daemon was killed meanwhile.
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File};
@@ -59,6 +60,30 @@ pub struct State {
     pub restart_count: u64,
     /// Its user ended it, so that no policy starts it again.
     pub stopped_by_hand: bool,
+    /// While it is removed: its anonymous volumes go with it.
+    #[serde(default)]
+    pub removes_volumes: bool,
+    /// It is paused for as long as an image is made of it.
+    #[serde(default)]
+    pub paused_for_commit: bool,
+}
+
+impl State {
+    /// Its command runs from now on.
+    pub fn begin(&mut self, started_at: OffsetDateTime) {
+        self.phase = Phase::Running;
+        self.started_at = Some(started_at);
+        self.finished_at = None;
+        self.exit_code = 0;
+        self.error.clear();
+        self.oom_killed = false;
+    }
+
+    pub fn end(&mut self, exit_code: i64, finished_at: OffsetDateTime) {
+        self.phase = Phase::Exited;
+        self.exit_code = exit_code;
+        self.finished_at = Some(finished_at);
+    }
 }
 
 impl Record {
@@ -79,8 +104,17 @@ impl Record {
 }
 
 const RECORD: &str = "record.json";
-/// A record that is being written.
+/// A record that is being written. Of a container in the making it is the plan.
 const ASIDE: &str = "record.new";
+
+/// What stands in the directory of the records.
+#[derive(Debug, Default)]
+pub struct Found {
+    pub records: Vec<Record>,
+    /// Those that were not finished, or not wholly removed: by their id, with their plan where it
+    /// can be read.
+    pub unfinished: Vec<(String, Option<Record>)>,
+}
 
 /// The records of a node.
 #[derive(Debug, Clone)]
@@ -111,6 +145,7 @@ impl Records {
         self.place(id).join(format!("{id}-json.log"))
     }
 
+    /// To be called before anything of a container is made.
     pub fn begin(&self, id: &str) -> Result<(), ApiError> {
         let place = self.place(id);
         DirBuilder::new().mode(0o700).create(&place).map_err(failed("create", &place))?;
@@ -154,25 +189,29 @@ impl Records {
         settle().map_err(failed("write", &path))
     }
 
-    /// All of them. What was not finished is removed; what cannot be read is left and said.
-    pub fn read(&self) -> Result<Vec<Record>, ApiError> {
-        let mut records = Vec::new();
+    /// All there is. What cannot be read is left and said.
+    pub fn read(&self) -> Result<Found, ApiError> {
+        let mut found = Found::default();
         for entry in fs::read_dir(&self.dir).map_err(failed("read", &self.dir))? {
-            let place = entry.map_err(failed("read", &self.dir))?.path();
+            let entry = entry.map_err(failed("read", &self.dir))?;
+            let place = entry.path();
             match fs::read(place.join(RECORD)) {
                 Ok(bytes) => match serde_json::from_slice(&bytes) {
-                    Ok(record) => records.push(record),
+                    Ok(record) => found.records.push(record),
                     Err(error) => {
                         tracing::error!(place = %place.display(), %error, "a container's record is malformed: it is left as it is");
                     }
                 },
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    fs::remove_dir_all(&place).map_err(failed("remove", &place))?;
+                    let plan = fs::read(place.join(ASIDE)).ok();
+                    let plan = plan.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+                    let id = entry.file_name().to_string_lossy().into_owned();
+                    found.unfinished.push((id, plan));
                 }
                 Err(error) => return Err(failed("read", &place)(error)),
             }
         }
-        Ok(records)
+        Ok(found)
     }
 
     /// The record first, so that a removal that is cut short is not a container any more.
@@ -188,5 +227,42 @@ impl Records {
             }
             _ => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn record() -> Record {
+        Record {
+            id: "a1".repeat(32),
+            name: "web".to_owned(),
+            created: OffsetDateTime::UNIX_EPOCH,
+            image: String::new(),
+            config: ContainerConfig::default(),
+            host_config: HostConfig::default(),
+            networks: BTreeMap::new(),
+            mounts: Vec::new(),
+            state: State::default(),
+        }
+    }
+
+    #[test]
+    fn a_plan_is_no_container_before_it_is_settled() {
+        let dir = tempfile::tempdir().unwrap();
+        let records = Records::open(dir.path().join("by-hand")).unwrap();
+        let record = record();
+        records.begin(&record.id).unwrap();
+        records.prepare(&record, true).unwrap();
+        let found = records.read().unwrap();
+        assert!(found.records.is_empty());
+        let (id, plan) = &found.unfinished[0];
+        assert_eq!((id, plan.as_ref().map(|it| &it.name)), (&record.id, Some(&record.name)));
+        records.settle(&record.id, true).unwrap();
+        let found = records.read().unwrap();
+        assert_eq!((found.records.len(), found.unfinished.len()), (1, 0));
+        records.remove(&record.id).unwrap();
+        assert_eq!(records.read().unwrap().unfinished.len(), 0);
     }
 }

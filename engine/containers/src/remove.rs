@@ -21,6 +21,8 @@ impl Containers {
                 "links are part of a container here: they cannot be removed alone",
             ));
         }
+        // Cleared below, by us.
+        let _spared = entry.spare();
         if entry.with(Record::is_alive) {
             if !options.force {
                 return Err(self.runs(&entry).await);
@@ -53,8 +55,6 @@ impl Containers {
             let _change = entry.change.lock().await;
             entry.alter(|it| {
                 it.state.stopped_by_hand = true;
-                // Cleared below, by us.
-                it.host_config.auto_remove = false;
                 if it.state.phase == Phase::Restarting {
                     it.state.phase = Phase::Exited;
                 }
@@ -91,7 +91,10 @@ impl Containers {
         if entry.with(Record::is_alive) {
             return Err(self.runs(entry).await);
         }
-        entry.alter(|it| it.state.phase = Phase::Removing);
+        entry.alter(|it| {
+            it.state.phase = Phase::Removing;
+            it.state.removes_volumes = volumes;
+        });
         self.save(entry, false).await?;
         let record = entry.record();
         self.parts.networks.close_sandbox(&record.id).await.map_err(ApiError::from)?;
@@ -129,7 +132,7 @@ impl Containers {
     }
 
     /// The containers that use a volume.
-    fn users_of(&self, volume: &str) -> Vec<String> {
+    pub(crate) fn users_of(&self, volume: &str) -> Vec<String> {
         let uses = |record: &Record| record.volumes().any(|name| name == volume);
         self.records().into_iter().filter(uses).map(|record| record.id).collect()
     }

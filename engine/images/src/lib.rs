@@ -66,6 +66,6 @@ pub use pull::{PullOptions, Pulled, Resolved, resolve};
 pub use push::{PushOptions, Pushed};
 pub use reference::{ParseReferenceError, Reference};
 pub use remove::{Force, ImageUse, Removed};
-pub use rootfs::{OverlaySpec, Rootfs};
+pub use rootfs::{OpenRootfs, OverlaySpec, Rootfs};
 pub use store::{Store, StoreOptions};
 pub use trust::{Auth, RegistryConfig};

@@ -94,9 +94,19 @@ pub fn unmount(target: &Path) -> Result<()> {
 
 /// Whether something is mounted on a directory, in this mount namespace.
 pub fn is_mounted(target: &Path) -> Result<bool> {
-    let table = fs::read("/proc/self/mountinfo").context(|| "read the mount table".to_owned())?;
     let target = fs::canonicalize(target).context(|| format!("find {}", target.display()))?;
-    Ok(table.split(|byte| *byte == b'\n').filter_map(mount_point).any(|point| point == target))
+    Ok(mount_points()?.contains(&target))
+}
+
+/// Unmounts all that is mounted below a directory, the last first.
+pub(crate) fn unmount_below(dir: &Path) -> Result<()> {
+    let below = mount_points()?.into_iter().filter(|point| point.starts_with(dir));
+    below.rev().try_for_each(|point| unmount(&point))
+}
+
+fn mount_points() -> Result<Vec<PathBuf>> {
+    let table = fs::read("/proc/self/mountinfo").context(|| "read the mount table".to_owned())?;
+    Ok(table.split(|byte| *byte == b'\n').filter_map(mount_point).collect())
 }
 
 /// The fifth field of a line of mountinfo; blanks are written in octal.

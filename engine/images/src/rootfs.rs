@@ -10,10 +10,11 @@
 //! **Invariant:** as long as this directory is there, so are the layers that it names, even if the
 //! image is deleted.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
@@ -91,6 +92,22 @@ impl Store {
         self.blocking(move |_| unmount(&rootfs.merged)).await
     }
 
+    /// Mounts a container's root filesystem for as long as the result lives. Several may look into
+    /// one at once: the last that goes unmounts it.
+    pub async fn open_rootfs(&self, container: &str) -> Result<OpenRootfs> {
+        let rootfs = self.rootfs(container).await?;
+        self.blocking(move |inner| {
+            let mut open = inner.open_rootfs.lock().unwrap_or_else(PoisonError::into_inner);
+            if !is_mounted(&rootfs.merged)? {
+                mount_overlay(&rootfs.overlay, &rootfs.merged)?;
+            }
+            *open.entry(rootfs.merged.clone()).or_default() += 1;
+            drop(open);
+            Ok(OpenRootfs { open: Arc::clone(&inner.open_rootfs), merged: rootfs.merged })
+        })
+        .await
+    }
+
     /// Unmounts it and removes what the container wrote; one that is not there is no error.
     pub async fn remove_rootfs(&self, container: &str) -> Result<()> {
         check_id(container)?;
@@ -124,6 +141,35 @@ impl Store {
             users.collect()
         })
         .await
+    }
+}
+
+/// A root filesystem that is mounted as long as this lives.
+#[derive(Debug)]
+pub struct OpenRootfs {
+    open: Arc<Mutex<HashMap<PathBuf, usize>>>,
+    merged: PathBuf,
+}
+
+impl OpenRootfs {
+    pub fn path(&self) -> &Path {
+        &self.merged
+    }
+}
+
+impl Drop for OpenRootfs {
+    fn drop(&mut self) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(count) = open.get_mut(&self.merged) else { return };
+        *count -= 1;
+        if *count > 0 {
+            return;
+        }
+        open.remove(&self.merged);
+        // Lazily: what was opened stays readable, and this waits for nothing.
+        if let Err(error) = unmount(&self.merged) {
+            tracing::warn!(path = %self.merged.display(), %error, "a root filesystem stays mounted");
+        }
     }
 }
 

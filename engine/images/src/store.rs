@@ -27,6 +27,7 @@ use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
 use crate::index::{Index, VERSION};
 use crate::limits::{Limits, UNPACKS_MAX};
+use crate::mount::unmount_below;
 use crate::scratch::{Scratch, Temporary, sync_dir};
 
 /// Settings of a store.
@@ -53,6 +54,8 @@ pub(crate) struct Inner {
     /// One at a time unpacks a given layer.
     unpacking: Mutex<HashMap<Digest, Arc<tokio::sync::Mutex<()>>>>,
     pub(crate) unpacks: Semaphore,
+    /// How many look into which root filesystem, by where it is mounted.
+    pub(crate) open_rootfs: Arc<Mutex<HashMap<PathBuf, usize>>>,
     _lock: Flock<File>,
 }
 
@@ -94,6 +97,9 @@ impl Store {
         for dir in ["blobs/sha256", "layers", "l", "rootfs"] {
             make(&root.join(dir))?;
         }
+        // Before anything is cleared: what is looked into is mounted, and a killed process leaves
+        // it so. Containers that run have mounts of their own.
+        unmount_below(&root.join("rootfs"))?;
         let scratch = Scratch::open(root.join("tmp"))?;
         let index = read_index(&root.join("index.json"))?;
         let inner = Inner {
@@ -103,6 +109,7 @@ impl Store {
             state: Mutex::new(State { index, pins: HashMap::new() }),
             unpacking: Mutex::default(),
             unpacks: Semaphore::new(UNPACKS_MAX),
+            open_rootfs: Arc::default(),
             _lock: lock,
             root,
         };

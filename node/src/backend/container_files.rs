@@ -7,7 +7,7 @@ use futures::StreamExt;
 use skep_docker_api::json::{ArchivePutOptions, Change, CommitOptions, ContainerConfig, PathStat};
 use skep_docker_api::{ApiError, ByteStream, Kind};
 use skep_images::{
-    ArchiveStream, Bind, ChangeKind, FileError, ImageConfig, Owner, PathInfo, RootDir,
+    ArchiveStream, Bind, ChangeKind, FileError, ImageConfig, OpenRootfs, Owner, PathInfo, RootDir,
     WriteOptions, apply_changes,
 };
 use skep_types::error_chain;
@@ -74,12 +74,11 @@ fn flow(stream: ArchiveStream) -> ByteStream {
     stream.map(|piece| piece.map_err(|error| ApiError::system(error.to_string()))).boxed()
 }
 
-/// A container's root that is opened; one that was mounted for it is unmounted by
-/// [`DaemonBackend::close_root`].
+/// A container's root that is opened. What was opened in it stays readable when this goes.
 struct Root {
-    id: String,
     dir: RootDir,
-    mounted: bool,
+    /// Where it does not run: its root file system is mounted for this.
+    _mounted: Option<OpenRootfs>,
 }
 
 impl DaemonBackend {
@@ -109,47 +108,27 @@ impl DaemonBackend {
             .into_iter()
             .map(|(source, target, read_only)| Bind { source, target, read_only })
             .collect();
-        match RootDir::assemble(&path, binds, self.engine.images().ids()).await {
-            Ok(dir) => Ok(Root { id, dir, mounted }),
-            Err(error) => {
-                if mounted {
-                    self.unmount(&id).await;
-                }
-                Err(refused(given, "/", error))
-            }
-        }
+        let dir = RootDir::assemble(&path, binds, self.engine.images().ids()).await;
+        let dir = dir.map_err(|error| refused(given, "/", error))?;
+        Ok(Root { dir, _mounted: mounted })
     }
 
-    /// Where a root file system is, and whether it was mounted for this. Two mounts of one overlay at
-    /// once are nothing the kernel promises to keep right, so one that runs is looked at as it is.
-    async fn root_of(&self, id: &str, pid: Option<i32>) -> Answer<(PathBuf, bool)> {
+    /// Where a root file system is, and what keeps it mounted. Two mounts of one overlay at once are
+    /// nothing the kernel promises to keep right, so one that runs is looked at as it is.
+    async fn root_of(&self, id: &str, pid: Option<i32>) -> Answer<(PathBuf, Option<OpenRootfs>)> {
         match pid {
-            Some(pid) => Ok((PathBuf::from(format!("/proc/{pid}/root")), false)),
+            Some(pid) => Ok((PathBuf::from(format!("/proc/{pid}/root")), None)),
             None => {
-                let mounted = self.engine.images().mount_rootfs(id).await;
-                Ok((mounted.map_err(engine_error::image)?, true))
+                let mounted = self.engine.images().open_rootfs(id).await;
+                let mounted = mounted.map_err(engine_error::image)?;
+                Ok((mounted.path().to_owned(), Some(mounted)))
             }
-        }
-    }
-
-    async fn unmount(&self, id: &str) {
-        // A start that comes meanwhile mounts its own; what stays is unmounted with the container.
-        if let Err(error) = self.engine.images().unmount_rootfs(id).await {
-            tracing::warn!(container = id, %error, "a root file system stays mounted");
-        }
-    }
-
-    /// What was opened stays readable: the mount is taken out of the tree and ends with its last file.
-    async fn close_root(&self, root: Root) {
-        if root.mounted {
-            self.unmount(&root.id).await;
         }
     }
 
     pub(super) async fn stat_path(&self, given: &str, path: &str) -> Answer<PathStat> {
         let root = self.open_root(given).await?;
         let found = root.dir.stat(path).await;
-        self.close_root(root).await;
         found.map(path_stat).map_err(|error| refused(given, path, error))
     }
 
@@ -160,7 +139,6 @@ impl DaemonBackend {
     ) -> Answer<(PathStat, ByteStream)> {
         let root = self.open_root(given).await?;
         let read = root.dir.read(path).await;
-        self.close_root(root).await;
         let (info, archive) = read.map_err(|error| refused(given, path, error))?;
         Ok((path_stat(info), flow(archive)))
     }
@@ -189,7 +167,6 @@ impl DaemonBackend {
         };
         let tar = tar.map(|piece| piece.map_err(|error| io::Error::other(error.message)));
         let written = root.dir.write(path, tar, options).await;
-        self.close_root(root).await;
         written.map_err(|error| refused(given, path, error))
     }
 
@@ -209,12 +186,9 @@ impl DaemonBackend {
             Ok(run) => run.pid().await.map_err(engine_error::runtime)?,
             Err(_) => None,
         };
-        let (path, mounted) = self.root_of(&id, running).await?;
+        let (path, _mounted) = self.root_of(&id, running).await?;
         let ids = self.engine.images().ids();
         let archive = RootDir::open(&path).map(|dir| dir.with_ids(ids).export());
-        if mounted {
-            self.unmount(&id).await;
-        }
         archive.map(flow).map_err(|error| refused(given, "/", error))
     }
 
@@ -246,15 +220,6 @@ impl DaemonBackend {
         let mut config = image_config(&config.unwrap_or_else(|| record.config.clone()));
         apply_changes(&mut config, &options.changes).map_err(engine_error::image)?;
         let command = record.command().join(" ");
-        let run = match self.containers.running(&record.id).await {
-            Ok(run) if options.pause => Some(run),
-            _ => None,
-        };
-        // One that is paused already, or that ends meanwhile, is still enough.
-        let paused = match &run {
-            Some(run) => run.pause().await.is_ok(),
-            None => false,
-        };
         let made = self.engine.images().commit(
             &record.id,
             skep_images::CommitOptions {
@@ -266,12 +231,10 @@ impl DaemonBackend {
                 created: OffsetDateTime::now_utc(),
             },
         );
-        let made = made.await;
-        if let Some(run) = run.filter(|_| paused)
-            && let Err(error) = run.unpause().await
-        {
-            tracing::error!(container = record.id, %error, "a container stays paused after a commit");
-        }
+        let made = match options.pause {
+            true => self.containers.while_still(&record.id, made).await?,
+            false => made.await,
+        };
         let image = made.map_err(engine_error::image)?;
         let mut attributes = record.config.labels.clone();
         attributes.insert("name".to_owned(), record.name);

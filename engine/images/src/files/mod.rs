@@ -75,6 +75,9 @@ impl FileError {
             Some(Errno::ENOTDIR) => Self::NotDirectory { path },
             Some(Errno::EROFS) => Self::ReadOnly { path },
             Some(Errno::ENOSYS) => Self::NoOpenat2,
+            // The kernel's own links are among those that are not followed.
+            Some(Errno::ELOOP) => Self::InvalidPath { path, reason: "it leads over links too far" },
+            Some(Errno::ENAMETOOLONG) => Self::InvalidPath { path, reason: "a name is too long" },
             _ => Self::Io { action: format!("{action} {path}"), source },
         }
     }

@@ -265,6 +265,10 @@ fn refused(entry: &TarEntry, refusal: Refusal) -> FileError {
         Refusal::Io(source) => match source.raw_os_error().map(Errno::from_raw) {
             Some(Errno::EROFS) => FileError::ReadOnly { path: name },
             Some(Errno::ENOSYS) => FileError::NoOpenat2,
+            // What stands there, or the archive's own words, are to blame, and not the disk.
+            Some(errno @ (Errno::ELOOP | Errno::ENAMETOOLONG | Errno::EXDEV | Errno::EEXIST)) => {
+                FileError::Entry { entry: name, reason: errno.desc().to_owned() }
+            }
             Some(_) => FileError::Io { action: format!("unpack {name:?}"), source },
             // What the kernel did not say the archive is to blame for.
             None => FileError::Entry { entry: name, reason: source.to_string() },
