@@ -59,7 +59,10 @@ pub trait Executor: Send + Sync + 'static {
     async fn observe(&self, task: TaskId) -> Observed;
     /// Follows a task's container.
     fn changes(&self, task: TaskId) -> ContainerChange;
-    /// Fetches the image, makes mounts and network, creates the container.
+    /// Has the task's image ready on this node. It may be given up at any moment.
+    async fn fetch(&self, task: &NodeTask) -> Result<(), ExecutorError>;
+    /// Makes mounts and network, creates the container. What is begun is to be ended: given up
+    /// half-way, it would leave what nobody knows of.
     async fn create(&self, task: &NodeTask, files: &TaskFiles) -> Result<(), ExecutorError>;
     async fn start(&self, task: &NodeTask) -> Result<(), ExecutorError>;
     /// Asks the container to end, and ends it after the grace.

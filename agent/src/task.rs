@@ -58,14 +58,18 @@ pub async fn run(shared: Arc<Shared>, id: TaskId, mut asked: watch::Receiver<Ask
             Step::Create => {
                 let permit = shared.preparing.acquire().await.expect("never closed");
                 let files = shared.files.lock().expect("no holder panics").clone();
-                // A task that is told to stop while its image is fetched need not wait for it. Any
-                // other change must: a creation that is given up half-way cannot be begun again.
-                let created = tokio::select! {
-                    created = shared.executor.create(&task, &files) => Some(created),
+                // A task that is told to stop while its image is fetched need not wait for it.
+                let fetched = tokio::select! {
+                    fetched = shared.executor.fetch(&task) => Some(fetched),
                     () = told_to_stop(&mut asked) => None,
                 };
+                let created = match fetched {
+                    None => Ok(()),
+                    Some(Ok(())) => shared.executor.create(&task, &files).await,
+                    Some(Err(error)) => Err(error),
+                };
                 drop(permit);
-                if let Some(Err(error)) = created {
+                if let Err(error) = created {
                     tracing::warn!(task = %id, %error, "failed to create container");
                     *reported = TaskState::Rejected;
                     report(&shared, id, *reported, observed, error.to_string()).await;

@@ -210,6 +210,10 @@ impl Executor for Containers {
         self.sender(task).subscribe()
     }
 
+    async fn fetch(&self, task: &NodeTask) -> Result<(), ExecutorError> {
+        pull::ready(&self.parts.images, &self.parts.registries, task).await.map(drop)
+    }
+
     async fn create(&self, task: &NodeTask, files: &TaskFiles) -> Result<(), ExecutorError> {
         let id = container_id(task.id);
         let image = pull::ready(&self.parts.images, &self.parts.registries, task).await?;

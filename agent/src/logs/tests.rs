@@ -39,6 +39,10 @@ impl Executor for Fake {
     fn changes(&self, _: TaskId) -> ContainerChange {
         watch::channel(0).1
     }
+    async fn fetch(&self, _: &NodeTask) -> Result<(), ExecutorError> {
+        Ok(())
+    }
+
     async fn create(&self, _: &NodeTask, _: &TaskFiles) -> Result<(), ExecutorError> {
         unreachable!("only logs are read")
     }
