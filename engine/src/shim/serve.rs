@@ -184,6 +184,10 @@ impl Shim<'_> {
             Read::Bytes(length) => {
                 let (bytes, now) = (&self.buffer[..length], OffsetDateTime::now_utc());
                 output.lines.push(bytes, |entry| self.log.add(now, stdio, entry));
+                // Whoever is shown something finds it in the log at once.
+                if self.clients.iter().any(|client| client.wants(stdio)) {
+                    self.log.flush();
+                }
                 for client in self.clients.iter_mut().filter(|client| client.wants(stdio)) {
                     client.send(stdio, bytes);
                 }
