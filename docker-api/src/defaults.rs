@@ -14,8 +14,10 @@ pub const SOCKET_MODE: u32 = 0o660;
 pub const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// The largest answer the client holds in memory: a list of 100,000 tasks of about 2 KiB.
 pub const ANSWER_BYTES_MAX: usize = 256 * 1024 * 1024;
-/// Connections served at once; beyond it a caller waits in the listen queue. Keeps well below the usual limit of 1,024 files.
+/// Connections served at once; beyond it those that ask for nothing are closed, and a caller waits in the listen queue. Keeps well below the usual limit of 1,024 files.
 pub const CONNECTIONS_MAX: usize = 512;
+/// Requests that go on to their end though their client has left, without its place; a request beyond it keeps its place.
+pub const LEFT_ALONE_MAX: usize = 4096;
 /// How long a TCP connection is silent before the kernel asks whether its peer is there, and between askings (Go's value).
 pub const KEEPALIVE: Duration = Duration::from_secs(15);
 /// Connections that wait to be accepted on a TCP port (the standard library's value).

@@ -118,7 +118,7 @@ async fn heads_and_frames() {
 
     let body = r#"{"Detach":false,"Tty":false}"#;
     let request = format!(
-        "POST /exec/echo-exec/start HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: {}\r\n\r\n{body}hello",
+        "POST /exec/echo-exec/start HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}hello",
         body.len()
     );
     let (head, mut stream) = framed.raw(&request).await;

@@ -24,7 +24,8 @@ async fn call(
     uri: &str,
     body: impl Into<Body>,
 ) -> (u16, http::HeaderMap, String) {
-    let request = Request::builder().method(method).uri(uri).body(body.into()).unwrap();
+    let request = Request::builder().method(method).uri(uri);
+    let request = request.header("content-type", "application/json").body(body.into()).unwrap();
     let (parts, body) = router(host.clone()).oneshot(request).await.unwrap().into_parts();
     let body = tokio::time::timeout(DEADLINE, body.collect()).await.unwrap().unwrap().to_bytes();
     (parts.status.as_u16(), parts.headers, String::from_utf8_lossy(&body).into_owned())

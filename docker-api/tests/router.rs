@@ -124,8 +124,9 @@ async fn call(
     uri: &str,
     body: &str,
 ) -> (StatusCode, http::HeaderMap, String) {
-    let request =
-        Request::builder().method(method).uri(uri).body(Body::from(body.to_owned())).unwrap();
+    let request = Request::builder().method(method).uri(uri);
+    let request = request.header("content-type", "application/json");
+    let request = request.body(Body::from(body.to_owned())).unwrap();
     let response = router(fake).oneshot(request).await.unwrap();
     let (parts, body) = response.into_parts();
     let bytes = body.collect().await.unwrap().to_bytes();

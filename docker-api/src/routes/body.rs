@@ -2,22 +2,26 @@
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 use serde::de::DeserializeOwned;
 
 use crate::defaults;
 use crate::error::{ApiError, Kind};
 
-/// A whole body, not yet parsed. Docker does not insist on its content type, nor do we.
-pub(super) struct Document(Bytes);
+/// A whole body, not yet parsed. One that is there must be called JSON, as in Docker.
+pub(super) struct Document {
+    bytes: Bytes,
+    kind: Option<HeaderValue>,
+}
 
 impl<S: Send + Sync> FromRequest<S> for Document {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        let kind = request.headers().get(http::header::CONTENT_TYPE).cloned();
         let read = Bytes::from_request(request, state);
         match tokio::time::timeout(defaults::BODY_TIMEOUT, read).await {
-            Ok(Ok(bytes)) => Ok(Self(bytes)),
+            Ok(Ok(bytes)) => Ok(Self { bytes, kind }),
             Ok(Err(refused)) if refused.status() == StatusCode::PAYLOAD_TOO_LARGE => {
                 Err(ApiError::new(Kind::TooLarge, "request body too large"))
             }
@@ -30,21 +34,35 @@ impl<S: Send + Sync> FromRequest<S> for Document {
     }
 }
 
+/// In Docker's words.
+fn check_kind(kind: Option<&HeaderValue>) -> Result<(), ApiError> {
+    let text = kind.map_or("", |kind| kind.to_str().unwrap_or_default());
+    let bare = text.split(';').next().unwrap_or_default().trim();
+    if bare.eq_ignore_ascii_case("application/json") {
+        return Ok(());
+    }
+    Err(ApiError::invalid(match bare.contains('/') {
+        true => format!("unsupported Content-Type header ({text}): must be 'application/json'"),
+        false => format!("malformed Content-Type header ({text}): mime: no media type"),
+    }))
+}
+
 impl Document {
     /// [`Self::read`], where a body may be left out.
     pub fn read_or_default<T: DeserializeOwned + Default>(&self) -> Result<T, ApiError> {
-        if self.0.is_empty() { Ok(T::default()) } else { self.read() }
+        if self.bytes.is_empty() { Ok(T::default()) } else { self.read() }
     }
 
     pub fn bytes(&self) -> &[u8] {
-        &self.0
+        &self.bytes
     }
 
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
-        if self.0.is_empty() {
+        if self.bytes.is_empty() {
             return Err(ApiError::invalid("invalid JSON: got EOF while reading request body"));
         }
-        serde_json::from_slice(&self.0)
+        check_kind(self.kind.as_ref())?;
+        serde_json::from_slice(&self.bytes)
             .map_err(|error| ApiError::invalid(format!("invalid JSON: {}", told(&error))))
     }
 }
@@ -77,8 +95,28 @@ mod tests {
             (r#"{"Name":"a"#, "invalid JSON: EOF while parsing a string at line 1 column 10"),
             ("hunter2", "invalid JSON: expected value at line 1 column 1"),
         ] {
-            let error = Document(Bytes::from_static(text.as_bytes())).read::<SecretSpec>();
-            assert_eq!(error.unwrap_err().message, expected);
+            let kind = Some(HeaderValue::from_static("application/json"));
+            let document = Document { bytes: Bytes::from_static(text.as_bytes()), kind };
+            assert_eq!(document.read::<SecretSpec>().unwrap_err().message, expected);
+        }
+    }
+
+    #[test]
+    fn what_is_not_called_json_is_not_read() {
+        let check = |kind: Option<&'static str>| {
+            let document = Document {
+                bytes: Bytes::from_static(b"{\"Name\":\"a\"}"),
+                kind: kind.map(HeaderValue::from_static),
+            };
+            document.read::<SecretSpec>().map_err(|error| error.message).err()
+        };
+        assert_eq!(check(Some("application/json; charset=utf-8")), None);
+        assert_eq!(
+            check(Some("text/plain")).unwrap(),
+            "unsupported Content-Type header (text/plain): must be 'application/json'"
+        );
+        for malformed in [None, Some("json")] {
+            assert!(check(malformed).unwrap().starts_with("malformed Content-Type header ("));
         }
     }
 }

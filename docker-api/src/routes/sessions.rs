@@ -149,6 +149,9 @@ async fn exec_start(
     if known.running {
         return Err(ApiError::conflict(format!("exec command {id} is already running")));
     }
+    if known.exit_code.is_some() {
+        return Err(ApiError::conflict(format!("exec command {id} has already run")));
+    }
     let keys = escape_keys(&known.detach_keys)?;
     let tty = known.process_config.tty;
     let begin = async move {

@@ -1,8 +1,8 @@
 //! The router on a Unix socket or a TCP port: bind without stealing, serve, stop.
 //!
 //! Invariants: a socket that another process answers on is never replaced; no more than a bound of connections is served at once,
-//! and one that says nothing for a while is closed, so that the bound cannot be held by the silent; a request that changes
-//! something is carried out to its end also where its client does not wait for it.
+//! and one that says nothing for a while is closed, at once where others wait, so that the bound cannot be held by the silent; a
+//! request that changes something is carried out to its end also where its client does not wait for it, and takes no place then.
 
 mod door;
 mod socket;
@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -74,6 +75,7 @@ pub struct Server {
     listener: Listener,
     head_timeout: Duration,
     slots: Arc<Semaphore>,
+    left_alone: Arc<Semaphore>,
 }
 
 impl Server {
@@ -125,7 +127,8 @@ impl Server {
 
     fn on(listener: Listener) -> Self {
         let slots = Arc::new(Semaphore::new(defaults::CONNECTIONS_MAX));
-        Self { listener, head_timeout: defaults::HEAD_TIMEOUT, slots }
+        let left_alone = Arc::new(Semaphore::new(defaults::LEFT_ALONE_MAX));
+        Self { listener, head_timeout: defaults::HEAD_TIMEOUT, slots, left_alone }
     }
 
     /// The port and address that are listened on, where it is TCP.
@@ -139,6 +142,7 @@ impl Server {
     /// Has one bound of connections together with another server.
     pub fn sharing(mut self, other: &Self) -> Self {
         self.slots = other.slots.clone();
+        self.left_alone = other.left_alone.clone();
         self
     }
 
@@ -153,10 +157,15 @@ impl Server {
     pub async fn serve(self, router: Router, shutdown: impl Future<Output = ()>) {
         // Dropping the sender is the sign to finish.
         let (open, closing) = watch::channel(());
+        // Each change asks those to go who ask for nothing.
+        let crowd = watch::Sender::new(());
         let mut connections = tokio::task::JoinSet::new();
         tokio::pin!(shutdown);
         loop {
             let accept = async {
+                if self.slots.available_permits() == 0 {
+                    crowd.send_replace(());
+                }
                 let slot = self.slots.clone().acquire_owned().await;
                 let slot = slot.expect("the semaphore is never closed");
                 (self.listener.accept().await, slot)
@@ -179,8 +188,10 @@ impl Server {
             let connection = Connection {
                 router: router.clone(),
                 closing: closing.clone(),
+                crowd: crowd.subscribe(),
                 head_timeout: self.head_timeout,
-                _slot: slot,
+                slot,
+                left_alone: self.left_alone.clone(),
             };
             connections.spawn(connection.run(socket, tls));
         }
@@ -206,8 +217,10 @@ struct Broken;
 struct Connection {
     router: Router,
     closing: watch::Receiver<()>,
+    crowd: watch::Receiver<()>,
     head_timeout: Duration,
-    _slot: OwnedSemaphorePermit,
+    slot: OwnedSemaphorePermit,
+    left_alone: Arc<Semaphore>,
 }
 
 impl Connection {
@@ -231,8 +244,10 @@ impl Connection {
     async fn serve(mut self, socket: Socket) {
         let (door, mut left) = Door::new();
         let (begin, mut begun) = mpsc::unbounded_channel();
-        let router = self.router;
+        let asked = Arc::new(AtomicBool::new(false));
+        let (router, asks_something) = (self.router, asked.clone());
         let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+            asks_something.store(true, Ordering::Relaxed);
             request.extensions_mut().insert(door.clone());
             let request: Request = request.map(Body::new);
             let asks = matches!(*request.method(), Method::GET | Method::HEAD);
@@ -276,6 +291,14 @@ impl Connection {
                     open = false;
                     Pin::new(&mut connection).graceful_shutdown();
                 }
+                Ok(()) = self.crowd.changed() => {
+                    // One that has not said what it wants, or says it slowly, makes room at once;
+                    // one that was answered when its answer is out.
+                    if !asked.load(Ordering::Relaxed) {
+                        break None;
+                    }
+                    Pin::new(&mut connection).graceful_shutdown();
+                }
             }
         };
         let Some(session) = session else {
@@ -285,6 +308,15 @@ impl Connection {
             while let Ok(work) = begun.try_recv() {
                 works.push(work);
             }
+            // Its place is free for another, for a stop may take its time.
+            let left_alone = self.left_alone.try_acquire_owned();
+            let _place = match left_alone {
+                Ok(place) => {
+                    drop(self.slot);
+                    place
+                }
+                Err(_) => self.slot,
+            };
             while works.next().await.is_some() {}
             return;
         };

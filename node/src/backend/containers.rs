@@ -15,6 +15,7 @@ use skep_engine::{Container, Signal};
 use skep_types::Timestamp;
 use time::OffsetDateTime;
 
+use super::prune::alone;
 use super::task_containers::name;
 use super::{Answer, DaemonBackend, engine_error};
 
@@ -325,6 +326,7 @@ impl DaemonBackend {
     ) -> Answer<json::ContainersPruneResponse> {
         let now = moment(OffsetDateTime::now_utc());
         let filter = PruneFilter::new(&filters, &["label", "label!", "until"], now)?;
+        let _alone = alone(&self.prunes.containers)?;
         let wanted = |record: &skep_containers::Record| {
             filter.matches(&record.config.labels, Some(moment(record.created)))
         };

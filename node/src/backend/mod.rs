@@ -35,6 +35,7 @@ use skep_docker_api::{
     ApiError, Backend, ByteStream, Events, Filters, Flow, LogOptions, Logs, Streams,
 };
 
+use self::prune::Prunes;
 use crate::config::Config;
 use crate::swarm::Swarm;
 
@@ -50,6 +51,7 @@ pub struct DaemonBackend {
     containers: Arc<skep_containers::Containers>,
     execs: Execs,
     events: Events,
+    prunes: Prunes,
 }
 
 impl DaemonBackend {
@@ -61,7 +63,8 @@ impl DaemonBackend {
         containers: Arc<skep_containers::Containers>,
     ) -> Self {
         let events = containers.events().clone();
-        Self { config, swarm, engine, networks, containers, execs: Execs::default(), events }
+        let (execs, prunes) = (Execs::default(), Prunes::default());
+        Self { config, swarm, engine, networks, containers, execs, events, prunes }
     }
 }
 

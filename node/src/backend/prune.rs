@@ -20,6 +20,19 @@ use super::images::{deleted_item, moment};
 use super::volumes::ANONYMOUS_LABEL;
 use super::{Answer, DaemonBackend, engine_error};
 
+/// Prunes under way: of each kind one at a time. Containers and networks count as one, as in Docker.
+#[derive(Default)]
+pub(super) struct Prunes {
+    pub containers: tokio::sync::Mutex<()>,
+    images: tokio::sync::Mutex<()>,
+    volumes: tokio::sync::Mutex<()>,
+}
+
+/// As long as the result lives, no other of the kind runs.
+pub(super) fn alone(kind: &tokio::sync::Mutex<()>) -> Answer<tokio::sync::MutexGuard<'_, ()>> {
+    kind.try_lock().map_err(|_| ApiError::conflict("a prune operation is already running"))
+}
+
 fn now() -> Moment {
     moment(OffsetDateTime::now_utc())
 }
@@ -61,6 +74,7 @@ impl DaemonBackend {
     /// Without `dangling=false`, those that no tag names; with it, all that no container is made from.
     pub(super) async fn prune_images(&self, filters: Filters) -> Answer<ImagesPruneResponse> {
         let filter = PruneFilter::new(&filters, &["dangling", "label", "label!", "until"], now())?;
+        let _alone = alone(&self.prunes.images)?;
         let dangling = filters.truth("dangling")?.unwrap_or(true);
         let scope = if dangling { PruneScope::Dangling } else { PruneScope::Unused };
         let store = self.engine.images();
@@ -93,6 +107,7 @@ impl DaemonBackend {
     pub(super) async fn prune_volumes(&self, mut filters: Filters) -> Answer<VolumesPruneResponse> {
         let all = all_volumes(&mut filters)?;
         let filter = PruneFilter::new(&filters, &["label", "label!"], now())?;
+        let _alone = alone(&self.prunes.volumes)?;
         let users = self.volume_users().await?;
         let volumes = self.engine.volumes();
         let (mut deleted, mut space_reclaimed) = (Vec::new(), 0);
@@ -117,6 +132,7 @@ impl DaemonBackend {
     /// Users' networks that nobody is on: the swarm's, where this node manages it, and this host's.
     pub(super) async fn prune_networks(&self, filters: Filters) -> Answer<NetworksPruneResponse> {
         let filter = PruneFilter::new(&filters, &["label", "label!", "until"], now())?;
+        let _alone = alone(&self.prunes.containers)?;
         let mut deleted = Vec::new();
         if let Some(view) = self.swarm_view().await? {
             for network in view.networks().iter() {

@@ -72,6 +72,7 @@ impl DaemonBackend {
         let view = self.fresh().await?;
         let resolve = |name: &str| find_network(&view, name).map(|network| network.id);
         let mut spec = service_spec_from_api(&spec, &resolve)?;
+        check_image(&spec.task.container.image)?;
         if spec.annotations.name.is_empty() {
             spec.annotations.name = super::names::made_up(rand::random());
         }
@@ -93,6 +94,7 @@ impl DaemonBackend {
         } else {
             let resolve = |name: &str| find_network(&view, name).map(|network| network.id);
             let spec = service_spec_from_api(&spec, &resolve)?;
+            check_image(&spec.task.container.image)?;
             Request::UpdateService { id, revision, spec }
         };
         self.execute(request).await?;
@@ -121,6 +123,16 @@ impl DaemonBackend {
         let tasks = view.tasks().iter().map(|task| (task.id, "", task));
         let task = find("task", given, tasks)?;
         show_task(&view, task).ok_or_else(|| ApiError::not_found(format!("task {given} not found")))
+    }
+}
+
+/// In SwarmKit's words. One that is missing is the managers' to refuse.
+fn check_image(name: &str) -> Answer<()> {
+    match name.parse::<skep_images::Reference>() {
+        Err(_) if !name.is_empty() => {
+            Err(ApiError::invalid(format!("ContainerSpec: {name:?} is not a valid repository/tag")))
+        }
+        _ => Ok(()),
     }
 }
 
