@@ -36,7 +36,7 @@ impl Host {
     }
 
     /// Start the daemon; return without waiting for it to answer.
-    pub(crate) fn launch_daemon(&self) -> Result<()> {
+    pub fn launch_daemon(&self) -> Result<()> {
         if self.daemon()?.is_some() {
             bail!("the daemon of {} runs already", self.name());
         }

@@ -15,6 +15,7 @@ mod config;
 mod daemon;
 mod eventually;
 mod fleet;
+mod footprint;
 mod host;
 pub mod http;
 mod limits;
@@ -28,16 +29,19 @@ mod session;
 mod single;
 mod subnet;
 mod swarm;
+mod wreck;
 
 pub use boot::{BootSpec, boot};
 pub use command_line::{CommandLine, Program, Ran, SOON, docker_version};
 pub use config::{FleetConfig, Owner, skep_binary};
 pub use eventually::{eventually, eventually_blocking};
 pub use fleet::{Fleet, HostListing};
+pub use footprint::{Difference, Footprint};
 pub use host::{Host, HostState};
 pub use process::Process;
 pub use registry::Registry;
 pub use session::Session;
 pub use single::{IMAGE, Single, both, image_archive};
+pub use wreck::{BASE, Wreck, ask};
 
 pub use nix::sys::signal::Signal;
