@@ -43,6 +43,9 @@ impl Wreck {
         let single = Single::own()?;
         let seed = number("SKEP_SEED").unwrap_or_else(|| rand::rng().random());
         eprintln!("moments of SKEP_SEED={seed}");
+        // One that has to do with nothing: it keeps what containers share in its place.
+        let words = ["skep", "run", "-d", "--name", BYSTANDER, IMAGE, "sleep", "1000000"];
+        single.host().check(&words).unwrap();
         // The first container leaves what all later ones find: tables of rules, and the like.
         single
             .host()

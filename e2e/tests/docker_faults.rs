@@ -84,7 +84,7 @@ fn routes(single: &Single) -> Vec<(String, Value)> {
     [
         ("/containers/create?name=new", json!({"Image": 7})),
         ("/containers/create", json!({"Image": IMAGE, "HostConfig": {"Memory": "much"}})),
-        ("/containers/create", json!({"Image": IMAGE, "NetworkingConfig": []})),
+        ("/containers/create", json!({"Image": IMAGE, "NetworkingConfig": "x"})),
         ("/containers/web/update", json!({"Memory": "much"})),
         ("/containers/web/exec", json!({"Cmd": "true"})),
         (&format!("/exec/{exec}/start"), json!({"Detach": "yes"})),
@@ -96,7 +96,7 @@ fn routes(single: &Single) -> Vec<(String, Value)> {
         ("/auth", json!({"username": 7})),
         ("/swarm/init", json!({"ListenAddr": 7})),
         ("/swarm/join", json!({"RemoteAddrs": "here"})),
-        ("/swarm/update?version=1", json!({"Raft": []})),
+        ("/swarm/update?version=1", json!({"Raft": "x"})),
         ("/services/create", json!({"TaskTemplate": "x"})),
         (&path("services", &service), json!({"Mode": 7})),
         ("/secrets/create", json!({"Data": []})),
@@ -125,9 +125,6 @@ fn documents_that_cannot_be_read_are_refused_by_every_route() {
         {
             demand(&single.api("POST", path, body), format!("{path} {body}"), "invalid JSON");
         }
-        let json = "application/json";
-        let not_utf8 = with_kind(&single, path, json, b"{\"Name\":\"\xff\"}");
-        demand(&not_utf8, format!("{path} with a word that is no text"), "invalid JSON");
         let deep = format!("{{\"x\":{}", "[".repeat(100_000));
         demand(&single.api("POST", path, &deep), format!("{path} with much in it"), "invalid JSON");
         let typed = single.api("POST", path, &wrong.to_string());

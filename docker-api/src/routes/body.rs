@@ -62,6 +62,10 @@ impl Document {
             return Err(ApiError::invalid("invalid JSON: got EOF while reading request body"));
         }
         check_kind(self.kind.as_ref())?;
+        // A list would be read as the fields of a document in their order.
+        if self.bytes.trim_ascii_start().starts_with(b"[") {
+            return Err(ApiError::invalid("invalid JSON: expected an object at line 1 column 1"));
+        }
         serde_json::from_slice(&self.bytes)
             .map_err(|error| ApiError::invalid(format!("invalid JSON: {}", told(&error))))
     }
@@ -94,6 +98,7 @@ mod tests {
             ),
             (r#"{"Name":"a"#, "invalid JSON: EOF while parsing a string at line 1 column 10"),
             ("hunter2", "invalid JSON: expected value at line 1 column 1"),
+            (r#" ["a"]"#, "invalid JSON: expected an object at line 1 column 1"),
         ] {
             let kind = Some(HeaderValue::from_static("application/json"));
             let document = Document { bytes: Bytes::from_static(text.as_bytes()), kind };
