@@ -261,7 +261,7 @@ mod tests {
         ] {
             let value = read(image(made.clone(), ApiVersion(1, minor))).await;
             assert_eq!(value["VirtualSize"] == 7, sizes, "1.{minor}");
-            assert_eq!(value["ContainerConfig"]["Volumes"].is_null(), true);
+            assert!(value["ContainerConfig"]["Volumes"].is_null());
             assert_eq!(value.get("ContainerConfig").is_some(), builders, "1.{minor}");
             assert_eq!(value["Config"].get("Hostname").is_some(), whole, "1.{minor}");
             assert_eq!(value["Config"]["Cmd"][0], "sh");
