@@ -63,8 +63,8 @@ fn refused(error: impl std::fmt::Display) -> ExecutorError {
     ExecutorError::Refused(error.to_string())
 }
 
-fn failed(error: impl std::fmt::Display) -> ExecutorError {
-    ExecutorError::Failed(error.to_string())
+fn failed(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> ExecutorError {
+    ExecutorError::Failed(skep_types::error_chain(&*error.into()))
 }
 
 /// The id of a task's container: 64 digits, as tools expect, always the same for a task.

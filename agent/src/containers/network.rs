@@ -19,6 +19,10 @@ use crate::executor::ExecutorError;
 /// What an underlay carries when its interface does not say: Ethernet's.
 const MTU_DEFAULT: u32 = 1500;
 
+/// The largest packet that a pair of virtual interfaces takes; loopback, where a swarm of one host
+/// may stand, says more.
+const MTU_MAX: u32 = 65_535;
+
 /// Tasks' addresses towards their host, the same on every node; Docker's second default bridge has
 /// this pool, which no overlay is cut from.
 const OUTSIDE_POOL: &str = "172.18.0.0/16";
@@ -119,7 +123,7 @@ pub fn task_net(task: &NodeTask) -> Result<TaskNet, ExecutorError> {
     })
 }
 
-/// The largest packet of the interface that has an address.
+/// The largest packet of the interface that has an address, as far as a task's can have it.
 fn mtu_of(address: IpAddr) -> Option<u32> {
     let has = |interface: &nix::ifaddrs::InterfaceAddress| {
         let at = interface.address.as_ref()?;
@@ -128,5 +132,17 @@ fn mtu_of(address: IpAddr) -> Option<u32> {
         v4.or(v6).filter(|it| *it == address).map(|_| interface.interface_name.clone())
     };
     let name = getifaddrs().ok()?.find_map(|interface| has(&interface))?;
-    std::fs::read_to_string(format!("/sys/class/net/{name}/mtu")).ok()?.trim().parse().ok()
+    let text = std::fs::read_to_string(format!("/sys/class/net/{name}/mtu")).ok()?;
+    text.trim().parse().ok().map(|mtu: u32| mtu.min(MTU_MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_promises_no_more_than_a_task_can_have() {
+        let mtu = mtu_of(IpAddr::from([127, 0, 0, 1]));
+        assert!(mtu.is_none_or(|mtu| (1500..=MTU_MAX).contains(&mtu)), "{mtu:?}");
+    }
 }
