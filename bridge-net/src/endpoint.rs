@@ -10,6 +10,7 @@ use skep_docker_api::error::Kind;
 use skep_docker_api::json::EndpointSettings;
 use skep_overlay_net::Mac;
 
+use crate::endpoint_options;
 use crate::network::{Driver, HostNetwork, net_of};
 use crate::pool::choose_address;
 use crate::ports::Published;
@@ -29,6 +30,12 @@ pub struct Endpoint {
     pub interface: String,
     pub mac: [u8; 6],
     pub addresses: Vec<IpNet>,
+    /// Beside them, for those on the same link alone.
+    #[serde(default)]
+    pub link_local: Vec<IpNet>,
+    /// What the interface is told, by the path below `/proc/sys/net`.
+    #[serde(default)]
+    pub sysctls: Vec<(String, String)>,
     /// The network's own addresses, each the way out for its family.
     pub gateways: Vec<IpAddr>,
     /// As it was asked for, which inspect shows again.
@@ -131,10 +138,20 @@ pub fn allocate(wanted: Wanted<'_>) -> Result<Endpoint, ApiError> {
         text => parse_mac(text)?,
     };
     let names = if network.is_users() { names(request, settings) } else { Vec::new() };
-    let interface = (0..).map(|number| format!("{}{number}", network.prefix));
-    let interface = interface.into_iter().find(|name| !interfaces.contains(name));
-    let interface =
-        interface.ok_or_else(|| ApiError::system("no name for an interface is free"))?;
+    let options = endpoint_options::read(settings)?;
+    let interface = match options.interface {
+        Some(name) if interfaces.contains(&name) => {
+            return Err(ApiError::invalid(format!("interface name {name:?} is taken already")));
+        }
+        Some(name) => name,
+        None => {
+            let mut names = (0..).map(|number| format!("{}{number}", network.prefix));
+            let free = names.find(|name| !interfaces.contains(name));
+            free.ok_or_else(|| ApiError::system("no name for an interface is free"))?
+        }
+    };
+    let sysctls = options.sysctls.iter().map(|it| it.at(&interface)).collect();
+    let link_local = link_local(settings)?;
     let gateways = if network.internal {
         Vec::new()
     } else {
@@ -146,6 +163,8 @@ pub fn allocate(wanted: Wanted<'_>) -> Result<Endpoint, ApiError> {
         interface,
         mac,
         addresses,
+        link_local,
+        sysctls,
         gateways,
         wished: settings.clone(),
         names,
@@ -160,9 +179,15 @@ pub fn check(network: &HostNetwork, settings: &EndpointSettings) -> Result<(), A
             network.name
         ))
     };
+    if network.config_only {
+        let text = format!("network {} is a configuration network: nobody is on it", network.name);
+        return Err(ApiError::new(Kind::Forbidden, text));
+    }
     if network.driver != Driver::Bridge {
         return Ok(());
     }
+    endpoint_options::read(settings)?;
+    link_local(settings)?;
     for v4 in [true, false] {
         let Some(address) = asked(settings, v4)? else { continue };
         if !network.is_users() {
@@ -197,6 +222,19 @@ fn asked(settings: &EndpointSettings, v4: bool) -> Result<Option<IpAddr>, ApiErr
         Ok(address) if address.is_ipv4() == v4 => Ok(Some(address)),
         _ => Err(ApiError::invalid(format!("invalid {family} address: {text}"))),
     }
+}
+
+/// Addresses that a container has beside its own, with Docker's prefix lengths.
+fn link_local(settings: &EndpointSettings) -> Result<Vec<IpNet>, ApiError> {
+    let texts = settings.ipam_config.iter().flat_map(|it| &it.link_local_ips);
+    let one = |text: &String| {
+        let address: IpAddr = text
+            .parse()
+            .map_err(|_| ApiError::invalid(format!("invalid link-local IP address: {text}")))?;
+        let length = if address.is_ipv4() { 16 } else { 64 };
+        IpNet::new(address, length).map_err(|error| ApiError::system(error.to_string()))
+    };
+    texts.map(one).collect()
 }
 
 /// Follows from the IPv4 address, so that a container that comes back at the same address is not

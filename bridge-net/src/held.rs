@@ -2,7 +2,8 @@
 //! what packet rules do not translate.
 //!
 //! That is what a loopback client sends to `::1`, what comes by IPv6 for a container without it,
-//! and everything where no packet rule is to be touched. Connections that pass through here end
+//! and everything where no packet rule is to be touched. An operator may want none of that
+//! (`userland-proxy`): then a port is kept from others and what is not translated is refused. Connections that pass through here end
 //! with the daemon; translated ones do not. An SCTP port is translated only, and not held: the
 //! standard library of sockets has no SCTP, and few kernels load it.
 
@@ -43,28 +44,46 @@ pub type Behind = Arc<Mutex<Vec<IpAddr>>>;
 pub enum Bound {
     Tcp(OwnedFd),
     Udp(OwnedFd),
+    /// Held, and no more.
+    Idle(OwnedFd),
     /// Not held: see the module.
     Nothing,
 }
 
 /// A held port; free when dropped.
 #[derive(Debug)]
-pub struct Held(Option<AbortHandle>);
+pub enum Held {
+    Relayed(AbortHandle),
+    Idle(#[expect(dead_code, reason = "held for its drop")] OwnedFd),
+    Nothing,
+}
 
 impl Drop for Held {
     fn drop(&mut self) {
-        if let Some(relay) = &self.0 {
+        if let Self::Relayed(relay) = self {
             relay.abort();
         }
     }
 }
 
-/// Binds a port on each of the addresses, or none. For a thread in the host's namespace.
-pub fn bind_all(addresses: &[IpAddr], port: u16, protocol: Protocol) -> io::Result<Vec<Bound>> {
-    addresses.iter().map(|it| bind_one(SocketAddr::new(*it, port), protocol)).collect()
+/// What a held port does with what comes to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Passing {
+    On,
+    Refused,
 }
 
-fn bind_one(at: SocketAddr, protocol: Protocol) -> io::Result<Bound> {
+/// Binds a port on each of the addresses, or none. For a thread in the host's namespace.
+pub fn bind_all(
+    addresses: &[IpAddr],
+    port: u16,
+    protocol: Protocol,
+    passing: Passing,
+) -> io::Result<Vec<Bound>> {
+    addresses.iter().map(|it| bind_one(SocketAddr::new(*it, port), protocol, passing)).collect()
+}
+
+fn bind_one(at: SocketAddr, protocol: Protocol, passing: Passing) -> io::Result<Bound> {
     let family = if at.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
     let kind = match protocol {
         Protocol::Tcp => SockType::Stream,
@@ -80,6 +99,9 @@ fn bind_one(at: SocketAddr, protocol: Protocol) -> io::Result<Bound> {
         setsockopt(&held, sockopt::ReuseAddr, &true)?;
     }
     bind(held.as_raw_fd(), &SockaddrStorage::from(at))?;
+    if passing == Passing::Refused {
+        return Ok(Bound::Idle(held));
+    }
     if protocol == Protocol::Udp {
         return Ok(Bound::Udp(held));
     }
@@ -104,9 +126,10 @@ pub fn hold(
             let socket = UdpSocket::from_std(socket.into())?;
             tokio::spawn(relay.serve_udp(Arc::new(socket))).abort_handle()
         }
-        Bound::Nothing => return Ok(Held(None)),
+        Bound::Idle(socket) => return Ok(Held::Idle(socket)),
+        Bound::Nothing => return Ok(Held::Nothing),
     };
-    Ok(Held(Some(task)))
+    Ok(Held::Relayed(task))
 }
 
 #[derive(Clone)]

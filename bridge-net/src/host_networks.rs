@@ -19,7 +19,7 @@ use crate::kernel::Kernel;
 use crate::names::{Directory, Member, Zone, Zones};
 use crate::network::{BRIDGE, Driver, HOST, HostNetwork, NONE, Subnet};
 use crate::options::{DefaultBridge, HostNetworksConfig, NetworkOptions};
-use crate::pool::choose_subnet;
+use crate::pool::{choose_subnet, unique_local_subnet};
 use crate::ports::Port;
 use crate::records::Records;
 use crate::rules::{self, Bridge, Forwarded, Opened};
@@ -248,6 +248,9 @@ impl HostNetworks {
             state.networks.insert(network.id.clone(), network.clone());
             network
         };
+        if network.config_only {
+            return Ok(network.id);
+        }
         let made = match self.kernel.make_bridge(&network).await {
             Ok(()) => self.refresh().await,
             Err(error) => Err(error.into()),
@@ -260,7 +263,9 @@ impl HostNetworks {
     }
 
     async fn forget(&self, network: &HostNetwork) -> Result<(), BridgeError> {
-        self.kernel.remove_bridge(network).await?;
+        if !network.config_only {
+            self.kernel.remove_bridge(network).await?;
+        }
         self.records.drop_network(&network.id)?;
         self.state.lock().await.networks.remove(&network.id);
         self.refresh().await
@@ -295,6 +300,12 @@ impl HostNetworks {
             if !network.is_users() {
                 let text =
                     format!("{} is a pre-defined network and cannot be removed", network.name);
+                return Err(ApiError::new(Kind::Forbidden, text).into());
+            }
+            if network.config_only
+                && state.networks.values().any(|it| it.config_from == network.name)
+            {
+                let text = format!("configuration network {:?} is in use", network.name);
                 return Err(ApiError::new(Kind::Forbidden, text).into());
             }
             let active: Vec<String> = state
@@ -393,14 +404,18 @@ async fn default_networks(
         (false, None) => kernel.address_of(&interface).await?,
         (true, None) => None,
     };
+    let v4_before =
+        network.subnets.iter().find(|it| it.subnet.addr().is_ipv4() && !it.chosen).cloned();
+    let v6_before =
+        network.subnets.iter().find(|it| it.subnet.addr().is_ipv6() && !it.chosen).cloned();
     let mut subnet = match address {
         Some(address) => {
             let mut subnet = spec::automatic(address.trunc())?;
             subnet.gateway = address.addr();
             subnet
         }
-        None => match network.subnets.first().filter(|it| !it.chosen) {
-            Some(before) => before.clone(),
+        None => match v4_before {
+            Some(before) => before,
             None => first_subnet(state, options, kernel).await?,
         },
     };
@@ -414,14 +429,25 @@ async fn default_networks(
         return Err(ApiError::invalid(text).into());
     }
     network.subnets = vec![subnet];
+    network.ipv6 = options.ipv6;
+    if options.ipv6 {
+        let mut subnet = match (options.fixed_cidr_v6, v6_before) {
+            (Some(range), _) => spec::automatic(IpNet::V6(range))?,
+            (None, Some(before)) => before,
+            (None, None) => spec::automatic(unique_local_subnet(rand::random()))?,
+        };
+        subnet.chosen = options.fixed_cidr_v6.is_some();
+        network.subnets.push(subnet);
+    }
     (network.interface, network.ours) = (interface, ours);
     (network.icc, network.mtu) = (options.icc, options.mtu);
+    network.masquerade = options.masquerade;
     let truth =
         |key: &str, value: bool| (format!("com.docker.network.bridge.{key}"), value.to_string());
     network.options = [
         truth("default_bridge", true),
         truth("enable_icc", options.icc),
-        truth("enable_ip_masquerade", true),
+        truth("enable_ip_masquerade", options.masquerade),
         ("com.docker.network.bridge.host_binding_ipv4".into(), options.bind.to_string()),
         ("com.docker.network.bridge.name".into(), network.interface.clone()),
         ("com.docker.network.driver.mtu".into(), options.mtu.to_string()),
@@ -440,7 +466,8 @@ async fn first_subnet(
     options: &NetworkOptions,
     kernel: &Kernel,
 ) -> Result<Subnet, BridgeError> {
-    let others = state.networks.values().flat_map(|it| &it.subnets).map(|it| it.subnet);
+    let real = state.networks.values().filter(|it| !it.config_only);
+    let others = real.flat_map(|it| &it.subnets).map(|it| it.subnet);
     let taken: Vec<IpNet> =
         others.chain(options.reserved.iter().copied()).chain(kernel.routes().await?).collect();
     let subnet = choose_subnet(&options.pools, &taken).ok_or_else(|| {
@@ -456,7 +483,11 @@ fn plain(name: &str, driver: Driver) -> HostNetwork {
         driver,
         created: now(),
         subnets: Vec::new(),
+        ipv4: true,
         ipv6: false,
+        ipam_options: json::Map::default(),
+        config_only: false,
+        config_from: String::new(),
         internal: false,
         attachable: false,
         icc: true,

@@ -99,11 +99,14 @@ impl Kernel {
         outside.join(&end, &network.interface).await?;
         outside.reflect(&end).await?;
         outside.up(&end).await?;
-        let disable = if endpoint.v6().is_some() { "0" } else { "1" };
+        let v6 =
+            endpoint.v6().is_some() || endpoint.link_local.iter().any(|it| it.addr().is_ipv6());
+        let disable = if v6 { "0" } else { "1" };
         sysctl::write(place, vec![(format!("ipv6/conf/{name}/disable_ipv6"), disable)]).await?;
-        for address in &endpoint.addresses {
+        for address in endpoint.addresses.iter().chain(&endpoint.link_local) {
             inside.add_address(name, *address).await?;
         }
+        sysctl::write(place, endpoint.sysctls.clone()).await?;
         inside.up(name).await
     }
 

@@ -1,11 +1,12 @@
 //! Networks on one host: bridges, addresses, published ports and names of the containers that are
 //! started by hand.
 //!
-//! What is decided is pure (`spec`, `pool`, `endpoint`, `ports`, `names`, `rules`, `resolv`),
+//! What is decided is pure (`spec`, `pool`, `endpoint`, `endpoint_options`, `ports`, `names`, `rules`, `resolv`),
 //! `kernel` and `held` carry it out, `records` remembers it, and `host_networks` and `life` are the
 //! one place that drives them. It knows nothing of the swarm's networks and runs no containers.
 
 mod endpoint;
+mod endpoint_options;
 mod error;
 mod held;
 mod host_networks;

@@ -12,7 +12,7 @@ use skep_overlay_net::dns::forward::Forwarder;
 use skep_overlay_net::dns::server::{ADDRESS, Resolver, Scope};
 
 use crate::endpoint::{self, Endpoint, Record, SHORT_DIGITS, Wanted, way_out};
-use crate::held::{Bound, bind_all, hold};
+use crate::held::{Bound, Passing, bind_all, hold};
 use crate::host_networks::{HostNetworks, Live, State, random_id};
 use crate::names::ContainerKnowledge;
 use crate::network::{Driver, HOST, NONE};
@@ -309,7 +309,8 @@ impl HostNetworks {
         for published in &record.published {
             let (at, port) = (vec![published.address], published.host_port);
             let protocol = published.port.protocol;
-            let bound = self.kernel.host.run(move || bind_all(&at, port, protocol)).await;
+            let passing = self.passing();
+            let bound = self.kernel.host.run(move || bind_all(&at, port, protocol, passing)).await;
             let bound = bound
                 .and_then(|it| it)
                 .map_err(BridgeError::io(ports::taken(published.address, port)))?;
@@ -420,6 +421,14 @@ impl HostNetworks {
         Ok(())
     }
 
+    /// Where no packet rule is touched there is no other way than through the daemon.
+    fn passing(&self) -> Passing {
+        match self.options.userland_proxy || !self.options.iptables {
+            true => Passing::On,
+            false => Passing::Refused,
+        }
+    }
+
     async fn keep(
         &self,
         container: &str,
@@ -471,14 +480,14 @@ impl HostNetworks {
             })
         };
         let (addresses, candidates) = (wish.addresses.clone(), wish.candidates.clone());
-        let protocol = wish.port.protocol;
+        let (protocol, passing) = (wish.port.protocol, self.passing());
         let try_all = move || {
             let mut last = None;
             for port in candidates {
                 if addresses.iter().any(|at| clashes(at, port, protocol)) {
                     continue;
                 }
-                match bind_all(&addresses, port, protocol) {
+                match bind_all(&addresses, port, protocol, passing) {
                     Ok(bound) => return Ok((port, bound)),
                     Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {}
                     Err(error) => {

@@ -57,6 +57,10 @@ pub fn net_of(address: IpAddr, subnet: IpNet) -> IpNet {
     IpNet::new(address, subnet.prefix_len()).unwrap_or_else(|_| address.into())
 }
 
+fn yes() -> bool {
+    true
+}
+
 /// A network. Its record is written before its interface is made and taken away after.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct HostNetwork {
@@ -65,7 +69,18 @@ pub struct HostNetwork {
     pub driver: Driver,
     pub created: Timestamp,
     pub subnets: Vec<Subnet>,
+    #[serde(default = "yes")]
+    pub ipv4: bool,
     pub ipv6: bool,
+    /// As they were asked for; the one address management has none of its own.
+    #[serde(default)]
+    pub ipam_options: json::Map,
+    /// No network, but what others are made from.
+    #[serde(default)]
+    pub config_only: bool,
+    /// The name of the one that this was made from; empty where it was not.
+    #[serde(default)]
+    pub config_from: String,
     pub internal: bool,
     pub attachable: bool,
     /// Whether its containers may speak to one another.
@@ -108,13 +123,15 @@ impl HostNetwork {
             created: self.created.clone(),
             scope: "local".into(),
             driver: self.driver.name().into(),
-            enable_ipv4: true,
+            enable_ipv4: self.ipv4,
             enable_ipv6: self.ipv6,
             ipam: json::Ipam {
                 driver: "default".into(),
                 config: self.subnets.iter().map(config).collect(),
-                ..Default::default()
+                options: Some(self.ipam_options.clone()),
             },
+            config_only: self.config_only,
+            config_from: json::ConfigFrom { network: self.config_from.clone() },
             internal: self.internal,
             attachable: self.attachable,
             options: self.options.clone(),

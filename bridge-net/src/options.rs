@@ -1,9 +1,10 @@
 //! What a daemon is told about its host's networks, with Docker's defaults.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 use skep_overlay_kernel::Namespace;
 
@@ -55,6 +56,11 @@ pub struct NetworkOptions {
     pub bip: Option<Ipv4Net>,
     /// `--fixed-cidr`: where its containers' addresses come from.
     pub fixed_cidr: Option<Ipv4Net>,
+    /// Whether the default bridge has IPv6 as well, and where its addresses come from; an own range
+    /// is made up where none is named.
+    pub ipv6: bool,
+    pub fixed_cidr_v6: Option<Ipv6Net>,
+    /// The default bridge's.
     pub mtu: u32,
     /// Whether containers on the default bridge may speak to one another.
     pub icc: bool,
@@ -63,6 +69,12 @@ pub struct NetworkOptions {
     pub ip_forward: bool,
     /// Without it no packet rule is touched; published ports go through the daemon then.
     pub iptables: bool,
+    /// Whether what leaves the default bridge has the host's address.
+    pub masquerade: bool,
+    /// Whether the daemon passes on what packet rules do not translate.
+    pub userland_proxy: bool,
+    /// Options of users' networks that do not say otherwise.
+    pub default_opts: BTreeMap<String, String>,
     pub pools: Vec<AddressPool>,
     pub dns: DnsOptions,
     /// Ranges that are somebody else's already.
@@ -75,11 +87,16 @@ impl Default for NetworkOptions {
             bridge: DefaultBridge::Ours(DEFAULT_BRIDGE.into()),
             bip: None,
             fixed_cidr: None,
+            ipv6: false,
+            fixed_cidr_v6: None,
             mtu: MTU,
             icc: true,
             bind: Ipv4Addr::UNSPECIFIED.into(),
             ip_forward: true,
             iptables: true,
+            masquerade: true,
+            userland_proxy: true,
+            default_opts: BTreeMap::new(),
             pools: default_pools(),
             dns: DnsOptions::default(),
             reserved: vec![SWARM_POOL.parse().expect("a constant network")],

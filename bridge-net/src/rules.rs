@@ -11,7 +11,7 @@
 //! have the policy DROP in FORWARD must accept the bridges' traffic there.
 
 use std::fmt::Write as _;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::IpNet;
 
@@ -105,15 +105,21 @@ fn inet(bridges: &[Bridge], forwarded: &[Forwarded]) -> String {
     rules
 }
 
-/// Ports of one address come before those of all.
+/// Ports of one address come before those of all. What is sent to `::1` is left to whoever holds the
+/// port: the kernel takes such packets to no other interface.
 fn translations(forwarded: &[Forwarded]) -> Vec<String> {
-    let mut sorted: Vec<&Forwarded> = forwarded.iter().collect();
+    let loopback = IpAddr::V6(Ipv6Addr::LOCALHOST);
+    let mut sorted: Vec<&Forwarded> =
+        forwarded.iter().filter(|it| it.published.address != loopback).collect();
     sorted.sort_by_key(|it| (it.published.address.is_unspecified(), it.published));
     let line = |it: &&Forwarded| {
         let Published { port, address, host_port } = it.published;
         let (family, protocol) = (family(address), port.protocol.name());
         let at = if address.is_unspecified() {
-            format!("meta nfproto {}", if address.is_ipv4() { "ipv4" } else { "ipv6" })
+            match address {
+                IpAddr::V4(_) => "meta nfproto ipv4".to_owned(),
+                IpAddr::V6(_) => format!("ip6 daddr != {loopback}"),
+            }
         } else {
             format!("{family} daddr {address}")
         };
@@ -266,7 +272,7 @@ mod tests {
             	chain published {
             		ip daddr 127.0.0.1 tcp dport 8080 dnat ip to 172.17.0.3:80
             		meta nfproto ipv4 tcp dport 8080 dnat ip to 172.17.0.2:80
-            		meta nfproto ipv6 tcp dport 8080 dnat ip6 to [fd00::2]:80
+            		ip6 daddr != ::1 tcp dport 8080 dnat ip6 to [fd00::2]:80
             	}
             	chain arriving {
             		type nat hook prerouting priority -100; policy accept;

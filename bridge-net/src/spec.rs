@@ -45,8 +45,15 @@ pub fn build(
         let text = format!("operation is not permitted on predefined {name} network ");
         return Err(ApiError::new(Kind::Forbidden, text));
     }
+    if !matches!(request.scope.as_str(), "" | "local") {
+        let (driver, scope) = (&request.driver, &request.scope);
+        let text = format!("networks of driver {driver:?} in scope {scope:?} are not supported");
+        return Err(ApiError::new(Kind::NotImplemented, text));
+    }
     match request.driver.as_str() {
         "" | "bridge" => {}
+        // What others are made from has no driver of its own.
+        "null" if request.config_only => {}
         "host" | "null" => {
             let text = format!("only one instance of \"{}\" network is allowed", request.driver);
             return Err(ApiError::new(Kind::Forbidden, text));
@@ -60,37 +67,45 @@ pub fn build(
     if ground.networks.iter().any(|other| other.name == name) {
         return Err(ApiError::conflict(format!("network with name {name} already exists")));
     }
-    if request.config_only || request.config_from.as_ref().is_some_and(|it| !it.network.is_empty())
-    {
-        return Err(ApiError::new(
-            Kind::NotImplemented,
-            "configuration networks are not supported",
-        ));
-    }
-    if request.enable_ipv4 == Some(false) {
-        let text = "a network without IPv4 is not supported";
-        return Err(ApiError::new(Kind::NotImplemented, text));
+    let configured = configured(request, ground)?;
+    let request = configured.as_ref().unwrap_or(request);
+    let (ipv4, ipv6) = (request.enable_ipv4.unwrap_or(true), request.enable_ipv6.unwrap_or(false));
+    if !ipv4 && !ipv6 {
+        return Err(ApiError::invalid("IPv4 or IPv6 must be enabled"));
     }
     let mut network = HostNetwork {
         interface: format!("br-{}", &id[..12]),
         id,
         name: name.to_owned(),
-        driver: Driver::Bridge,
+        driver: if request.config_only { Driver::Null } else { Driver::Bridge },
         created,
         subnets: Vec::new(),
-        ipv6: request.enable_ipv6.unwrap_or(false),
+        ipv4,
+        ipv6,
+        ipam_options: request.ipam.as_ref().and_then(|it| it.options.clone()).unwrap_or_default(),
+        config_only: request.config_only,
+        config_from: request.config_from.clone().unwrap_or_default().network,
         internal: request.internal,
         attachable: request.attachable,
         icc: true,
         masquerade: true,
-        mtu: ground.options.mtu,
+        mtu: crate::options::MTU,
         ours: true,
         bind: None,
         prefix: "eth".into(),
         labels: request.labels.clone(),
         options: request.options.clone(),
     };
-    apply_options(&mut network, &request.options)?;
+    if network.config_only {
+        network.interface.clear();
+        network.subnets = asked(request.ipam.as_ref(), &network)?;
+        return Ok(network);
+    }
+    for (key, value) in &ground.options.default_opts {
+        network.options.entry(key.clone()).or_insert_with(|| value.clone());
+    }
+    let options = network.options.clone();
+    apply_options(&mut network, &options)?;
     if let Some(other) = ground.networks.iter().find(|it| it.interface == network.interface) {
         return Err(ApiError::new(
             Kind::Forbidden,
@@ -130,7 +145,7 @@ fn apply_options(network: &mut HostNetwork, options: &json::Map) -> Result<(), A
 }
 
 /// Names stand in packet rules, so only harmless bytes are taken.
-fn interface(name: &str) -> Result<String, ApiError> {
+pub fn interface(name: &str) -> Result<String, ApiError> {
     let harmless = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     let fits = !name.is_empty() && name.len() <= INTERFACE_BYTES_MAX;
     if fits && name.bytes().all(harmless) && name != "lo" && !name.starts_with('.') {
@@ -147,11 +162,59 @@ fn invalid(text: String) -> ApiError {
     ApiError::invalid(format!("invalid network config:\n{text}"))
 }
 
-fn subnets(
-    ipam: Option<&json::Ipam>,
-    network: &HostNetwork,
+/// What a request asks for together with the configuration that it is to be made from; None where
+/// it is made from itself.
+fn configured(
+    request: &NetworkCreateRequest,
     ground: &Ground<'_>,
-) -> Result<Vec<Subnet>, ApiError> {
+) -> Result<Option<NetworkCreateRequest>, ApiError> {
+    let refuse = |text: &str| Err(ApiError::new(Kind::Forbidden, text));
+    let from = request.config_from.as_ref().map(|it| it.network.as_str()).unwrap_or_default();
+    let of_operator = request.ingress || request.internal || request.attachable;
+    if request.config_only && (of_operator || !request.scope.is_empty()) {
+        return refuse(
+            "configuration network can only contain network specific fields. Network operator \
+             fields like [ ingress | internal | attachable | scope ] are not supported.",
+        );
+    }
+    if from.is_empty() {
+        return Ok(None);
+    }
+    if request.config_only {
+        return refuse("a configuration network cannot depend on another configuration network");
+    }
+    let ipam = request.ipam.clone().unwrap_or_default();
+    let options = ipam.options.as_ref().is_some_and(|it| !it.is_empty());
+    if options || !ipam.config.is_empty() || request.enable_ipv6.is_some() {
+        return refuse(
+            "user specified configurations are not supported if the network depends on a \
+             configuration network",
+        );
+    }
+    if !request.options.is_empty() {
+        return refuse(
+            "network driver options are not supported if the network depends on a configuration \
+             network",
+        );
+    }
+    let configs = ground.networks.iter().filter(|it| it.config_only);
+    let Some(config) = configs.into_iter().find(|it| it.name == from) else {
+        return Err(ApiError::not_found(format!("configuration network {from:?} not found")));
+    };
+    let shown = config.show();
+    let labels = if request.labels.is_empty() { &config.labels } else { &request.labels };
+    Ok(Some(NetworkCreateRequest {
+        ipam: Some(shown.ipam),
+        enable_ipv4: Some(config.ipv4),
+        enable_ipv6: Some(config.ipv6),
+        options: config.options.clone(),
+        labels: labels.clone(),
+        ..request.clone()
+    }))
+}
+
+/// The subnets that a request names.
+fn asked(ipam: Option<&json::Ipam>, network: &HostNetwork) -> Result<Vec<Subnet>, ApiError> {
     if let Some(driver) = ipam.map(|it| it.driver.as_str())
         && !matches!(driver, "" | "default")
     {
@@ -163,7 +226,8 @@ fn subnets(
     let mut found: Vec<Subnet> = Vec::new();
     for config in configs.iter().filter(|it| !it.subnet.is_empty()) {
         let subnet = chosen(config)?;
-        if subnet.subnet.addr().is_ipv6() && !network.ipv6 {
+        let wanted = if subnet.subnet.addr().is_ipv6() { network.ipv6 } else { network.ipv4 };
+        if !wanted {
             continue;
         }
         let same = |it: &Subnet| it.subnet.addr().is_ipv4() == subnet.subnet.addr().is_ipv4();
@@ -173,14 +237,26 @@ fn subnets(
         }
         found.push(subnet);
     }
-    let others = ground.networks.iter().flat_map(|it| &it.subnets).map(|it| it.subnet);
+    Ok(found)
+}
+
+fn subnets(
+    ipam: Option<&json::Ipam>,
+    network: &HostNetwork,
+    ground: &Ground<'_>,
+) -> Result<Vec<Subnet>, ApiError> {
+    let mut found = asked(ipam, network)?;
+    let configs: Vec<&json::IpamConfig> = ipam.iter().flat_map(|it| &it.config).collect();
+    // A configuration's own subnets are nobody's before a network is made from it.
+    let real = ground.networks.iter().filter(|it| !it.config_only);
+    let others = real.flat_map(|it| &it.subnets).map(|it| it.subnet);
     let theirs: Vec<IpNet> = others.chain(ground.options.reserved.iter().copied()).collect();
     // A subnet that a user chose may lie on a route of the host, as in Docker; not on another's.
     if found.iter().any(|it| theirs.iter().any(|other| overlap(it.subnet, *other))) {
         let text = "invalid pool request: Pool overlaps with other one on this address space";
         return Err(ApiError::new(Kind::Forbidden, text));
     }
-    if !found.iter().any(|it| it.subnet.addr().is_ipv4()) {
+    if network.ipv4 && !found.iter().any(|it| it.subnet.addr().is_ipv4()) {
         if let Some(config) =
             configs.iter().find(|it| it.subnet.is_empty() && !it.gateway.is_empty())
         {
@@ -306,6 +382,25 @@ mod tests {
         check(
             subnet(serde_json::json!({ "Subnet": "172.18.4.0/24" })),
             Err("invalid pool request: Pool overlaps with other one on this address space"),
+        );
+        check(
+            serde_json::json!({ "Name": "six", "EnableIPv4": false, "EnableIPv6": true }),
+            Ok(&["fdab:abab:abab:abab::/64 fdab:abab:abab:abab::1"]),
+        );
+        check(
+            serde_json::json!({ "Name": "neither", "EnableIPv4": false }),
+            Err("IPv4 or IPv6 must be enabled"),
+        );
+        check(
+            serde_json::json!({ "Name": "of", "ConfigFrom": { "Network": "nothing" } }),
+            Err("configuration network \"nothing\" not found"),
+        );
+        check(
+            serde_json::json!({ "Name": "c", "ConfigOnly": true, "Internal": true }),
+            Err(
+                "configuration network can only contain network specific fields. Network operator \
+                 fields like [ ingress | internal | attachable | scope ] are not supported.",
+            ),
         );
         check(
             serde_json::json!({ "Name": "bridge" }),

@@ -147,55 +147,6 @@ fn counts_and_prunes_what_nobody_uses() {
     });
 }
 
-/// A registry on the host itself, with a login.
-const REGISTRY: &str = r#"
-    printf 'ali:$2b$04$16.v6WSHAclGdOyUEquUKuqoDuf6WiN9KK1cpujrHzLDh8Io5UE1G\n' > /tmp/passwords
-    cat > /tmp/registry.yml <<END
-version: 0.1
-storage: { filesystem: { rootdirectory: /tmp/registry } }
-http: { addr: "127.0.0.1:5000", secret: test }
-auth: { htpasswd: { realm: test, path: /tmp/passwords } }
-END
-    exec docker-registry serve /tmp/registry.yml"#;
-
-#[test]
-fn logs_in_pushes_and_pulls() {
-    let Some(single) = Single::own() else { return };
-    let host = single.host();
-    if host.run(&["which", "docker-registry"]).is_ok_and(|output| !output.status.success()) {
-        eprintln!("SKIP: no docker-registry is installed");
-        return;
-    }
-    let command = host.command(&["sh", "-c", REGISTRY]).unwrap();
-    let _registry = Session::on_pipes(command).unwrap();
-    each(&single, |cli| {
-        let here = "127.0.0.1:5000";
-        let tag = format!("{here}/{}:v1", cli.name("app"));
-        cli.wait_for(&["login", "-u", "ali", "-p", "open sesame", here], |text| {
-            text.contains("Login Succeeded")
-        });
-        cli.fails(&["login", "-u", "ali", "-p", "close sesame", here], "unauthorized");
-        cli.ok(&["tag", IMAGE, &tag]);
-        let pushed = cli.ok(&["push", &tag]);
-        assert!(pushed.contains("refers to repository [127.0.0.1:5000/"), "{pushed}");
-        assert!(pushed.contains("v1: digest: sha256:"), "{pushed}");
-        cli.ok(&["rmi", &tag]);
-        cli.ok(&["pull", &tag]);
-        let format = "{{.Action}}";
-        let until = cli.shell("date +%s.%N");
-        let filter = format!("image={}", tag.strip_suffix(":v1").unwrap());
-        let told = cli.ok(&[
-            "events", "--since", "10m", "--until", &until, "--filter", &filter, "--format", format,
-        ]);
-        let moved: Vec<&str> = told.lines().filter(|it| ["push", "pull"].contains(it)).collect();
-        assert_eq!(moved, ["push", "pull"]);
-        cli.fails(&["push", &format!("{here}/none:v1")], "does not exist locally with the tag");
-        cli.ok(&["rmi", &tag]);
-        cli.ok(&["logout", here]);
-        cli.fails(&["push", "-q", &tag], "");
-    });
-}
-
 /// An authority, and certificates of it for the daemon and for a client.
 const CERTIFICATES: &str = r#"set -e
     mkdir -p /tmp/tls && cd /tmp/tls

@@ -67,6 +67,11 @@ pub fn value<T: Serialize + Whole>(document: &T) -> Document {
 }
 
 impl Document {
+    /// One whose keys are called otherwise in Go than in JSON: `whole` is as Go has it.
+    pub fn called(written: Value, whole: Value) -> Self {
+        Self { written, whole }
+    }
+
     /// One that has all its keys already.
     pub fn plain(value: Value) -> Self {
         Self { written: value.clone(), whole: value }

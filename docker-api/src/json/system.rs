@@ -51,6 +51,9 @@ shape! {
         "Log" log: Vec<String>,
     }
 
+    /// The answer to `POST /build/prune`.
+    BuildPruneResponse { "CachesDeleted" caches_deleted: Option<Vec<String>>, "SpaceReclaimed" space_reclaimed: u64 }
+
     /// `GET /info`.
     Info {
         "ID" id: String,

@@ -17,7 +17,7 @@ use super::query::Pairs;
 use super::{Answer, ApiVersion, Held, answer, versions};
 use crate::backend::Backend;
 use crate::error::ApiError;
-use crate::json::EventOptions;
+use crate::json::{BuildPruneResponse, EventOptions};
 use crate::logs::moment;
 
 async fn ping(State(backend): Held) -> Response {
@@ -83,8 +83,11 @@ pub(super) fn system() -> Router<Arc<dyn Backend>> {
     let info = async |State(b): Held, Extension(version): Extension<ApiVersion>| -> Answer<_> {
         versions::info(b.info().await?, version)
     };
+    // Nothing is built here, so nothing is kept of it; `docker system prune` asks all the same.
+    let prune_builds = async || -> Json<BuildPruneResponse> { Json::default() };
     Router::new()
         .route("/_ping", get(ping))
+        .route("/build/prune", post(prune_builds))
         .route("/system/df", get(disk_usage))
         .route("/auth", post(auth))
         // None can be installed, and tools ask before they offer any.

@@ -53,6 +53,11 @@ impl DaemonBackend {
                 users.entry(name.to_owned()).or_default().push(record.id.clone());
             }
         }
+        // One by hand stands in both.
+        for users in users.values_mut() {
+            users.sort();
+            users.dedup();
+        }
         Ok(users)
     }
 

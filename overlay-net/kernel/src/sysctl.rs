@@ -1,20 +1,23 @@
 //! Settings under `/proc/sys/net` of a namespace.
 
+use std::borrow::Cow;
 use std::fs;
 
 use crate::netlink::flatten;
 use crate::{KernelError, Namespace};
 
 /// Writes settings, each as a path below `/proc/sys/net` and its value.
-pub async fn write(
+pub async fn write<V: Into<Cow<'static, str>>>(
     place: &Namespace,
-    settings: Vec<(String, &'static str)>,
+    settings: Vec<(String, V)>,
 ) -> Result<(), KernelError> {
     for (key, value) in settings {
+        let value = value.into();
         let path = format!("/proc/sys/net/{key}");
         let step = format!("set {path} to {value} in {place}");
         // The kernel shows the settings of the namespace of whoever opens the file.
-        flatten(place.run(move || fs::write(path, value)).await).map_err(KernelError::io(step))?;
+        flatten(place.run(move || fs::write(path, value.as_bytes())).await)
+            .map_err(KernelError::io(step))?;
     }
     Ok(())
 }

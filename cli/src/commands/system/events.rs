@@ -2,12 +2,14 @@
 
 use clap::Args;
 use futures::TryStreamExt;
+use serde_json::json;
 use skep_docker_api::json::{Event, EventOptions, Timestamp, Whole};
 
 use crate::commands::Session;
 use crate::failure::{EXIT_TEMPLATE, Failure, Outcome};
+use crate::output::inspect::Document;
 use crate::output::line;
-use crate::output::template::{Mode, Template};
+use crate::output::template::{Template, TemplateError};
 use crate::values::filter::{self, Filter};
 use crate::values::moment;
 
@@ -27,19 +29,67 @@ pub struct EventsArgs {
     until: Option<skep_types::Timestamp>,
 }
 
-fn template(format: Option<&str>) -> Outcome<Option<Template>> {
+fn template(format: Option<&str>) -> Outcome<Option<Format>> {
     let text = match format.unwrap_or_default() {
         "" => return Ok(None),
         "json" => "{{json .}}",
         text => text,
     };
-    let wrong = |error: crate::output::template::TemplateError| {
+    let wrong = |error: TemplateError| {
         Failure::with_status(EXIT_TEMPLATE, format!("Error parsing format: {error}"))
     };
     let template = Template::parse(text).map_err(wrong)?;
     // What names no key of an event is refused before one comes.
-    template.render(&Event::default().whole(), Mode::Row).map_err(wrong)?;
-    Ok(Some(template))
+    let attributes = attributes(text).into_iter().map(str::to_owned).collect();
+    let format = Format { template, attributes };
+    format.render(&Event::default()).map_err(wrong)?;
+    Ok(Some(format))
+}
+
+/// What Go calls the keys that JSON has in small letters.
+const CALLED: [(&str, &str); 6] = [
+    ("status", "Status"),
+    ("id", "ID"),
+    ("from", "From"),
+    ("scope", "Scope"),
+    ("time", "Time"),
+    ("timeNano", "TimeNano"),
+];
+
+/// Go's word for a key that a map has not.
+const NO_VALUE: &str = "<no value>";
+
+/// The attributes that a template names: events have some of them and no others.
+fn attributes(template: &str) -> Vec<&str> {
+    let word = |rest: &&str| rest.find(|c: char| !(c.is_alphanumeric() || c == '_'));
+    let after = template.split(".Attributes.").skip(1);
+    after.map(|rest| &rest[..word(&rest).unwrap_or(rest.len())]).collect()
+}
+
+/// What a template over events is, and the attributes that it names.
+struct Format {
+    template: Template,
+    attributes: Vec<String>,
+}
+
+impl Format {
+    fn render(&self, event: &Event) -> Result<String, TemplateError> {
+        document(event, &self.attributes).render(&self.template)
+    }
+}
+
+fn document(event: &Event, attributes: &[String]) -> Document {
+    let mut whole = event.whole();
+    let keys = whole.as_object_mut().expect("an event is an object");
+    for (key, called) in CALLED {
+        let value = keys.remove(key).unwrap_or_default();
+        keys.insert(called.to_owned(), value);
+    }
+    for name in attributes {
+        let told = whole["Actor"]["Attributes"].as_object_mut().expect("attributes are a map");
+        told.entry(name).or_insert_with(|| NO_VALUE.into());
+    }
+    Document::called(json!(event), whole)
 }
 
 fn pretty(event: &Event) -> String {
@@ -75,7 +125,7 @@ pub async fn run(session: &Session, args: EventsArgs) -> Outcome {
     while let Some(event) = events.try_next().await? {
         line(match &template {
             None => pretty(&event),
-            Some(template) => crate::output::inspect::value(&event).render(template)?,
+            Some(format) => format.render(&event)?,
         })?;
     }
     Ok(())
@@ -86,6 +136,16 @@ mod tests {
     use skep_docker_api::json::{EventActor, Map};
 
     use super::*;
+
+    #[test]
+    fn templates_call_keys_as_go_does() {
+        let event = Event { scope: "local".into(), time: 7, ..Event::default() };
+        let text = |text| template(Some(text)).unwrap().unwrap().render(&event);
+        assert_eq!(text("{{.Actor.Attributes.none}}!").unwrap(), "<no value>!");
+        assert_eq!(text("{{.Scope}} {{.Time}}").unwrap(), "local 7");
+        assert!(text("json").unwrap().contains(r#""scope":"local""#));
+        assert!(template(Some("{{.Colour}}")).is_err());
+    }
 
     #[test]
     fn a_line_says_it_all() {

@@ -1,0 +1,173 @@
+//! Images and registries through both command lines: logins, images sent and fetched, images of
+//! several platforms. The registries stand on the fleet's own hosts.
+
+use skep_e2e::{CommandLine, IMAGE, ImageRegistry, Login, Program, Single};
+
+/// Each command line on a host of the test's own, beside a registry at a port.
+fn beside_a_registry(port: u16, login: Login, case: impl Fn(&CommandLine, &str)) {
+    let Some(single) = Single::own() else { return };
+    let served = ImageRegistry::serve(&single.host(), port, login);
+    let Some(registry) = served.unwrap_or_else(|error| panic!("{error:#}")) else { return };
+    for program in [Program::Docker, Program::Skep] {
+        match program.installed() {
+            true => case(&single.command_line(program), &registry.at),
+            false => eprintln!("SKIP: no docker command line is installed"),
+        }
+    }
+}
+
+/// A small root file system in an archive on the host; gives its path.
+fn archive(cli: &CommandLine, contents: &str) -> String {
+    let file = cli.file("root/motd", contents);
+    let root = file.strip_suffix("/motd").unwrap();
+    let archive = format!("{}/root.tar", cli.dir());
+    cli.shell(&format!("tar -C {root} -cf {archive} ."));
+    archive
+}
+
+#[test]
+fn logs_in_and_out() {
+    beside_a_registry(5000, Login::Ali, |cli, at| {
+        let tag = format!("{at}/{}:v1", cli.name("app"));
+        cli.ok(&["tag", IMAGE, &tag]);
+        cli.fails(&["push", &tag], "unauthorized: authentication required");
+        let said = cli.ok(&["login", "-u", "ali", "-p", "open sesame", at]);
+        assert!(said.contains("Login Succeeded"), "{said}");
+        let kept = cli.shell("cat /tmp/docker-config/config.json");
+        assert!(kept.contains(at), "{kept}");
+        cli.ok(&["push", &tag]);
+        let said = cli.ok(&["logout", at]);
+        assert_eq!(said, format!("Removing login credentials for {at}"));
+        assert!(!cli.shell("cat /tmp/docker-config/config.json").contains(at));
+        cli.fails(&["push", &tag], "unauthorized: authentication required");
+
+        let stdin = ["login", "--username", "ali", "--password-stdin", at];
+        assert!(cli.ok_with_input(&stdin, b"open sesame\n").contains("Login Succeeded"));
+        cli.ok(&["push", &tag]);
+        let ran = cli.run_with_input(&stdin, b"close sesame\n");
+        assert!(ran.status != 0 && ran.stderr.contains("unauthorized"), "{ran:?}");
+        let words = ["login", "-u", "ali", "--password", "close sesame", at];
+        cli.fails(&words, "unauthorized");
+        cli.fails(
+            &["login", "--password-stdin", at],
+            "--password-stdin option requires --username",
+        );
+        let both = ["login", "-u", "ali", "-p", "x", "--password-stdin", at];
+        cli.fails(&both, "cannot specify both --password and --password-stdin");
+        cli.ok(&["logout", at]);
+    });
+}
+
+#[test]
+fn the_api_tells_whether_a_login_is_good() {
+    let Some(single) = Single::own() else { return };
+    let served = ImageRegistry::serve(&single.host(), 5000, Login::Ali);
+    let Some(registry) = served.unwrap_or_else(|error| panic!("{error:#}")) else { return };
+    let ask = |password: &str| {
+        let body = format!(
+            r#"{{"username":"ali","password":"{password}","serveraddress":"{}"}}"#,
+            registry.at
+        );
+        single.api("POST", "/auth", &body)
+    };
+    let good = ask("open sesame");
+    assert_eq!((good.status, good.json()["Status"].as_str()), (200, Some("Login Succeeded")));
+    let bad = ask("close sesame");
+    assert_eq!(bad.status, 401, "{}", bad.text());
+    let none = single.api(
+        "POST",
+        "/auth",
+        r#"{"username":"ali","password":"x","serveraddress":"127.0.0.1:9"}"#,
+    );
+    assert_eq!(none.status, 500, "{}", none.text());
+}
+
+#[test]
+fn pushes_every_tag_and_pulls_one() {
+    beside_a_registry(5000, Login::Nobody, |cli, at| {
+        let name = format!("{at}/{}", cli.name("app"));
+        let tags = ["v1", "v2"].map(|tag| format!("{name}:{tag}"));
+        for tag in &tags {
+            cli.ok(&["tag", IMAGE, tag]);
+        }
+        let pushed = cli.ok(&["push", "-a", &name]);
+        assert!(pushed.contains(&format!("refers to repository [{name}]")), "{pushed}");
+        for tag in ["v1", "v2"] {
+            assert!(pushed.contains(&format!("{tag}: digest: sha256:")), "{pushed}");
+        }
+        assert_eq!(cli.ok(&["push", "-q", &tags[0]]), tags[0]);
+        cli.fails(&["push", "-a", &tags[0]], "tag can't be used with --all-tags/-a");
+        let none = format!("{at}/none:v1");
+        cli.fails(&["push", &none], "does not exist locally with the tag");
+
+        cli.ok(&["rmi", &tags[0], &tags[1]]);
+        assert_eq!(cli.ok(&["pull", "-q", &tags[1]]), tags[1]);
+        cli.fails(&["pull", &format!("{name}:none")], "not found");
+        cli.ok(&["rmi", &tags[1]]);
+
+        let filter = format!("image={name}");
+        let until = cli.shell("date +%s.%N");
+        let words = ["events", "--since", "10m", "--until", &until, "--filter", &filter];
+        let told = cli.ok(&[&words[..], &["--format", "{{.Action}}"]].concat());
+        let count = |action: &str| told.lines().filter(|it| *it == action).count();
+        assert_eq!((count("push"), count("pull")), (3, 1), "{told}");
+    });
+}
+
+#[test]
+fn pulls_the_platform_that_is_asked_for() {
+    beside_a_registry(5000, Login::Nobody, |cli, at| {
+        let name = format!("{at}/{}", cli.name("app"));
+        let archive = archive(cli, "for all\n");
+        let here = cli.ok(&["image", "inspect", "-f", "{{.Os}}/{{.Architecture}}", IMAGE]);
+        // Each platform is pushed under a tag of its own, and one tag stands for an index of both.
+        let mut manifests = Vec::new();
+        for (tag, platform) in [("here", here.as_str()), ("there", "linux/s390x")] {
+            let tag = format!("{name}:{tag}");
+            cli.ok(&["import", "--platform", platform, &archive, &tag]);
+            let format = "{{.Os}}/{{.Architecture}}";
+            assert_eq!(cli.ok(&["image", "inspect", "-f", format, &tag]), platform);
+            cli.ok(&["push", "-q", &tag]);
+            cli.ok(&["rmi", &tag]);
+            let socket = cli.host().socket();
+            let path = format!("/distribution/{tag}/json");
+            let answer = skep_e2e::http::exchange(&socket, "GET", &path, &[], b"").unwrap();
+            let found = answer.json();
+            let (os, architecture) = platform.split_once('/').unwrap();
+            let expected = serde_json::json!([{ "os": os, "architecture": architecture }]);
+            assert_eq!(found["Platforms"], expected, "{found}");
+            let mut one = found["Descriptor"].clone();
+            one["platform"] = serde_json::json!({ "os": os, "architecture": architecture });
+            manifests.push(one);
+        }
+        let kind = "application/vnd.oci.image.index.v1+json";
+        let index = serde_json::json!({
+            "schemaVersion": 2, "mediaType": kind, "manifests": manifests,
+        });
+        let file = cli.file("index.json", &index.to_string());
+        let repository = cli.name("app");
+        cli.shell(&format!(
+            "curl -sf -X PUT -H 'Content-Type: {kind}' --data-binary @{file} \
+             http://{at}/v2/{repository}/manifests/all"
+        ));
+        let all = format!("{name}:all");
+        let is = |platform: &str| {
+            let format = "{{.Os}}/{{.Architecture}}";
+            assert_eq!(cli.ok(&["image", "inspect", "-f", format, &all]), platform);
+        };
+        cli.ok(&["pull", &all]);
+        is(&here);
+        cli.ok(&["pull", "--platform", "linux/s390x", &all]);
+        is("linux/s390x");
+        let none = ["pull", "--platform", "linux/riscv64", &all];
+        cli.fails(&none, "no matching manifest for linux/riscv64");
+        cli.fails(&["pull", "--platform", "nonsense", &all], "");
+        cli.ok(&["rmi", &all]);
+        let path = format!("/distribution/{all}/json");
+        let answer =
+            skep_e2e::http::exchange(&cli.host().socket(), "GET", &path, &[], b"").unwrap();
+        let found = answer.json();
+        assert_eq!(found["Descriptor"]["mediaType"], kind);
+        assert_eq!(found["Platforms"].as_array().map(Vec::len), Some(2), "{found}");
+    });
+}
