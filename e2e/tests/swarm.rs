@@ -113,6 +113,69 @@ fn hosts_join_by_token_and_nothing_else() {
 }
 
 #[test]
+fn what_init_is_told_holds() {
+    if !root() {
+        return;
+    }
+    let fleet = daemons(2);
+    let (one, two) = (fleet.host(1), fleet.host(2));
+    let advertise = format!("{}:2400", one.address());
+    for (host, data) in [(&one, "10.250.0.1/24"), (&two, "10.250.0.2/24")] {
+        host.check(&["ip", "address", "add", data, "dev", "eth0"]).unwrap();
+    }
+    let words = [
+        &["swarm", "init", "--advertise-addr", &advertise, "--listen-addr", "0.0.0.0:2400"][..],
+        &["--data-path-addr", "10.250.0.1", "--data-path-port", "4800"],
+        &["--default-addr-pool", "10.99.0.0/16", "--default-addr-pool-mask-length", "26"],
+        &["--cert-expiry", "2h", "--dispatcher-heartbeat", "3s", "--task-history-limit", "2"],
+        &["--availability", "pause"],
+    ]
+    .concat();
+    skep(&one, &words).unwrap();
+    let token = skep(&one, &["swarm", "join-token", "-q", "worker"]).unwrap();
+    let join = ["swarm", "join", "--data-path-addr", "10.250.0.2", "--token", token.trim()];
+    skep(&two, &[&join[..], &[&advertise]].concat()).unwrap();
+    let cluster = "{{with .Swarm.Cluster}}{{.DataPathPort}} {{.SubnetSize}} {{.DefaultAddrPool}} \
+                   {{.Spec.Dispatcher.HeartbeatPeriod}} {{.Spec.CAConfig.NodeCertExpiry}} \
+                   {{.Spec.Orchestration.TaskHistoryRetentionLimit}}{{end}}";
+    let shown = skep(&one, &["info", "--format", cluster]).unwrap();
+    assert_eq!(shown.trim(), "4800 26 [10.99.0.0/16] 3000000000 7200000000000 2");
+    let shown = skep(&one, &["node", "inspect", "self", "-f", "{{.Spec.Availability}}"]).unwrap();
+    assert_eq!(shown.trim(), "pause");
+    let listening = one.check(&["ss", "-Htln"]).unwrap();
+    assert!(listening.contains(":2400") && !listening.contains(":2377"), "{listening}");
+    for host in [&one, &two] {
+        let lasts = |seconds: &str| {
+            let at = "/var/lib/skep/swarm/node.pem";
+            let words = ["openssl", "x509", "-noout", "-in", at, "-checkend", seconds];
+            host.run(&words).unwrap().status.success()
+        };
+        assert!(lasts("3600") && !lasts("7300"), "the certificate of {}", host.name());
+        // The ingress network's VXLAN.
+        eventually_blocking(SOON, || {
+            let open = host.check(&["ss", "-Huan"])?;
+            ensure!(open.contains(":4800") && !open.contains(":4789"), "{open}");
+            Ok(())
+        });
+    }
+    skep(&one, &["network", "create", "-d", "overlay", "n"]).unwrap();
+    eventually_blocking(SOON, || {
+        let format = "{{range .IPAM.Config}}{{.Subnet}}{{end}}";
+        let subnet = skep(&one, &["network", "inspect", "--format", format, "n"])?;
+        let subnet = subnet.trim();
+        ensure!(subnet.starts_with("10.99.") && subnet.ends_with("/26"), "{subnet}");
+        Ok(())
+    });
+    // What is changed later reaches certificates that are made then.
+    skep(&one, &["swarm", "update", "--cert-expiry", "5h", "--task-history-limit", "1"]).unwrap();
+    skep(&two, &["swarm", "leave"]).unwrap();
+    skep(&two, &[&join[..], &[&advertise]].concat()).unwrap();
+    let at = "/var/lib/skep/swarm/node.pem";
+    two.check(&["openssl", "x509", "-noout", "-in", at, "-checkend", "14400"]).unwrap();
+    fleet.down().unwrap();
+}
+
+#[test]
 fn roles_move_and_the_group_follows() {
     if !root() {
         return;
@@ -130,6 +193,17 @@ fn roles_move_and_the_group_follows() {
         &two,
         &[("host1", "Ready", ""), ("host2", "Ready", "Leader"), ("host3", "Ready", "")],
     );
+    // Whoever follows a manager's events is told.
+    eventually_blocking(SOON, || {
+        let until = two.check(&["date", "+%s.%N"])?;
+        let words = ["events", "--since", "10m", "--until", until.trim(), "--filter", "type=node"];
+        let told = skep(&two, &[&words[..], &["--format", "{{json .Actor.Attributes}}"]].concat())?;
+        let led = told
+            .lines()
+            .any(|it| it.contains("\"leader.new\":\"true\"") && it.contains("\"name\":\"host2\""));
+        ensure!(led, "told: {told}");
+        Ok(())
+    });
     let last = skep(&two, &["node", "demote", "host2"]).unwrap_err();
     let last = format!("{last:#}");
     assert!(last.contains("attempting to demote the last manager of the swarm"), "{last}");

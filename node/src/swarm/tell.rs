@@ -7,7 +7,7 @@ use std::sync::Arc;
 use skep_docker_api::Events;
 use skep_docker_api::json::Map;
 use skep_manager::Manager;
-use skep_state::{Delta, Event, Object};
+use skep_state::{Delta, Event, Object, State};
 use skep_types::service::UpdateState;
 use skep_types::{Availability, Node, NodeState, Service, ServiceMode};
 use tokio::sync::broadcast::error::RecvError;
@@ -25,23 +25,55 @@ pub enum Follow {
 /// Tells every change of the manager's state from now on, until the manager ends or the handle is dropped.
 pub fn tell(manager: &Arc<Manager>, follow: Follow, events: Events) -> AbortOnDropHandle<()> {
     let mut changes = manager.changes();
-    let behind = (follow == Follow::OnceCaughtUp).then(|| Arc::clone(manager));
+    let manager = Arc::clone(manager);
     AbortOnDropHandle::new(tokio::spawn(async move {
-        if let Some(manager) = behind {
+        if follow == Follow::OnceCaughtUp {
             // Without a leader nothing can change either.
             while manager.fresh_view().await.is_err() {}
             changes = changes.resubscribe();
         }
+        let mut leadership = manager.leadership();
+        let mut leader = leadership.borrow_and_update().leader;
         loop {
-            match changes.recv().await {
-                Ok(changed) => changed.iter().filter_map(told).for_each(|it| it.publish(&events)),
-                Err(RecvError::Closed) => return,
-                Err(RecvError::Lagged(entries)) => {
-                    tracing::warn!(entries, "changes of the swarm came too fast to be told");
+            tokio::select! {
+                changed = changes.recv() => match changed {
+                    Ok(changed) => {
+                        changed.iter().filter_map(told).for_each(|it| it.publish(&events));
+                    }
+                    Err(RecvError::Closed) => return,
+                    Err(RecvError::Lagged(entries)) => {
+                        tracing::warn!(entries, "changes of the swarm came too fast to be told");
+                    }
+                },
+                moved = leadership.changed() => {
+                    if moved.is_err() {
+                        return;
+                    }
+                    // While nobody leads nothing is told: whoever led may go on.
+                    let Some(now) = leadership.borrow_and_update().leader else { continue };
+                    if let Some(before) = leader.replace(now).filter(|before| *before != now) {
+                        led(&manager.view(), before, now).for_each(|it| it.publish(&events));
+                    }
                 }
             }
         }
     }))
+}
+
+/// That one manager leads in another's place, by their Raft ids.
+fn led(state: &State, before: u64, now: u64) -> impl Iterator<Item = Told> {
+    let of = |raft_id| {
+        let is = |node: &&Arc<Node>| node.manager.as_ref().is_some_and(|it| it.raft_id == raft_id);
+        state.nodes().iter().find(is)
+    };
+    let told = |node: &Arc<Node>, leads: bool| {
+        let mut attributes = Map::from([("name".to_owned(), node_name(node))]);
+        change(&mut attributes, "leader", Some((!leads).to_string()), Some(leads.to_string()));
+        Told { kind: Node::KIND, action: "update", id: node.id.to_string(), attributes }
+    };
+    let told = [(of(before), false), (of(now), true)]
+        .map(|(node, leads)| node.map(|node| told(node, leads)));
+    told.into_iter().flatten()
 }
 
 /// What is told of one change.
@@ -126,7 +158,7 @@ fn state(node: &Node) -> String {
     .to_owned()
 }
 
-// DEVIATION: Docker also tells when another manager leads or a manager answers no more; those are not replicated here.
+// DEVIATION: Docker also tells when a manager answers no more; only the leader knows that here.
 fn node_changes(before: &Node, after: &Node) -> Map {
     let mut attributes = Map::new();
     let mut both = |key, value: &dyn Fn(&Node) -> String| {
