@@ -12,7 +12,7 @@ use skep_engine::logs::{LogEntry, LogQuery};
 use skep_overlay_net::NetworkUpdate;
 use skep_proto::convert::NodeTask;
 use skep_types::task::ContainerStatus;
-use skep_types::{Config, ConfigId, Payload, Secret, SecretId, TaskId};
+use skep_types::{Config, ConfigId, Secret, SecretId, TaskId};
 use tokio::sync::watch;
 
 /// The payloads that a task reads as files.
@@ -20,18 +20,6 @@ use tokio::sync::watch;
 pub struct TaskFiles {
     pub secrets: BTreeMap<SecretId, Secret>,
     pub configs: BTreeMap<ConfigId, Config>,
-}
-
-impl TaskFiles {
-    /// A secret's content, if the node was given it.
-    pub fn secret(&self, id: SecretId) -> Option<&Payload> {
-        self.secrets.get(&id).map(|secret| &secret.spec.data)
-    }
-
-    /// A config's content, if the node was given it.
-    pub fn config(&self, id: ConfigId) -> Option<&Payload> {
-        self.configs.get(&id).map(|config| &config.spec.data)
-    }
 }
 
 /// Why a step was not done.

@@ -5,6 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use skep_agent_plan::{Observed, Step, next_step};
 use skep_proto::convert::NodeTask;
+use skep_types::service::{PortConfig, PublishMode};
 use skep_types::{DesiredState, TaskId, TaskState, TaskStatus, Timestamp, defaults};
 use tokio::sync::{Semaphore, watch};
 
@@ -53,7 +54,7 @@ pub async fn run(shared: Arc<Shared>, id: TaskId, mut asked: watch::Receiver<Ask
                 if state.is_terminal() {
                     again(shared.executor.ended(id).await, id, "give up the networks of").await;
                 }
-                report(&shared, id, state, observed, String::new()).await;
+                report(&shared, &task, state, observed, String::new()).await;
             }
             Step::Create => {
                 let permit = shared.preparing.acquire().await.expect("never closed");
@@ -72,14 +73,14 @@ pub async fn run(shared: Arc<Shared>, id: TaskId, mut asked: watch::Receiver<Ask
                 if let Err(error) = created {
                     tracing::warn!(task = %id, %error, "failed to create container");
                     *reported = TaskState::Rejected;
-                    report(&shared, id, *reported, observed, error.to_string()).await;
+                    report(&shared, &task, *reported, observed, error.to_string()).await;
                 }
             }
             Step::Start => {
                 if let Err(error) = shared.executor.start(&task).await {
                     tracing::warn!(task = %id, %error, "failed to start container");
                     *reported = TaskState::Failed;
-                    report(&shared, id, *reported, observed, error.to_string()).await;
+                    report(&shared, &task, *reported, observed, error.to_string()).await;
                 }
             }
             Step::Stop => {
@@ -121,7 +122,14 @@ async fn again(outcome: Result<(), ExecutorError>, id: TaskId, step: &str) {
     }
 }
 
-async fn report(shared: &Shared, id: TaskId, state: TaskState, observed: Observed, error: String) {
+async fn report(
+    shared: &Shared,
+    task: &NodeTask,
+    state: TaskState,
+    observed: Observed,
+    error: String,
+) {
+    let id = task.id;
     let container = shared.executor.status(id).await;
     let error = match (state, observed) {
         (TaskState::Failed, Observed::Exited { code }) if error.is_empty() => {
@@ -143,9 +151,15 @@ async fn report(shared: &Shared, id: TaskId, state: TaskState, observed: Observe
         message: message(state).to_owned(),
         error,
         container,
-        host_ports: Vec::new(),
+        host_ports: if state == TaskState::Running { host_ports(task) } else { Vec::new() },
     };
     shared.reporter.report(id, status);
+}
+
+/// The ports of this host that lead to the task while it runs.
+fn host_ports(task: &NodeTask) -> Vec<PortConfig> {
+    let ports = task.endpoint.iter().flat_map(|endpoint| &endpoint.ports);
+    ports.filter(|port| port.publish_mode == PublishMode::Host).cloned().collect()
 }
 
 /// SwarmKit's words, as `docker inspect` of a task shows them.

@@ -232,6 +232,35 @@ fn what_docker_forgets_in_an_update_is_sent() {
 }
 
 #[test]
+fn a_login_goes_with_a_service_where_it_is_asked_for() {
+    let asks = |program: fn(&Daemon, &[&str]) -> Option<String>, line: &str| {
+        let daemon = Daemon::start(Fake::busy());
+        daemon.log_in();
+        program(&daemon, &line.split(' ').collect::<Vec<_>>())?;
+        Some(daemon.calls())
+    };
+    let image = "reg.example:5000/a:1";
+    for (line, sent) in [
+        (format!("service create -d --with-registry-auth --no-resolve-image {image}"), true),
+        (format!("service create -d --no-resolve-image {image}"), false),
+        (
+            format!(
+                "service update -d --with-registry-auth --no-resolve-image --image {image} web"
+            ),
+            true,
+        ),
+        (format!("service update -d --no-resolve-image --image {image} web"), false),
+        ("service create -d --with-registry-auth --no-resolve-image nginx".into(), false),
+    ] {
+        let ours = asks(|daemon, words| Some(daemon.skep(words)), &line).unwrap();
+        assert_eq!(ours.ends_with(" as me:secret"), sent, "{line}: {ours}");
+        if let Some(theirs) = asks(Daemon::docker, &line) {
+            assert_eq!(ours, theirs.trim_end_matches(" as :"), "{line}");
+        }
+    }
+}
+
+#[test]
 fn creation_waits_until_all_runs() {
     let fake = Fake::busy();
     let mut created = [

@@ -195,6 +195,21 @@ fn removal_waits_for_tasks_to_end() {
 }
 
 #[test]
+fn a_login_goes_with_a_stack() {
+    let file = "services: {web: {image: 'reg.example:5000/a:1'}}";
+    let folder = Folder::new(&[("web.yml", file)]);
+    let daemon = Daemon::start(Fake::swarm());
+    daemon.log_in();
+    let line = folder.line("stack deploy -d -c @/web.yml --with-registry-auth st");
+    for asked in ["create ", "update "] {
+        daemon.skep(&line.split(' ').collect::<Vec<_>>());
+        let calls = daemon.calls();
+        let call = calls.lines().find(|call| call.starts_with(asked)).unwrap();
+        assert!(call.ends_with(" as me:secret"), "{call}");
+    }
+}
+
+#[test]
 fn both_say_the_same_of_stacks() {
     let folder = Folder::new(&[("web.yml", WEB), ("key", "hush")]);
     let stand = || {

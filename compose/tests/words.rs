@@ -237,7 +237,6 @@ fn a_stack_that_cannot_be() {
             "volumes: [{type: tmpfs, source: a, target: /b}]",
             "service web: invalid tmpfs source, source must be empty",
         ),
-        ("volumes: ['/a:/b:rshared']", "service web: bind propagation rshared is not supported"),
         (
             "deploy: {mode: global, replicas: 2}",
             "service web: replicas can only be used with replicated or replicated-job mode",
@@ -305,8 +304,8 @@ fn a_stack_that_cannot_be() {
             "config c: config.file and config.content conflict; use only one",
         ),
         (
-            "configs: {c: {file: a, template_driver: golang}}",
-            "config c: templates are not supported",
+            "configs: {c: {content: a, template_driver: jinja}}",
+            "config c: template driver jinja is not supported",
         ),
         ("secrets: {s: {driver: vault}}", "secret s: drivers are not supported"),
         (

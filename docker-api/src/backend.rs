@@ -50,7 +50,12 @@ pub trait Backend: Send + Sync + 'static {
     async fn service(&self, _id: &str, _insert_defaults: bool) -> Answer<Service> {
         Err(ApiError::absent())
     }
-    async fn service_create(&self, _spec: ServiceSpec) -> Answer<ServiceCreateResponse> {
+    /// With the login for the image's registry, for the nodes that pull it.
+    async fn service_create(
+        &self,
+        _spec: ServiceSpec,
+        _registry_auth: Option<RegistryAuth>,
+    ) -> Answer<ServiceCreateResponse> {
         Err(ApiError::absent())
     }
     async fn service_update(

@@ -137,7 +137,11 @@ fn what_cannot_be_honoured_is_refused_by_name() {
     }
     for (key, value, message) in [
         ("Isolation", json!("hyperv"), "isolation \"hyperv\" is not supported"),
-        ("OomScoreAdj", json!(-500), "oom-score-adj is not supported"),
+        (
+            "OomScoreAdj",
+            json!(-1001),
+            "Invalid value -1001, range for oom score adj is [-1000, 1000]",
+        ),
         (
             "Privileges",
             json!({"CredentialSpec": {"File": "x"}}),
@@ -167,13 +171,13 @@ fn what_cannot_be_honoured_is_refused_by_name() {
         ("Mounts", json!([{"Type": "floppy"}]), "invalid MountType: \"floppy\""),
         (
             "Mounts",
-            json!([{"Type": "bind", "Target": "/p", "BindOptions": {"Propagation": "rshared"}}]),
-            "mount /p: bind-propagation rshared is not supported",
+            json!([{"Type": "bind", "Target": "/p", "BindOptions": {"Propagation": "far"}}]),
+            "invalid MountPropagation: \"far\"",
         ),
         (
             "Mounts",
-            json!([{"Type": "bind", "Target": "/p", "BindOptions": {"NonRecursive": true}}]),
-            "mount /p: bind-nonrecursive is not supported",
+            json!([{"Type": "bind", "Target": "/p", "BindOptions": {"CreateMountpoint": true}}]),
+            "mount /p: CreateMountpoint is not supported",
         ),
         (
             "Mounts",
@@ -267,15 +271,26 @@ fn networks_to_make() {
         convert::network_spec_from_api(&serde_json::from_value(document).unwrap())
     };
     let spec = read(json!({"Name": "n", "Driver": "overlay", "Attachable": true, "Internal": true,
-        "Options": {"encrypted": ""}, "IPAM": {"Driver": "default", "Options": {}, "Config":
+        "Options": {}, "IPAM": {"Driver": "default", "Options": {}, "Config":
         [{"Subnet": "10.5.0.9/16", "IPRange": "10.5.1.0/24", "Gateway": "10.5.0.1"}, {}]}}))
     .unwrap();
     assert!(spec.attachable && spec.internal && !spec.ipv6);
-    assert_eq!(spec.driver_options, map(&[("encrypted", "")]));
     assert_eq!(spec.ipam.len(), 1);
     assert_eq!(spec.ipam[0].subnet.to_string(), "10.5.0.0/16");
     for (document, message) in [
         (json!({"Name": "n", "Scope": "local"}), "network n: scope local is not supported"),
+        (
+            json!({"Name": "n", "Options": {"encrypted": ""}}),
+            "network n: option \"encrypted\" is not supported",
+        ),
+        (
+            json!({"Name": "n", "EnableIPv6": true}),
+            "network n: IPv6 on a network of the swarm is not supported",
+        ),
+        (
+            json!({"Name": "n", "IPAM": {"Config": [{"Subnet": "fd00::/64"}]}}),
+            "IPv6 subnet fd00::/64 of a network of the swarm is not supported",
+        ),
         (
             json!({"Name": "n", "ConfigFrom": {"Network": "m"}}),
             "network n: a configuration-only network is not supported",
@@ -308,8 +323,13 @@ fn nodes_and_payloads_to_change() {
     let error = node(json!({"Role": "worker"})).unwrap_err();
     assert_eq!(error, ApiError::invalid("invalid Availability: \"\""));
 
-    let secret =
-        api::SecretSpec { name: "pw".into(), data: "aHVudGVyMg==".into(), ..Default::default() };
+    let templates = |name: &str| Some(api::Driver { name: name.into(), ..Default::default() });
+    let secret = api::SecretSpec {
+        name: "pw".into(),
+        data: "aHVudGVyMg==".into(),
+        templating: templates("golang"),
+        ..Default::default()
+    };
     assert_eq!(convert::secret_spec_from_api(&secret).unwrap(), common::secret().spec);
     let broken = api::SecretSpec { data: "hunter2!".into(), ..secret.clone() };
     let error = convert::secret_spec_from_api(&broken).unwrap_err();
@@ -317,8 +337,15 @@ fn nodes_and_payloads_to_change() {
     let driven = api::SecretSpec { driver: Some(api::Driver::default()), ..secret };
     let error = convert::secret_spec_from_api(&driven).unwrap_err();
     assert_eq!(error, ApiError::invalid("secret pw: a driver is not supported"));
-    let config =
-        api::ConfigSpec { name: "site".into(), data: "aGVsbG8=".into(), ..Default::default() };
+    let config = api::ConfigSpec {
+        name: "site".into(),
+        data: "aGVsbG8=".into(),
+        templating: templates("golang"),
+        ..Default::default()
+    };
+    let foreign = api::ConfigSpec { templating: templates("jinja"), ..config.clone() };
+    let error = convert::config_spec_from_api(&foreign).unwrap_err();
+    assert!(error.message.starts_with("config site: template driver \"jinja\""), "{error}");
     assert_eq!(convert::config_spec_from_api(&config).unwrap(), common::config().spec);
 }
 

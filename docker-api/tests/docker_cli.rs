@@ -95,7 +95,11 @@ impl Backend for Small {
     async fn service(&self, _: &str, _: bool) -> Answer<Service> {
         Ok(convert::service_to_api(&service(), None))
     }
-    async fn service_create(&self, spec: ServiceSpec) -> Answer<ServiceCreateResponse> {
+    async fn service_create(
+        &self,
+        spec: ServiceSpec,
+        _: Option<RegistryAuth>,
+    ) -> Answer<ServiceCreateResponse> {
         let spec = convert::service_spec_from_api(&spec, &resolve)?;
         self.posted.lock().unwrap().push(spec);
         Ok(ServiceCreateResponse { id: SERVICE.to_string(), ..Default::default() })

@@ -20,6 +20,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("skep-engine", &["skep-types", "skep-idmap", "skep-images"]),
     ("skep-proto", &["skep-types", "skep-state"]),
     ("skep-docker-api", &["skep-types"]),
+    ("skep-template", &["skep-types"]),
     (
         "skep-bridge",
         &[
@@ -58,6 +59,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "skep-docker-api",
             "skep-raft",
             "skep-dispatch",
+            "skep-template",
         ],
     ),
     ("skep-agent-plan", &["skep-types"]),
@@ -76,6 +78,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "skep-docker-api",
             "skep-agent-plan",
             "skep-containers",
+            "skep-template",
         ],
     ),
     (
@@ -97,7 +100,17 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "skep-overlay-kernel",
         ],
     ),
-    ("skep-cli", &["skep-types", "skep-compose", "skep-docker-api", "skep-node", "skep-engine"]),
+    (
+        "skep-cli",
+        &[
+            "skep-types",
+            "skep-compose",
+            "skep-docker-api",
+            "skep-node",
+            "skep-engine",
+            "skep-template",
+        ],
+    ),
     (
         "skep-sim",
         &[
@@ -123,6 +136,7 @@ const PURE: &[&str] = &[
     "skep-overlay-plan",
     "skep-dispatch",
     "skep-agent-plan",
+    "skep-template",
     "skep-sim",
 ];
 

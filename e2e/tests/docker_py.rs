@@ -2,23 +2,34 @@
 
 use std::process::Command;
 
-use skep_e2e::Single;
+use skep_e2e::{Fleet, FleetConfig, Host, IMAGE, Single, image_archive, skep_binary};
 
-/// What the script prints; none (and SKIP) without root or the SDK.
-fn python(script: &str) -> Option<String> {
+/// A script for a host's daemon; none (and SKIP) without the SDK.
+fn command(host: &Host, script: &str) -> Option<Command> {
     let Some(place) = std::env::var_os("SKEP_DOCKER_PY") else {
         eprintln!("SKIP: SKEP_DOCKER_PY does not say where the Python SDK is: use make test");
         return None;
     };
-    let single = Single::shared()?;
-    let output = Command::new("python3")
-        .args(["-c", script])
-        .env("PYTHONPATH", place)
-        .env("DOCKER_HOST", format!("unix://{}", single.host().socket().display()))
-        .output()
-        .unwrap();
+    let mut command = Command::new("python3");
+    command.args(["-c", script]).env("PYTHONPATH", place).env("DOCKER_HOST", socket(host));
+    Some(command)
+}
+
+fn socket(host: &Host) -> String {
+    format!("unix://{}", host.socket().display())
+}
+
+/// What it prints.
+fn said(mut command: Command) -> String {
+    let output = command.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    Some(String::from_utf8(output.stdout).unwrap())
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// What the script prints; none (and SKIP) without root or the SDK.
+fn python(script: &str) -> Option<String> {
+    let single = Single::shared()?;
+    Some(said(command(&single.host(), script)?))
 }
 
 /// A script of this directory: each of its cases takes away what it made, and asserts.
@@ -49,6 +60,24 @@ fn looks_into_containers() {
 #[test]
 fn speaks_as_old_clients_do() {
     cases(include_str!("docker_py/versions.py"));
+}
+
+#[test]
+fn makes_a_swarm_and_leaves_it() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("SKIP: a fleet needs root");
+        return;
+    }
+    let fleet = Fleet::up(FleetConfig::hosts(2).daemon(skep_binary())).unwrap();
+    let (one, two) = (fleet.host(1), fleet.host(2));
+    let archive = image_archive();
+    one.check(&["skep", "image", "import", archive.to_str().unwrap(), IMAGE]).unwrap();
+    let script = [include_str!("docker_py/common.py"), include_str!("docker_py/swarm.py")].concat();
+    let Some(mut command) = command(&one, &script) else { return };
+    command.env("OTHER", socket(&two));
+    command.env("HERE", one.address().to_string()).env("THERE", two.address().to_string());
+    said(command);
+    fleet.down().unwrap();
 }
 
 #[test]

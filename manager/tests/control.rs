@@ -2,7 +2,7 @@
 
 use skep_manager::control::{Code, ControlError, Request, decide};
 use skep_state::{State, Transaction};
-use skep_types::service::{EndpointMode, EndpointSpec, PortConfig, UpdateState};
+use skep_types::service::{EndpointMode, EndpointSpec, PortConfig, PublishMode, UpdateState};
 use skep_types::*;
 
 /// Decides and applies, as the proposer would.
@@ -31,12 +31,7 @@ fn bind(source: &str, target: &str) -> Mount {
         kind: MountKind::Bind,
         source: source.to_owned(),
         target: target.to_owned(),
-        read_only: false,
-        volume_labels: Default::default(),
-        volume_driver: None,
-        volume_nocopy: false,
-        tmpfs_size_bytes: 0,
-        tmpfs_mode: 0,
+        ..Mount::default()
     }
 }
 
@@ -89,6 +84,18 @@ fn bad_service_specs_are_refused_in_docker_s_words() {
                 it.endpoint.ports = vec![port.clone(), port];
             },
             "EndpointSpec: duplicate published ports provided",
+        ),
+        (
+            |it| {
+                let publish_mode = PublishMode::Host;
+                it.endpoint.ports =
+                    vec![PortConfig { target_port: 80, publish_mode, ..Default::default() }];
+            },
+            "EndpointSpec: a published port must be given for target port 80 in host mode",
+        ),
+        (
+            |it| it.task.container.hostname = "{{.Task.Colour}}".to_owned(),
+            "expanding hostname failed: template parsing error: can't evaluate field Colour",
         ),
         (
             |it| it.mode = ServiceMode::GlobalJob,
@@ -149,6 +156,7 @@ fn a_secrets_content_is_fixed_and_its_labels_are_not() {
     let spec = |data: &[u8]| SecretSpec {
         annotations: Annotations { name: "db".to_owned(), ..Annotations::default() },
         data: Payload(data.into()),
+        template: false,
     };
     let created = ask(&mut state, Request::CreateSecret(spec(b"one"))).unwrap();
     let id: SecretId = created.parse().unwrap();

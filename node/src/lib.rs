@@ -53,6 +53,7 @@ async fn open_engine(config: &config::Config) -> anyhow::Result<Arc<Containers>>
         registries,
         etc_dir: root.join("etc"),
         networks: Networks::new(config.exec_root.join("net")).with_owner(owner),
+        describe: host::describe,
     };
     Ok(Containers::open(parts).await?)
 }

@@ -239,10 +239,10 @@ fn errors_name_the_field() {
          expected an id of 25 digits of 0-9a-z, got \"s1\""
     );
     let mut bad = good();
-    container(&mut bad).oom_score_adj = 1;
+    container(&mut bad).isolation = 1;
     assert_eq!(
         refused(bad),
-        "invalid message: field task.container.oom_score_adj: an OOM score is not supported"
+        "invalid message: field task.container.isolation: isolation is not supported"
     );
     let mut bad = good();
     bad.endpoint.as_mut().unwrap().ports[1].target_port = 65_536;

@@ -108,7 +108,8 @@ fn task(id: u128, service: u128, slot: u64) -> Task {
 }
 
 fn secret(id: u128, name: &str) -> Secret {
-    let spec = SecretSpec { annotations: annotations(name), data: Payload(b"x".as_slice().into()) };
+    let data = Payload(b"x".as_slice().into());
+    let spec = SecretSpec { annotations: annotations(name), data, template: false };
     Secret { id: SecretId::new(id), meta: Meta::default(), spec }
 }
 

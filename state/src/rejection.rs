@@ -22,7 +22,7 @@ pub enum Reason {
     NotFound { kind: &'static str, id: String },
     #[error("{kind} id {id} is taken")]
     IdTaken { kind: &'static str, id: String },
-    #[error("name conflicts with an existing object: {kind} {name}")]
+    #[error("{}{kind} {name} already exists", conflict(.kind))]
     NameTaken { kind: &'static str, name: String },
     #[error(
         "update out of sequence: {kind} {id} is at version {got}, the change was made from {expected}"
@@ -58,6 +58,11 @@ pub enum Reason {
     RaftIdTaken { raft_id: u64, owner: String },
     #[error(transparent)]
     Invalid(#[from] skep_types::validate::Invalid),
+}
+
+/// Docker says more of services' names, for tools that look for these words.
+fn conflict(kind: &str) -> &'static str {
+    if kind == "service" { "name conflicts with an existing object: " } else { "" }
 }
 
 impl Reason {

@@ -24,7 +24,7 @@ fn names_are_unique_and_free_again_after_removal() {
     apply(&mut state, vec![create(service(1, "web"))]).unwrap();
     assert_eq!(
         apply(&mut state, vec![create(service(2, "web"))]).unwrap_err(),
-        "name conflicts with an existing object: service web"
+        "name conflicts with an existing object: service web already exists"
     );
     apply(&mut state, vec![remove::<Service>(ServiceId::new(1)), create(service(2, "web"))])
         .unwrap();

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::{ConfigId, SecretId};
+use crate::{ConfigId, Payload, SecretId};
 
 /// A bind, volume or tmpfs mount.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Mount {
     pub kind: MountKind,
     /// An absolute path (bind), a volume's name (volume; empty for an anonymous one), or empty.
@@ -14,6 +14,12 @@ pub struct Mount {
     /// An absolute path in the container.
     pub target: String,
     pub read_only: bool,
+    /// For binds: whether what is mounted later on the one side is seen on the other.
+    pub propagation: Propagation,
+    /// For binds: leave out what is mounted below the source.
+    pub non_recursive: bool,
+    /// For read-only binds: leave what is mounted below the source writable.
+    pub read_only_non_recursive: bool,
     /// Labels of a volume that is made for the mount.
     pub volume_labels: BTreeMap<String, String>,
     /// Name and options of the driver of a volume that is made for the mount.
@@ -26,11 +32,55 @@ pub struct Mount {
     pub tmpfs_mode: u32,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum MountKind {
+    #[default]
     Bind,
     Volume,
     Tmpfs,
+}
+
+/// Linux's ways to pass mounts on; the recursive ones, of what lies below too.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Propagation {
+    #[default]
+    RecursivePrivate,
+    Private,
+    RecursiveShared,
+    Shared,
+    RecursiveSlave,
+    Slave,
+}
+
+impl Propagation {
+    const ALL: [Self; 6] = [
+        Self::RecursivePrivate,
+        Self::Private,
+        Self::RecursiveShared,
+        Self::Shared,
+        Self::RecursiveSlave,
+        Self::Slave,
+    ];
+
+    /// Docker's word for it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::RecursivePrivate => "rprivate",
+            Self::Private => "private",
+            Self::RecursiveShared => "rshared",
+            Self::Shared => "shared",
+            Self::RecursiveSlave => "rslave",
+            Self::Slave => "slave",
+        }
+    }
+
+    /// The one of that word; an empty one is the default.
+    pub fn from_word(word: &str) -> Option<Self> {
+        match word {
+            "" => Some(Self::default()),
+            word => Self::ALL.into_iter().find(|it| it.word() == word),
+        }
+    }
 }
 
 /// Where and how a secret or config appears as a file.
@@ -125,4 +175,8 @@ pub struct ContainerSpec {
     pub capability_add: Vec<String>,
     pub capability_drop: Vec<String>,
     pub ulimits: Vec<Ulimit>,
+    /// From -1000 (never) to 1000 (first of all): whom the kernel ends where memory runs out.
+    pub oom_score_adj: i32,
+    /// The login for the image's registry, as Docker's clients send it; empty: none.
+    pub registry_auth: Payload,
 }

@@ -20,6 +20,8 @@ impl fmt::Debug for Payload {
 pub struct SecretSpec {
     pub annotations: Annotations,
     pub data: Payload,
+    /// The data is a template, filled in for each task that reads it.
+    pub template: bool,
 }
 
 /// A secret as it stands.
@@ -35,6 +37,8 @@ pub struct Secret {
 pub struct ConfigSpec {
     pub annotations: Annotations,
     pub data: Payload,
+    /// The data is a template, filled in for each task that reads it.
+    pub template: bool,
 }
 
 /// A config as it stands.

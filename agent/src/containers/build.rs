@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use skep_agent_plan::HealthCheck;
 use skep_engine::Container;
@@ -13,15 +14,20 @@ use skep_engine::config::{
 use skep_idmap::IdMaps;
 use skep_images::{Image, ImageConfig};
 use skep_proto::convert::NodeTask;
+use skep_template::service::Names;
 use skep_types::container::{ContainerSpec, FileTarget};
-use skep_types::{Mount as MountSpec, MountKind};
+use skep_types::{Mount as MountSpec, MountKind, Payload, defaults};
 use time::OffsetDateTime;
 
+use super::templates::{self, TaskReads};
 use super::{IMAGE, Parts, TASK, Volume, etc, failed, health, refused};
 use crate::executor::{ExecutorError, TaskFiles};
 
 /// Where a container remembers its anonymous volumes, one name after the other.
 const ANONYMOUS: &str = "skep.anonymous-volumes";
+
+/// Where a container remembers how long it is given to end, in milliseconds.
+const STOP_GRACE: &str = "skep.stop-grace";
 
 /// Docker's place for secrets.
 const SECRETS_DIR: &str = "/run/secrets";
@@ -32,6 +38,12 @@ pub fn anonymous_volumes(container: &Container) -> Vec<String> {
     names.map(|names| names.split_whitespace().map(str::to_owned).collect()).unwrap_or_default()
 }
 
+/// How long a container is given to end, whoever ends it.
+pub fn stop_grace(container: &Container) -> Duration {
+    let kept = container.config().annotations.get(STOP_GRACE).and_then(|ms| ms.parse().ok());
+    kept.map_or(defaults::STOP_GRACE_PERIOD, Duration::from_millis)
+}
+
 pub async fn create(
     parts: &Parts,
     task: &NodeTask,
@@ -39,7 +51,10 @@ pub async fn create(
     image: &Image,
     id: &str,
 ) -> Result<(), ExecutorError> {
-    let spec = &task.spec.container;
+    let names = templates::names(task, &(parts.describe)());
+    let mut spec = task.spec.container.clone();
+    names.fill(&mut spec).map_err(refused)?;
+    let spec = &spec;
     let rootfs = parts.images.create_rootfs(id, &image.id.to_string()).await.map_err(refused)?;
     let overlay = rootfs.overlay;
     let config = &image.config;
@@ -65,17 +80,19 @@ pub async fn create(
     let resolver = skep_overlay_net::dns::server::ADDRESS.into();
     let etc = etc::write(&parts.etc_dir, id, spec, &hostname, &own, Some(resolver))?;
     etc.own(parts.runtime.id_maps().map_or((0, 0), IdMaps::root)).map_err(failed)?;
-    let (mounts, anonymous) = mounts(parts, task, config, id).await?;
+    let (mounts, anonymous) = mounts(parts, spec, config, id).await?;
     container.env = environment(&config.env, &spec.env);
     container.cwd = first(&spec.dir, &config.working_dir);
     container.user = first(&spec.user, &config.user);
     container.groups = spec.groups.clone();
     container.hostname = hostname;
     container.tty = spec.tty;
+    container.open_stdin = spec.open_stdin;
+    container.oom_score_adj = spec.oom_score_adj;
     container.init = spec.init.unwrap_or(false);
     container.read_only = spec.read_only;
     container.mounts = mounts;
-    container.files = payloads(spec, files)?;
+    container.files = payloads(spec, files, &names)?;
     container.hosts_path = Some(etc.hosts);
     container.hostname_path = Some(etc.hostname);
     container.resolv_conf_path = Some(etc.resolv_conf);
@@ -108,6 +125,9 @@ pub async fn create(
     ]);
     let check = HealthCheck::of(spec.health.as_ref(), config.healthcheck.as_ref());
     container.annotations.extend(check.as_ref().map(health::annotation));
+    if let Some(grace) = spec.stop_grace_period {
+        container.annotations.insert(STOP_GRACE.to_owned(), grace.as_millis().to_string());
+    }
     parts.runtime.create(container).await.map(drop).map_err(refused)
 }
 
@@ -151,24 +171,40 @@ fn labels(task: &NodeTask, image: &ImageConfig) -> BTreeMap<String, String> {
     labels
 }
 
-fn payloads(spec: &ContainerSpec, files: &TaskFiles) -> Result<Vec<File>, ExecutorError> {
+fn payloads(
+    spec: &ContainerSpec,
+    files: &TaskFiles,
+    names: &Names,
+) -> Result<Vec<File>, ExecutorError> {
+    let reads = TaskReads { spec, files };
+    let content = |kind: &str, name: &str, data: &Payload, template: bool| {
+        if !template {
+            return Ok(Content::new(data.0.to_vec()));
+        }
+        let filled = names.fill_payload(kind, name, &data.0, &reads);
+        filled.map(|text| Content::new(text.into_bytes())).map_err(refused)
+    };
     let mut made = Vec::new();
     for reference in &spec.secrets {
-        let data = files.secret(reference.secret_id).ok_or_else(|| {
-            failed(format!("secret {} has not reached this node", reference.secret_name))
-        })?;
-        made.push(file(&reference.target, SECRETS_DIR, &data.0)?);
+        let name = &reference.secret_name;
+        let secret = files.secrets.get(&reference.secret_id).map(|secret| &secret.spec);
+        let secret =
+            secret.ok_or_else(|| failed(format!("secret {name} has not reached this node")))?;
+        let content = content("secret", name, &secret.data, secret.template)?;
+        made.push(file(&reference.target, SECRETS_DIR, content)?);
     }
     for reference in &spec.configs {
-        let data = files.config(reference.config_id).ok_or_else(|| {
-            failed(format!("config {} has not reached this node", reference.config_name))
-        })?;
-        made.push(file(&reference.target, "/", &data.0)?);
+        let name = &reference.config_name;
+        let config = files.configs.get(&reference.config_id).map(|config| &config.spec);
+        let config =
+            config.ok_or_else(|| failed(format!("config {name} has not reached this node")))?;
+        let content = content("config", name, &config.data, config.template)?;
+        made.push(file(&reference.target, "/", content)?);
     }
     Ok(made)
 }
 
-fn file(target: &FileTarget, relative_to: &str, data: &[u8]) -> Result<File, ExecutorError> {
+fn file(target: &FileTarget, relative_to: &str, content: Content) -> Result<File, ExecutorError> {
     let number = |text: &str, what: &str| match text {
         "" => Ok(0),
         text => text.parse::<u32>().map_err(|_| refused(format!("invalid {what} {text:?}"))),
@@ -179,18 +215,17 @@ fn file(target: &FileTarget, relative_to: &str, data: &[u8]) -> Result<File, Exe
         uid: number(&target.uid, "uid")?,
         gid: number(&target.gid, "gid")?,
         mode: target.mode,
-        content: Content::new(data.to_vec()),
+        content,
     })
 }
 
 /// Mounts of the spec, and an anonymous volume for each of the image's that it does not cover.
 async fn mounts(
     parts: &Parts,
-    task: &NodeTask,
+    spec: &ContainerSpec,
     image: &ImageConfig,
     container: &str,
 ) -> Result<(Vec<Mount>, Vec<String>), ExecutorError> {
-    let spec = &task.spec.container;
     let (mut made, mut anonymous) = (Vec::new(), Vec::new());
     for mount in &spec.mounts {
         let source = match mount.kind {
@@ -204,7 +239,12 @@ async fn mounts(
                 MountSource::Bind(volume(parts, mount, container, &mut anonymous).await?)
             }
         };
-        made.push(Mount::new(&mount.target, source, mount.read_only));
+        made.push(Mount {
+            propagation: mount.propagation.word().to_owned(),
+            non_recursive: mount.non_recursive,
+            read_only_non_recursive: mount.read_only_non_recursive,
+            ..Mount::new(&mount.target, source, mount.read_only)
+        });
     }
     let files = spec.secrets.iter().map(|it| &it.target.name);
     let files: Vec<&String> = files.chain(spec.configs.iter().map(|it| &it.target.name)).collect();
@@ -214,14 +254,8 @@ async fn mounts(
         if !covered {
             let mount = MountSpec {
                 kind: MountKind::Volume,
-                source: String::new(),
                 target: target.clone(),
-                read_only: false,
-                volume_labels: BTreeMap::new(),
-                volume_driver: None,
-                volume_nocopy: false,
-                tmpfs_size_bytes: 0,
-                tmpfs_mode: 0,
+                ..MountSpec::default()
             };
             let path = volume(parts, &mount, container, &mut anonymous).await?;
             made.push(Mount::new(target, MountSource::Bind(path), false));

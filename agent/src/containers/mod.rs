@@ -8,6 +8,7 @@ mod etc;
 mod health;
 mod network;
 mod pull;
+mod templates;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -26,6 +27,7 @@ use skep_images::Store;
 use skep_overlay_net::NetworkUpdate;
 use skep_proto::convert::NodeTask;
 use skep_types::TaskId;
+use skep_types::node::NodeDescription;
 use skep_types::task::ContainerStatus;
 use tokio::sync::watch;
 
@@ -49,6 +51,8 @@ pub struct Parts {
     /// Files that stand in a container's /etc.
     pub etc_dir: PathBuf,
     pub networks: Networks,
+    /// What the host says of itself.
+    pub describe: fn() -> NodeDescription,
 }
 
 /// The engine as the agent uses it.
@@ -148,7 +152,7 @@ impl Containers {
                     && skep_containers::ask(&container, &check, tell).await
                         == HealthStatus::Unhealthy
                 {
-                    let grace = skep_types::defaults::STOP_GRACE_PERIOD;
+                    let grace = build::stop_grace(&container);
                     if let Err(error) = container.stop(None, grace).await {
                         tracing::warn!(%task, %error, "failed to end an unhealthy container");
                     }
@@ -251,7 +255,7 @@ impl Executor for Containers {
         let mut anonymous = Vec::new();
         if let Some(container) = self.find(task).await {
             if container.state().await.map_err(failed)?.status == Status::Running {
-                let grace = skep_types::defaults::STOP_GRACE_PERIOD;
+                let grace = build::stop_grace(&container);
                 container.stop(None, grace).await.map_err(failed)?;
             }
             anonymous = build::anonymous_volumes(&container);

@@ -38,10 +38,6 @@ pub struct Session {
     pub debug: bool,
 }
 
-/// Said where `--with-registry-auth` is asked for, in the daemon's own words.
-pub const REGISTRY_AUTH: &str =
-    "registry credentials are not passed on: each node must be able to pull the image by itself";
-
 pub async fn run(cli: Cli) -> Outcome {
     log(if cli.asked.debug { LogLevel::Debug } else { cli.log_level });
     let mut config = cli.asked.config();

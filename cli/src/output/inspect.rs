@@ -3,9 +3,9 @@
 use serde::Serialize;
 use serde_json::Value;
 use skep_docker_api::json::Whole;
+use skep_template::{Mode, Template, TemplateError};
 
 use super::print;
-use super::template::{Mode, Template, TemplateError};
 use crate::failure::{Failure, Outcome};
 
 /// Shows what was found, then fails with what was not: Docker's order.

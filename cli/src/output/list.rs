@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
+use skep_template::{Mode, Template, TemplateError};
 
-use super::template::{Mode, Template, TemplateError};
 use super::{print, tabs};
 use crate::failure::{EXIT_TEMPLATE, Failure, Outcome};
 

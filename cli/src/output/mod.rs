@@ -7,7 +7,6 @@ pub mod list;
 pub mod natural;
 pub mod save;
 pub mod tabs;
-pub mod template;
 
 use std::io::Write;
 

@@ -89,6 +89,11 @@ fn json(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value).unwrap()
 }
 
+/// What comes beside a service, where something does.
+fn login(auth: Option<RegistryAuth>) -> String {
+    auth.map(|auth| format!(" as {}:{}", auth.username, auth.password)).unwrap_or_default()
+}
+
 #[async_trait]
 impl Backend for Fake {
     async fn version(&self) -> Answer<Version> {
@@ -223,8 +228,12 @@ impl Backend for Fake {
         found.cloned().ok_or_else(|| ApiError::not_found(format!("service {id} not found")))
     }
 
-    async fn service_create(&self, spec: ServiceSpec) -> Answer<ServiceCreateResponse> {
-        self.note(format!("create {}", json(&spec)));
+    async fn service_create(
+        &self,
+        spec: ServiceSpec,
+        auth: Option<RegistryAuth>,
+    ) -> Answer<ServiceCreateResponse> {
+        self.note(format!("create {}{}", json(&spec), login(auth)));
         let id = "newserviceidnewserviceid1".to_owned();
         let service = Service { id: id.clone(), spec, ..Default::default() };
         self.services.lock().unwrap().push(service);
@@ -238,7 +247,8 @@ impl Backend for Fake {
         spec: ServiceSpec,
     ) -> Answer<ServiceUpdateResponse> {
         let back = options.rollback_previous;
-        self.note(format!("update {id} {} back={back} {}", options.version, json(&spec)));
+        let login = login(options.registry_auth);
+        self.note(format!("update {id} {} back={back} {}{login}", options.version, json(&spec)));
         Ok(ServiceUpdateResponse::default())
     }
 

@@ -55,9 +55,21 @@ impl Daemon {
             .args(arguments)
             .env_remove("SKEP_HOST")
             .env("DOCKER_HOST", self.host())
-            .env("DOCKER_CONFIG", self.socket.with_extension("none"))
+            .env("DOCKER_CONFIG", self.settings())
             .env("COLUMNS", "100")
             .output()
+    }
+
+    /// The user's own settings: none, unless a test writes some.
+    fn settings(&self) -> PathBuf {
+        self.socket.with_extension("settings")
+    }
+
+    /// The user `me` has logged in to `reg.example:5000` with `secret`.
+    pub fn log_in(&self) {
+        std::fs::create_dir(self.settings()).unwrap();
+        let config = r#"{"auths": {"reg.example:5000": {"auth": "bWU6c2VjcmV0"}}}"#;
+        std::fs::write(self.settings().join("config.json"), config).unwrap();
     }
 
     /// Standard output, standard error and exit status, as one text to compare.

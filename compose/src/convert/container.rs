@@ -46,6 +46,7 @@ pub(super) fn container(
         capability_add,
         capability_drop,
         ulimits: ulimits(node)?,
+        ..ContainerSpec::default()
     })
 }
 

@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use skep_types::container::Propagation;
 use skep_types::{Mount, MountKind};
 
 use super::Scope;
@@ -45,14 +46,9 @@ fn empty(kind: MountKind, node: &Node) -> Result<Mount, Problem> {
     }
     Ok(Mount {
         kind,
-        source: String::new(),
         target: target.to_owned(),
         read_only: node.flag("read_only"),
-        volume_labels: Default::default(),
-        volume_driver: None,
-        volume_nocopy: false,
-        tmpfs_size_bytes: 0,
-        tmpfs_mode: 0,
+        ..Mount::default()
     })
 }
 
@@ -107,18 +103,17 @@ fn bind(node: &Node) -> Result<Mount, Problem> {
     if source.is_empty() {
         return Err(node.at.problem("invalid bind source, source cannot be empty"));
     }
+    let mut mount = empty(MountKind::Bind, node)?;
+    mount.source = source.to_owned();
     if let Some(options) = node.get("bind") {
-        let propagation = options.text_of("propagation");
-        // Docker's default goes without saying; no other reaches a container yet.
-        if !matches!(propagation, "" | "rprivate") {
-            let message = format!("bind propagation {propagation} is not supported");
-            return Err(options.at.problem(message));
-        }
+        let word = options.text_of("propagation");
+        mount.propagation = Propagation::from_word(word)
+            .ok_or_else(|| options.at.problem(format!("invalid propagation: {word}")))?;
         if options.get("selinux").is_some() {
             return Err(options.at.problem("bind option selinux is not supported"));
         }
     }
-    Ok(Mount { source: source.to_owned(), ..empty(MountKind::Bind, node)? })
+    Ok(mount)
 }
 
 fn volume(node: &Node, scope: &Scope<'_>) -> Result<Mount, Problem> {

@@ -114,7 +114,7 @@ pub(super) fn secrets(
     lookup: Lookup<'_>,
 ) -> Result<(Vec<SecretSpec>, Vec<String>), Problem> {
     let (payloads, external) = payloads("secret", &scope.secrets, scope, loader, lookup)?;
-    let spec = |(annotations, data)| SecretSpec { annotations, data };
+    let spec = |(annotations, data, template)| SecretSpec { annotations, data, template };
     Ok((payloads.into_iter().map(spec).collect(), external))
 }
 
@@ -125,11 +125,12 @@ pub(super) fn configs(
     lookup: Lookup<'_>,
 ) -> Result<(Vec<ConfigSpec>, Vec<String>), Problem> {
     let (payloads, external) = payloads("config", &scope.configs, scope, loader, lookup)?;
-    let spec = |(annotations, data)| ConfigSpec { annotations, data };
+    let spec = |(annotations, data, template)| ConfigSpec { annotations, data, template };
     Ok((payloads.into_iter().map(spec).collect(), external))
 }
 
-type Payloads = (Vec<(Annotations, Payload)>, Vec<String>);
+/// What is made, with whether it is a template; and names of what has to be there.
+type Payloads = (Vec<(Annotations, Payload, bool)>, Vec<String>);
 
 fn payloads(
     kind: &str,
@@ -155,7 +156,15 @@ fn payloads(
             .and_then(|()| validate::secret_name(&annotations.name))
             .and_then(|()| validate::labels(&annotations.labels))
             .map_err(|error| node.at.problem(format!("{kind} {name}: {error}")))?;
-        payloads.push((annotations, Payload(Arc::from(data))));
+        let template = match node.text_of("template_driver") {
+            "" => false,
+            "golang" => true,
+            other => {
+                let message = format!("{kind} {name}: template driver {other} is not supported");
+                return Err(node.at.problem(message));
+            }
+        };
+        payloads.push((annotations, Payload(Arc::from(data)), template));
     }
     Ok((payloads, external))
 }

@@ -43,10 +43,8 @@ pub(super) fn file_object(
 ) -> Result<Node, Problem> {
     let mut map = fields(node);
     let external = external(kind, name, node, &mut map, context)?;
-    for (key, what) in [("driver", "drivers"), ("template_driver", "templates")] {
-        if let Some(value) = map.get(key) {
-            return Err(value.at.problem(format!("{kind} {name}: {what} are not supported")));
-        }
+    if let Some(value) = map.get("driver") {
+        return Err(value.at.problem(format!("{kind} {name}: drivers are not supported")));
     }
     let given: Vec<_> = ["file", "environment", "content"]
         .into_iter()

@@ -69,8 +69,12 @@ impl Client {
     pub async fn service(&self, id: &str, insert_defaults: bool) -> Answer<Service> {
         self.get(&format!("/services/{}?insertDefaults={insert_defaults}", encode(id))).await
     }
-    pub async fn service_create(&self, spec: &ServiceSpec) -> Answer<ServiceCreateResponse> {
-        self.create("/services/create", spec).await
+    pub async fn service_create(
+        &self,
+        spec: &ServiceSpec,
+        auth: Option<&RegistryAuth>,
+    ) -> Answer<ServiceCreateResponse> {
+        self.create_with("/services/create", auth, spec).await
     }
     pub async fn service_update(
         &self,
@@ -79,8 +83,13 @@ impl Client {
         spec: &ServiceSpec,
     ) -> Answer<ServiceUpdateResponse> {
         let rollback = if options.rollback_previous { "&rollback=previous" } else { "" };
-        let path = format!("/services/{}/update?version={}{rollback}", encode(id), options.version);
-        self.create(&path, spec).await
+        let from = match options.registry_auth_of_previous {
+            true => "&registryAuthFrom=previous-spec",
+            false => "",
+        };
+        let version = options.version;
+        let path = format!("/services/{}/update?version={version}{rollback}{from}", encode(id));
+        self.create_with(&path, options.registry_auth.as_ref(), spec).await
     }
     pub async fn service_remove(&self, id: &str) -> Answer<()> {
         self.delete(&format!("/services/{}", encode(id))).await

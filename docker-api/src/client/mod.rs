@@ -176,7 +176,7 @@ impl Client {
 
     /// One call; the answer's bytes, or the daemon's error, within a bound.
     async fn call(&self, method: Method, path: &str, body: Vec<u8>) -> Answer<Bytes> {
-        self.timely(path, self.exchange(method, path, body)).await
+        self.timely(path, self.exchange(method, path, None, body)).await
     }
 
     /// Waits for an answer, or its head, within a bound.
@@ -187,8 +187,14 @@ impl Client {
         })
     }
 
-    async fn exchange(&self, method: Method, path: &str, body: Vec<u8>) -> Answer<Bytes> {
-        let response = self.send(method, path, None, whole(body)).await?;
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        auth: Option<&RegistryAuth>,
+        body: Vec<u8>,
+    ) -> Answer<Bytes> {
+        let response = self.send(method, path, auth, whole(body)).await?;
         let limited = Limited::new(response.into_body(), defaults::ANSWER_BYTES_MAX);
         Ok(limited.collect().await.map_err(|error| self.transport(error))?.to_bytes())
     }
@@ -247,8 +253,11 @@ impl Client {
         path: &str,
         body: Vec<u8>,
     ) -> Answer<T> {
-        let bytes = self.call(method, path, body).await?;
-        serde_json::from_slice(&bytes)
+        Self::read(path, &self.call(method, path, body).await?)
+    }
+
+    fn read<T: DeserializeOwned>(path: &str, bytes: &[u8]) -> Answer<T> {
+        serde_json::from_slice(bytes)
             .map_err(|source| ClientError::Answer { path: path.into(), source })
     }
 
@@ -271,6 +280,17 @@ impl Client {
 
     async fn create<T: DeserializeOwned>(&self, path: &str, value: &impl Serialize) -> Answer<T> {
         self.json(Method::POST, path, Self::bytes(value)).await
+    }
+
+    /// As [`Self::create`], with a login for a registry.
+    async fn create_with<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        auth: Option<&RegistryAuth>,
+        value: &impl Serialize,
+    ) -> Answer<T> {
+        let sent = self.exchange(Method::POST, path, auth, Self::bytes(value));
+        Self::read(path, &self.timely(path, sent).await?)
     }
 
     async fn delete(&self, path: &str) -> Answer<()> {

@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
-use skep_types::ContainerSpec;
 use skep_types::container::{DnsConfig, HealthConfig, Ulimit};
+use skep_types::{ContainerSpec, Payload};
 
 use super::{Answer, duration, mount, nanos, privileges, references};
 use crate::error::ApiError;
@@ -53,6 +53,18 @@ pub(super) fn from_api(container: &json::ContainerSpec) -> Answer<ContainerSpec>
             .iter()
             .map(|limit| Ulimit { name: limit.name.clone(), soft: limit.soft, hard: limit.hard })
             .collect(),
+        oom_score_adj: oom_score(container.oom_score_adj)?,
+        // It comes beside the document.
+        registry_auth: Payload::default(),
+    })
+}
+
+fn oom_score(score: i64) -> Answer<i32> {
+    let within = i32::try_from(score).ok().filter(|score| (-1000..=1000).contains(score));
+    within.ok_or_else(|| {
+        ApiError::invalid(format!(
+            "Invalid value {score}, range for oom score adj is [-1000, 1000]"
+        ))
     })
 }
 
@@ -135,6 +147,6 @@ pub(super) fn to_api(container: &ContainerSpec) -> json::ContainerSpec {
                 soft: limit.soft,
             })
             .collect(),
-        oom_score_adj: 0,
+        oom_score_adj: container.oom_score_adj.into(),
     }
 }

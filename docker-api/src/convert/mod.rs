@@ -28,7 +28,10 @@ use crate::json;
 pub use cluster::{cluster_info_to_api, cluster_spec_from_api, swarm_to_api};
 pub use network::{network_spec_from_api, network_to_api, swarm_network_to_api};
 pub use node::{ManagerView, Reachability, node_spec_from_api, node_to_api};
-pub use payload::{config_spec_from_api, config_to_api, secret_spec_from_api, secret_to_api};
+pub use payload::{
+    config_spec_from_api, config_spec_to_api, config_to_api, secret_spec_from_api,
+    secret_spec_to_api, secret_to_api,
+};
 pub use service::{service_spec_from_api, service_spec_to_api, service_to_api};
 pub use task::task_to_api;
 pub use task_spec::{task_spec_from_api, task_spec_to_api};

@@ -1,5 +1,6 @@
 //! Mounts of a container.
 
+use skep_types::container::Propagation;
 use skep_types::{Mount, MountKind};
 
 use super::{Answer, unsupported};
@@ -29,12 +30,11 @@ pub(super) fn from_api(mount: &json::Mount) -> Answer<Mount> {
             mount.target, mount.kind
         ))
     };
-    if let Some(options) = &mount.bind_options {
-        if kind != MountKind::Bind && *options != json::BindOptions::default() {
-            return Err(foreign("BindOptions"));
-        }
-        check_bind(&mount.target, options)?;
+    let bind = mount.bind_options.clone().unwrap_or_default();
+    if kind != MountKind::Bind && bind != json::BindOptions::default() {
+        return Err(foreign("BindOptions"));
     }
+    let propagation = check_bind(&mount.target, &bind)?;
     let volume = mount.volume_options.clone().unwrap_or_default();
     if kind != MountKind::Volume && volume != json::VolumeOptions::default() {
         return Err(foreign("VolumeOptions"));
@@ -64,6 +64,9 @@ pub(super) fn from_api(mount: &json::Mount) -> Answer<Mount> {
         source: mount.source.clone(),
         target: mount.target.clone(),
         read_only: mount.read_only,
+        propagation,
+        non_recursive: bind.non_recursive,
+        read_only_non_recursive: bind.read_only_non_recursive,
         volume_labels: volume.labels,
         volume_driver: volume.driver_config.map(|driver| (driver.name, driver.options)),
         volume_nocopy: volume.no_copy,
@@ -72,25 +75,18 @@ pub(super) fn from_api(mount: &json::Mount) -> Answer<Mount> {
     })
 }
 
-fn check_bind(target: &str, options: &json::BindOptions) -> Answer<()> {
-    match options.propagation.as_str() {
-        "" | "rprivate" => {}
-        given @ ("private" | "rshared" | "shared" | "rslave" | "slave") => {
-            return Err(unsupported(format!("mount {target}: bind-propagation {given}")));
-        }
-        other => return Err(ApiError::invalid(format!("invalid MountPropagation: {other:?}"))),
-    }
+fn check_bind(target: &str, options: &json::BindOptions) -> Answer<Propagation> {
     for (asked, what) in [
-        (options.non_recursive, "bind-nonrecursive"),
         (options.create_mountpoint, "CreateMountpoint"),
-        (options.read_only_non_recursive, "ReadOnlyNonRecursive"),
         (options.read_only_force_recursive, "ReadOnlyForceRecursive"),
     ] {
         if asked {
             return Err(unsupported(format!("mount {target}: {what}")));
         }
     }
-    Ok(())
+    let word = &options.propagation;
+    Propagation::from_word(word)
+        .ok_or_else(|| ApiError::invalid(format!("invalid MountPropagation: {word:?}")))
 }
 
 pub(super) fn to_api(mount: &Mount) -> json::Mount {
@@ -98,6 +94,13 @@ pub(super) fn to_api(mount: &Mount) -> json::Mount {
         MountKind::Bind => "bind",
         MountKind::Volume => "volume",
         MountKind::Tmpfs => "tmpfs",
+    };
+    let default = mount.propagation == Propagation::default();
+    let bind = json::BindOptions {
+        propagation: if default { String::new() } else { mount.propagation.word().to_owned() },
+        non_recursive: mount.non_recursive,
+        read_only_non_recursive: mount.read_only_non_recursive,
+        ..Default::default()
     };
     let volume = json::VolumeOptions {
         no_copy: mount.volume_nocopy,
@@ -118,6 +121,7 @@ pub(super) fn to_api(mount: &Mount) -> json::Mount {
         source: mount.source.clone(),
         target: mount.target.clone(),
         read_only: mount.read_only,
+        bind_options: (bind != json::BindOptions::default()).then_some(bind),
         volume_options: (volume != json::VolumeOptions::default()).then_some(volume),
         tmpfs_options: (tmpfs != json::TmpfsOptions::default()).then_some(tmpfs),
         ..json::Mount::default()

@@ -16,7 +16,8 @@ const VNI_OPTION: &str = "com.docker.network.driver.overlay.vxlanid_list";
 
 /// Reads a network to make in the swarm's scope.
 ///
-/// Errors: what only networks of one host have, another address manager, options of it, reserved addresses, a chosen VXLAN id.
+/// Errors: what only networks of one host have, another address manager, options of it or of the
+/// driver, IPv6, reserved addresses, a chosen VXLAN id.
 pub fn network_spec_from_api(request: &json::NetworkCreateRequest) -> Answer<NetworkSpec> {
     let name = &request.name;
     let refuse = |what: &str| Err(unsupported(format!("network {name}: {what}")));
@@ -33,6 +34,14 @@ pub fn network_spec_from_api(request: &json::NetworkCreateRequest) -> Answer<Net
     if request.options.contains_key(VNI_OPTION) {
         return refuse("choosing VXLAN ids");
     }
+    // DEVIATION: Docker passes over options that its driver does not know. To pass over one that it
+    // does know, encryption above all, would be to break a promise.
+    if let Some(option) = request.options.keys().next() {
+        return refuse(&format!("option {option:?}"));
+    }
+    if request.enable_ipv6 == Some(true) {
+        return refuse("IPv6 on a network of the swarm");
+    }
     let ipam = request.ipam.clone().unwrap_or_default();
     if !matches!(ipam.driver.as_str(), "" | IPAM) {
         return refuse(&format!("IPAM driver {}", ipam.driver));
@@ -43,11 +52,11 @@ pub fn network_spec_from_api(request: &json::NetworkCreateRequest) -> Answer<Net
     Ok(NetworkSpec {
         annotations: Annotations { name: name.clone(), labels: request.labels.clone() },
         driver: request.driver.clone(),
-        driver_options: request.options.clone(),
+        driver_options: json::Map::new(),
         internal: request.internal,
         attachable: request.attachable,
         ingress: request.ingress,
-        ipv6: request.enable_ipv6.unwrap_or(false),
+        ipv6: false,
         ipam: ipam
             .config
             .iter()
@@ -73,6 +82,12 @@ fn subnet(config: &json::IpamConfig) -> Answer<Option<IpamConfig>> {
     let net = |what, text: &str| -> Answer<ipnet::IpNet> {
         text.parse::<ipnet::IpNet>().map(|net| net.trunc()).map_err(|_| bad(what, text))
     };
+    if net("subnet", &config.subnet)?.addr().is_ipv6() {
+        return Err(unsupported(format!(
+            "IPv6 subnet {} of a network of the swarm",
+            config.subnet
+        )));
+    }
     let range = Some(config.ip_range.as_str()).filter(|text| !text.is_empty());
     let gateway = Some(config.gateway.as_str()).filter(|text| !text.is_empty());
     Ok(Some(IpamConfig {

@@ -16,19 +16,46 @@ fn decode(kind: &str, name: &str, data: &str) -> Answer<Payload> {
     Ok(Payload(bytes.into()))
 }
 
-/// Reads a secret's spec. Errors: a driver, a template, or data that is not base64.
+/// Docker's name for templates in Go's language, the only ones there are.
+const TEMPLATES: &str = "golang";
+
+fn is_template(kind: &str, name: &str, driver: Option<&json::Driver>) -> Answer<bool> {
+    match driver {
+        None => Ok(false),
+        Some(driver) if driver.name == TEMPLATES && driver.options.is_empty() => Ok(true),
+        Some(driver) => Err(unsupported(format!(
+            "{kind} {name}: template driver {:?} (expected {TEMPLATES:?} without options)",
+            driver.name
+        ))),
+    }
+}
+
+fn templating(is_template: bool) -> Option<json::Driver> {
+    is_template.then(|| json::Driver { name: TEMPLATES.to_owned(), ..Default::default() })
+}
+
+/// Reads a secret's spec. Errors: a driver, a foreign template, or data that is not base64.
 pub fn secret_spec_from_api(spec: &json::SecretSpec) -> Answer<SecretSpec> {
     let name = &spec.name;
     if spec.driver.is_some() {
         return Err(unsupported(format!("secret {name}: a driver")));
     }
-    if spec.templating.is_some() {
-        return Err(unsupported(format!("secret {name}: templating")));
-    }
     Ok(SecretSpec {
         annotations: Annotations { name: name.clone(), labels: spec.labels.clone() },
         data: decode("secret", name, &spec.data)?,
+        template: is_template("secret", name, spec.templating.as_ref())?,
     })
+}
+
+/// Writes a secret to be made, with its data.
+pub fn secret_spec_to_api(spec: &SecretSpec) -> json::SecretSpec {
+    json::SecretSpec {
+        name: spec.annotations.name.clone(),
+        labels: spec.annotations.labels.clone(),
+        data: STANDARD.encode(&spec.data.0),
+        driver: None,
+        templating: templating(spec.template),
+    }
 }
 
 /// Writes a secret without its data.
@@ -41,21 +68,30 @@ pub fn secret_to_api(secret: &Secret) -> json::Secret {
         spec: json::SecretSpec {
             name: secret.spec.annotations.name.clone(),
             labels: secret.spec.annotations.labels.clone(),
+            templating: templating(secret.spec.template),
             ..Default::default()
         },
     }
 }
 
-/// Reads a config's spec. Errors: a template, or data that is not base64.
+/// Reads a config's spec. Errors: a foreign template, or data that is not base64.
 pub fn config_spec_from_api(spec: &json::ConfigSpec) -> Answer<ConfigSpec> {
     let name = &spec.name;
-    if spec.templating.is_some() {
-        return Err(unsupported(format!("config {name}: templating")));
-    }
     Ok(ConfigSpec {
         annotations: Annotations { name: name.clone(), labels: spec.labels.clone() },
         data: decode("config", name, &spec.data)?,
+        template: is_template("config", name, spec.templating.as_ref())?,
     })
+}
+
+/// Writes what is asked of a config.
+pub fn config_spec_to_api(spec: &ConfigSpec) -> json::ConfigSpec {
+    json::ConfigSpec {
+        name: spec.annotations.name.clone(),
+        labels: spec.annotations.labels.clone(),
+        data: STANDARD.encode(&spec.data.0),
+        templating: templating(spec.template),
+    }
 }
 
 /// Writes a config with its data.
@@ -65,11 +101,6 @@ pub fn config_to_api(config: &Config) -> json::Config {
         version: version(&config.meta),
         created_at: timestamp(config.meta.created_at),
         updated_at: timestamp(config.meta.updated_at),
-        spec: json::ConfigSpec {
-            name: config.spec.annotations.name.clone(),
-            labels: config.spec.annotations.labels.clone(),
-            data: STANDARD.encode(&config.spec.data.0),
-            ..Default::default()
-        },
+        spec: config_spec_to_api(&config.spec),
     }
 }

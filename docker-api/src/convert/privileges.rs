@@ -10,9 +10,6 @@ pub(super) fn check(container: &json::ContainerSpec) -> Answer<()> {
     if !matches!(container.isolation.as_str(), "" | "default") {
         return Err(unsupported(format!("isolation {:?}", container.isolation)));
     }
-    if container.oom_score_adj != 0 {
-        return Err(unsupported("oom-score-adj"));
-    }
     let Some(privileges) = &container.privileges else { return Ok(()) };
     if privileges.credential_spec.is_some() {
         return Err(unsupported("credential-spec"));

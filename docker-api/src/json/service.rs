@@ -1,7 +1,7 @@
 //! `/services`: the spec a user writes and what the cluster made of it.
 
 use super::shape::{null_default, omitempty, shape};
-use super::{Map, NetworkAttachmentConfig, ObjectVersion, TaskSpec, Timestamp};
+use super::{Map, NetworkAttachmentConfig, ObjectVersion, RegistryAuth, TaskSpec, Timestamp};
 
 shape! {
     ReplicatedService { "Replicas" replicas: Option<u64> => "omitempty" }
@@ -10,9 +10,12 @@ shape! {
 
     ReplicatedJob { "MaxConcurrent" max_concurrent: Option<u64> => "omitempty", "TotalCompletions" total_completions: Option<u64> => "omitempty" }
 
-    /// Exactly one is set; none means one replica.
+    /// Exactly one is set; none means one replica. Go reads keys in any case, and the Python SDK
+    /// writes these two small.
     ServiceMode {
+        #[serde(alias = "replicated")]
         "Replicated" replicated: Option<ReplicatedService> => "omitempty",
+        #[serde(alias = "global")]
         "Global" global: Option<GlobalService> => "omitempty",
         "ReplicatedJob" replicated_job: Option<ReplicatedJob> => "omitempty",
         "GlobalJob" global_job: Option<GlobalService> => "omitempty",
@@ -88,9 +91,13 @@ shape! {
 }
 
 /// The query of `POST /services/{id}/update`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ServiceUpdateOptions {
     pub version: u64,
     /// `rollback=previous`: take the spec before the last update instead of the body.
     pub rollback_previous: bool,
+    /// The login for the image's registry; none keeps the one that the service has.
+    pub registry_auth: Option<RegistryAuth>,
+    /// `registryAuthFrom=previous-spec`: it is the spec before the last update that has it.
+    pub registry_auth_of_previous: bool,
 }

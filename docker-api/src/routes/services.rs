@@ -15,12 +15,6 @@ use crate::backend::Backend;
 use crate::error::ApiError;
 use crate::json::*;
 
-/// A login that comes with a service would have to reach every node that pulls; it goes nowhere, and that is said.
-fn login_warning(headers: &HeaderMap) -> Answer<Option<String>> {
-    let warning = "registry credentials are not passed on: each node must be able to pull the image by itself";
-    Ok(registry_auth(headers)?.map(|_| warning.to_owned()))
-}
-
 pub(super) fn services() -> Router<Arc<dyn Backend>> {
     let (tasks, task) = lists!(tasks, task);
     let list = async |State(b): Held, Query(q): Query<Params>| -> Answer<_> {
@@ -31,10 +25,8 @@ pub(super) fn services() -> Router<Arc<dyn Backend>> {
             Ok(Json(b.service(&id, truth(&q.insert_defaults)).await?))
         };
     let create = async |State(b): Held, headers: HeaderMap, document: Document| -> Answer<_> {
-        let warning = login_warning(&headers)?;
-        let mut response = b.service_create(document.read()?).await?;
-        response.warnings.extend(warning);
-        Ok(created(response))
+        let auth = registry_auth(&headers)?;
+        Ok(created(b.service_create(document.read()?, auth).await?))
     };
     let update = async |State(b): Held,
                         Path(id): Path<String>,
@@ -51,13 +43,16 @@ pub(super) fn services() -> Router<Arc<dyn Backend>> {
                     return Err(ApiError::invalid(format!("unrecognized rollback option {other}")));
                 }
             },
+            registry_auth: registry_auth(&headers)?,
+            registry_auth_of_previous: match q.registry_auth_from.as_str() {
+                "" | "spec" => false,
+                "previous-spec" => true,
+                other => {
+                    return Err(ApiError::invalid(format!("unsupported registryAuthFrom {other}")));
+                }
+            },
         };
-        let warning = login_warning(&headers)?;
-        let mut response = b.service_update(&id, options, document.read()?).await?;
-        if let Some(warning) = warning {
-            response.warnings.get_or_insert_default().push(warning);
-        }
-        Ok(Json(response))
+        Ok(Json(b.service_update(&id, options, document.read()?).await?))
     };
     let remove =
         async |State(b): Held, Path(id): Path<String>| -> Answer<_> { b.service_remove(&id).await };

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use skep_types::container::{
-    ConfigReference, DnsConfig, FileTarget, HealthConfig, SecretReference, Ulimit,
+    ConfigReference, DnsConfig, FileTarget, HealthConfig, Propagation, SecretReference, Ulimit,
 };
 use skep_types::network::{IpamConfig, NetworkAttachment};
 use skep_types::node::{ManagerStatus, NodeDescription, NodeStatus};
@@ -53,12 +53,7 @@ pub fn rich_spec() -> ServiceSpec {
         kind,
         source: source.into(),
         target: target.into(),
-        read_only: false,
-        volume_labels: BTreeMap::new(),
-        volume_driver: None,
-        volume_nocopy: false,
-        tmpfs_size_bytes: 0,
-        tmpfs_mode: 0,
+        ..Mount::default()
     };
     let volume = Mount {
         volume_labels: map(&[("k", "v")]),
@@ -71,7 +66,13 @@ pub fn rich_spec() -> ServiceSpec {
         tmpfs_mode: 0o1770,
         ..mount(MountKind::Tmpfs, "", "/tmp")
     };
-    let bind = Mount { read_only: true, ..mount(MountKind::Bind, "/etc/hosts", "/hosts") };
+    let bind = Mount {
+        read_only: true,
+        propagation: Propagation::RecursiveSlave,
+        non_recursive: true,
+        read_only_non_recursive: true,
+        ..mount(MountKind::Bind, "/etc/hosts", "/hosts")
+    };
     let container = ContainerSpec {
         image: "nginx:1@sha256:00".into(),
         labels: map(&[("tier", "front")]),
@@ -117,6 +118,9 @@ pub fn rich_spec() -> ServiceSpec {
         capability_add: vec!["CAP_NET_ADMIN".into()],
         capability_drop: vec!["CAP_MKNOD".into()],
         ulimits: vec![Ulimit { name: "nofile".into(), soft: 1024, hard: 4096 }],
+        oom_score_adj: -500,
+        // No document has it.
+        registry_auth: Payload::default(),
     };
     let amounts = |cpus, bytes, pids| Resources {
         nano_cpus: cpus,
@@ -292,7 +296,7 @@ pub fn secret() -> Secret {
     Secret {
         id: SecretId::new(1),
         meta: meta(7),
-        spec: SecretSpec { annotations: named("pw"), data },
+        spec: SecretSpec { annotations: named("pw"), data, template: true },
     }
 }
 
@@ -301,7 +305,7 @@ pub fn config() -> Config {
     Config {
         id: ConfigId::new(2),
         meta: meta(8),
-        spec: ConfigSpec { annotations: named("site"), data },
+        spec: ConfigSpec { annotations: named("site"), data, template: true },
     }
 }
 

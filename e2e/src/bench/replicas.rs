@@ -51,7 +51,7 @@ pub fn sleepers(side: &Side, name: &str, replicas: u64, network: Option<&str>) -
 pub async fn run(client: &Client, spec: &ServiceSpec) -> Result<f64> {
     let wanted = spec.mode.replicated.as_ref().and_then(|it| it.replicas).unwrap_or(1);
     let begin = Instant::now();
-    client.service_create(spec).await?;
+    client.service_create(spec, None).await?;
     let mut filters = Filters::default();
     filters.add("service", &spec.name);
     wait::until(begin, RUNNING_WITHIN, async || {

@@ -29,7 +29,11 @@ fn swarm() -> State {
             Change::Create(Arc::new(Secret {
                 id: SecretId::new(id),
                 meta: Meta::default(),
-                spec: SecretSpec { annotations, data: Payload(b"x".as_slice().into()) },
+                spec: SecretSpec {
+                    annotations,
+                    data: Payload(b"x".as_slice().into()),
+                    template: false,
+                },
             })),
         );
     }

@@ -53,6 +53,8 @@ impl From<Rejection> for ControlError {
             Reason::Invalid(_) | Reason::VniRange(_) | Reason::PortTaken { .. } => {
                 Code::InvalidArgument
             }
+            // SwarmKit's: a network in use is a failed precondition, these are not.
+            Reason::InUse { kind: "secret" | "config", .. } => Code::InvalidArgument,
             _ => Code::FailedPrecondition,
         };
         Self { code, message: rejection.to_string() }

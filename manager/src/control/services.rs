@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use skep_scheduler::Constraint;
 use skep_state::{Change, State};
+use skep_template::service::Names;
 use skep_types::service::{
     EndpointMode, EndpointSpec, PublishMode, TaskSpec, UpdateState, UpdateStatus,
 };
@@ -138,6 +139,10 @@ fn check_task(task: &TaskSpec) -> Result<(), ControlError> {
             defaults::ARGUMENTS_BYTES_MAX
         )));
     }
+    // With names of nobody: what is malformed or unknown is known now.
+    Names::default()
+        .fill(&mut container.clone())
+        .map_err(|error| ControlError::invalid(error.to_string()))?;
     check_mounts(task)?;
     check_targets(task)?;
     for resources in [&task.resources.limits, &task.resources.reservations] {
@@ -241,6 +246,14 @@ fn check_endpoint(endpoint: &EndpointSpec) -> Result<(), ControlError> {
         }
         if port.target_port == 0 {
             return Err(ControlError::invalid("EndpointSpec: target port must be provided"));
+        }
+        // DEVIATION: Docker has each host choose a port of its own. Here nobody would, and the port
+        // would be published nowhere.
+        if !ingress && port.published_port == 0 {
+            return Err(ControlError::invalid(format!(
+                "EndpointSpec: a published port must be given for target port {} in host mode",
+                port.target_port
+            )));
         }
         if port.published_port != 0 && !published.insert((port.protocol, port.published_port)) {
             return Err(ControlError::invalid("EndpointSpec: duplicate published ports provided"));

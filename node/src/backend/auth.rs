@@ -5,7 +5,7 @@ use skep_docker_api::{ApiError, Kind};
 use skep_images::check_login;
 use skep_types::error_chain;
 
-use super::images::{login, reference};
+use super::images::reference;
 use super::{Answer, DaemonBackend};
 
 /// Names of Docker's own registry.
@@ -26,7 +26,7 @@ impl DaemonBackend {
         if reference(&format!("{domain}/skep/login"))?.domain() != domain {
             return Err(ApiError::invalid(format!("invalid registry host {domain:?}")));
         }
-        let Some(login) = login(auth)? else {
+        let Some(login) = skep_containers::registry_login(auth)? else {
             return Err(ApiError::new(
                 Kind::Unauthorized,
                 "unauthorized: a user name and a password are needed",

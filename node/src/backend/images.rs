@@ -7,7 +7,7 @@ use skep_docker_api::filters::ImageFilter;
 use skep_docker_api::json::{self, ImageSummary, RegistryAuth};
 use skep_docker_api::{ApiError, Filters};
 use skep_engine::Status;
-use skep_images::{Auth, Force, Image, ImageUse, PullOptions, Reference, Removed};
+use skep_images::{Force, Image, ImageUse, PullOptions, Reference, Removed};
 use skep_types::Timestamp;
 use skep_types::container::HealthConfig;
 use time::OffsetDateTime;
@@ -140,30 +140,6 @@ pub(super) fn deleted_item(removed: Removed) -> json::ImageDeleteItem {
     }
 }
 
-/// A login as the registry's client takes it.
-pub(super) fn login(auth: RegistryAuth) -> Answer<Option<Auth>> {
-    use base64::Engine as _;
-    let malformed = || ApiError::invalid("invalid X-Registry-Auth header");
-    if !auth.registry_token.is_empty() {
-        return Ok(Some(Auth::Token(auth.registry_token)));
-    }
-    if !auth.identity_token.is_empty() {
-        return Err(ApiError::invalid(
-            "registry logins with an identity token are not supported: use a user name and password",
-        ));
-    }
-    if auth.username.is_empty() && !auth.auth.is_empty() {
-        // As it stands in a configuration file of Docker's: both in one.
-        let bytes = base64::engine::general_purpose::STANDARD.decode(&auth.auth);
-        let text = bytes.ok().and_then(|bytes| String::from_utf8(bytes).ok());
-        let text = zeroize::Zeroizing::new(text.ok_or_else(malformed)?);
-        let (username, password) = text.split_once(':').ok_or_else(malformed)?;
-        return Ok(Some(Auth::Basic { username: username.into(), password: password.into() }));
-    }
-    let named = !auth.username.is_empty();
-    Ok(named.then_some(Auth::Basic { username: auth.username, password: auth.password }))
-}
-
 pub(super) fn reference(text: &str) -> Answer<Reference> {
     text.parse()
         .map_err(|error: skep_images::ParseReferenceError| ApiError::invalid(error.to_string()))
@@ -172,7 +148,7 @@ pub(super) fn reference(text: &str) -> Answer<Reference> {
 impl DaemonBackend {
     /// How registries are asked, with a caller's login.
     pub(super) fn registry_options(&self, auth: Option<RegistryAuth>) -> Answer<PullOptions> {
-        let auth = auth.map(login).transpose()?.flatten();
+        let auth = auth.map(skep_containers::registry_login).transpose()?.flatten();
         let registries = self.engine.registries().clone();
         Ok(PullOptions { registries, auth, ..PullOptions::default() })
     }

@@ -101,6 +101,13 @@ impl Backend for DaemonBackend {
         self.update_swarm(version, spec, rotate).await
     }
 
+    async fn swarm_unlock_key(&self) -> Answer<UnlockKeyResponse> {
+        self.unlock_key().await
+    }
+    async fn swarm_unlock(&self, _request: SwarmUnlockRequest) -> Answer<()> {
+        self.unlock_swarm().await
+    }
+
     async fn nodes(&self, filters: Filters) -> Answer<Vec<Node>> {
         self.list_nodes(filters).await
     }
@@ -120,8 +127,12 @@ impl Backend for DaemonBackend {
     async fn service(&self, id: &str, _insert_defaults: bool) -> Answer<Service> {
         self.inspect_service(id).await
     }
-    async fn service_create(&self, spec: ServiceSpec) -> Answer<ServiceCreateResponse> {
-        self.create_service(spec).await
+    async fn service_create(
+        &self,
+        spec: ServiceSpec,
+        registry_auth: Option<RegistryAuth>,
+    ) -> Answer<ServiceCreateResponse> {
+        self.create_service(spec, registry_auth).await
     }
     async fn service_update(
         &self,

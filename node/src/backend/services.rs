@@ -9,7 +9,9 @@ use skep_docker_api::resolve::find;
 use skep_docker_api::{ApiError, Filters};
 use skep_manager::control::Request;
 use skep_state::State;
-use skep_types::{DesiredState, Node, NodeState, Revision, Service, ServiceMode, Task, TaskState};
+use skep_types::{
+    DesiredState, Node, NodeState, Payload, Revision, Service, ServiceMode, Task, TaskState,
+};
 
 use super::networks::find_network;
 use super::nodes::find_node;
@@ -68,11 +70,13 @@ impl DaemonBackend {
     pub(super) async fn create_service(
         &self,
         spec: json::ServiceSpec,
+        registry_auth: Option<json::RegistryAuth>,
     ) -> Answer<json::ServiceCreateResponse> {
         let view = self.fresh().await?;
         let resolve = |name: &str| find_network(&view, name).map(|network| network.id);
         let mut spec = service_spec_from_api(&spec, &resolve)?;
         check_image(&spec.task.container.image)?;
+        spec.task.container.registry_auth = kept_login(registry_auth)?;
         if spec.annotations.name.is_empty() {
             spec.annotations.name = super::names::made_up(rand::random());
         }
@@ -87,14 +91,25 @@ impl DaemonBackend {
         spec: json::ServiceSpec,
     ) -> Answer<json::ServiceUpdateResponse> {
         let view = self.fresh().await?;
-        let id = find_service(&view, given)?.id;
-        let revision = Revision(options.version);
+        let service = find_service(&view, given)?;
+        let (id, revision) = (service.id, Revision(options.version));
         let request = if options.rollback_previous {
             Request::RollbackService { id, revision }
         } else {
             let resolve = |name: &str| find_network(&view, name).map(|network| network.id);
-            let spec = service_spec_from_api(&spec, &resolve)?;
+            let mut spec = service_spec_from_api(&spec, &resolve)?;
             check_image(&spec.task.container.image)?;
+            // No document has it: what stands is kept, unless another comes.
+            let standing = match options.registry_auth_of_previous {
+                true => service.previous_spec.as_ref(),
+                false => Some(&service.spec),
+            };
+            spec.task.container.registry_auth = match options.registry_auth {
+                Some(auth) => kept_login(Some(auth))?,
+                None => standing
+                    .map(|spec| spec.task.container.registry_auth.clone())
+                    .unwrap_or_default(),
+            };
             Request::UpdateService { id, revision, spec }
         };
         self.execute(request).await?;
@@ -134,6 +149,14 @@ fn check_image(name: &str) -> Answer<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// A login as it is kept with a service: as it came, if it is of a kind that nodes can use.
+fn kept_login(auth: Option<json::RegistryAuth>) -> Answer<Payload> {
+    let Some(auth) = auth else { return Ok(Payload::default()) };
+    let header = auth.to_header();
+    skep_containers::registry_login(auth)?;
+    Ok(Payload(header.into_bytes().into()))
 }
 
 fn show_task(view: &State, task: &Task) -> Option<json::Task> {

@@ -7,6 +7,7 @@ use skep_docker_api::ApiError;
 use skep_docker_api::convert::{cluster_spec_from_api, swarm_to_api};
 use skep_docker_api::json::{
     RaftConfig, RotateTokens, Swarm, SwarmInitRequest, SwarmJoinRequest, SwarmSpec, TlsInfo,
+    UnlockKeyResponse,
 };
 use skep_manager::control::{Request, Rotation};
 use skep_secrets::join_token::JoinToken;
@@ -114,6 +115,18 @@ impl DaemonBackend {
         let cluster = cluster(&view)?;
         let tls = tls_info(&String::from_utf8_lossy(&cluster.root_ca.certificate));
         Ok(swarm_to_api(cluster, &tls, &raft_config()))
+    }
+
+    /// Empty: managers cannot be locked yet.
+    pub(super) async fn unlock_key(&self) -> Answer<UnlockKeyResponse> {
+        self.manager().await?;
+        Ok(UnlockKeyResponse::default())
+    }
+
+    /// A manager that answers is not locked.
+    pub(super) async fn unlock_swarm(&self) -> Answer<()> {
+        self.manager().await?;
+        Err(ApiError::conflict("swarm is not locked"))
     }
 
     pub(super) async fn update_swarm(

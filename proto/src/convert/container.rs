@@ -1,12 +1,13 @@
 //! What a task's container is made from.
 
-use skep_types::ContainerSpec;
 use skep_types::container::{DnsConfig, HealthConfig, Ulimit};
+use skep_types::{ContainerSpec, Payload};
 
 use super::error::ConvertError;
 use super::field::{
-    absent, duration, duration_of, duration_or, list, messages, optional, or_default,
+    absent, duration, duration_of, duration_or, list, messages, narrow, optional, or_default,
 };
+use super::payload::payload;
 use crate::swarmkit;
 use crate::swarmkit::container_spec;
 
@@ -77,6 +78,12 @@ impl TryFrom<container_spec::Ulimit> for Ulimit {
     }
 }
 
+/// What is no text cannot be a login: it is not sent.
+fn registry_auth(auth: &Payload) -> Option<container_spec::PullOptions> {
+    let registry_auth = std::str::from_utf8(&auth.0).ok().filter(|text| !text.is_empty())?;
+    Some(container_spec::PullOptions { registry_auth: registry_auth.to_owned() })
+}
+
 impl From<&ContainerSpec> for swarmkit::ContainerSpec {
     fn from(spec: &ContainerSpec) -> Self {
         Self {
@@ -89,7 +96,7 @@ impl From<&ContainerSpec> for swarmkit::ContainerSpec {
             user: spec.user.clone(),
             mounts: messages(&spec.mounts),
             stop_grace_period: spec.stop_grace_period.map(duration),
-            pull_options: None,
+            pull_options: registry_auth(&spec.registry_auth),
             groups: spec.groups.clone(),
             secrets: messages(&spec.secrets),
             tty: spec.tty,
@@ -110,7 +117,7 @@ impl From<&ContainerSpec> for swarmkit::ContainerSpec {
             capability_add: spec.capability_add.clone(),
             capability_drop: spec.capability_drop.clone(),
             ulimits: messages(&spec.ulimits),
-            oom_score_adj: 0,
+            oom_score_adj: spec.oom_score_adj.into(),
         }
     }
 }
@@ -119,10 +126,8 @@ impl TryFrom<swarmkit::ContainerSpec> for ContainerSpec {
     type Error = ConvertError;
 
     fn try_from(message: swarmkit::ContainerSpec) -> Result<Self, ConvertError> {
-        absent(message.pull_options.is_none(), "a registry's credential", "pull_options")?;
         absent(message.privileges.is_none(), "a change of privileges", "privileges")?;
         absent(message.isolation == 0, "isolation", "isolation")?;
-        absent(message.oom_score_adj == 0, "an OOM score", "oom_score_adj")?;
         let grace = message.stop_grace_period;
         Ok(Self {
             image: message.image,
@@ -150,6 +155,10 @@ impl TryFrom<swarmkit::ContainerSpec> for ContainerSpec {
             capability_add: message.capability_add,
             capability_drop: message.capability_drop,
             ulimits: list(message.ulimits, "ulimits")?,
+            oom_score_adj: narrow(message.oom_score_adj, "an OOM score", "oom_score_adj")?,
+            registry_auth: payload(
+                message.pull_options.unwrap_or_default().registry_auth.into_bytes(),
+            ),
         })
     }
 }

@@ -1,6 +1,6 @@
 //! Mounts, and secrets and configs as files.
 
-use skep_types::container::{ConfigReference, FileTarget, SecretReference};
+use skep_types::container::{ConfigReference, FileTarget, Propagation, SecretReference};
 use skep_types::{Mount, MountKind};
 
 use super::error::{At, ConvertError};
@@ -11,6 +11,14 @@ use crate::swarmkit::mount::{BindOptions, Consistency, TmpfsOptions, VolumeOptio
 use crate::swarmkit::{config_reference, secret_reference};
 
 wire_enum!(MountKind = swarmkit::mount::Type { Bind = Bind, Volume = Volume, Tmpfs = Tmpfs });
+wire_enum!(Propagation = swarmkit::mount::bind_options::Propagation {
+    RecursivePrivate = Rprivate,
+    Private = Private,
+    RecursiveShared = Rshared,
+    Shared = Shared,
+    RecursiveSlave = Rslave,
+    Slave = Slave,
+});
 
 impl From<&Mount> for swarmkit::Mount {
     fn from(mount: &Mount) -> Self {
@@ -23,6 +31,13 @@ impl From<&Mount> for swarmkit::Mount {
                 .map(|(name, options)| driver(name, options)),
             subpath: String::new(),
         };
+        let bind = BindOptions {
+            propagation: mount.propagation.number(),
+            nonrecursive: mount.non_recursive,
+            createmountpoint: false,
+            readonlynonrecursive: mount.read_only_non_recursive,
+            readonlyforcerecursive: false,
+        };
         let tmpfs = TmpfsOptions {
             size_bytes: mount.tmpfs_size_bytes,
             mode: mount.tmpfs_mode,
@@ -33,7 +48,7 @@ impl From<&Mount> for swarmkit::Mount {
             source: mount.source.clone(),
             target: mount.target.clone(),
             readonly: mount.read_only,
-            bind_options: None,
+            bind_options: (bind != BindOptions::default()).then_some(bind),
             volume_options: (volume != VolumeOptions::default()).then_some(volume),
             tmpfs_options: (tmpfs != TmpfsOptions::default()).then_some(tmpfs),
             consistency: Consistency::Default as i32,
@@ -46,8 +61,10 @@ impl TryFrom<swarmkit::Mount> for Mount {
 
     /// Consistency is for hosts that share files with a virtual machine; Linux ignores it.
     fn try_from(message: swarmkit::Mount) -> Result<Self, ConvertError> {
-        let plain = message.bind_options.is_none_or(|it| it == BindOptions::default());
-        absent(plain, "a bind mount's option", "bind_options")?;
+        let bind = message.bind_options.unwrap_or_default();
+        absent(!bind.createmountpoint, "making a mount's source", "bind_options.createmountpoint")?;
+        let forced = bind.readonlyforcerecursive;
+        absent(!forced, "a mount that is read-only below", "bind_options.readonlyforcerecursive")?;
         let volume = message.volume_options.unwrap_or_default();
         absent(volume.subpath.is_empty(), "a volume's subpath", "volume_options.subpath")?;
         let tmpfs = message.tmpfs_options.unwrap_or_default();
@@ -57,6 +74,9 @@ impl TryFrom<swarmkit::Mount> for Mount {
             source: message.source,
             target: message.target,
             read_only: message.readonly,
+            propagation: enumeration(bind.propagation, "bind_options.propagation")?,
+            non_recursive: bind.nonrecursive,
+            read_only_non_recursive: bind.readonlynonrecursive,
             volume_labels: volume.labels,
             volume_driver: volume.driver_config.map(|driver| (driver.name, driver.options)),
             volume_nocopy: volume.nocopy,

@@ -16,12 +16,25 @@ pub(super) fn payload(bytes: Vec<u8>) -> Payload {
     Payload(Arc::from(bytes))
 }
 
+/// SwarmKit's name for templates in Go's language, the only ones there are.
+const TEMPLATES: &str = "golang";
+
+fn template(is_one: bool) -> Option<swarmkit::Driver> {
+    is_one.then(|| swarmkit::Driver { name: TEMPLATES.to_owned(), ..Default::default() })
+}
+
+fn is_template(driver: Option<swarmkit::Driver>) -> Result<bool, ConvertError> {
+    let known = driver.as_ref().is_none_or(|it| it.name == TEMPLATES && it.options.is_empty());
+    absent(known, "a template of another language", "templating")?;
+    Ok(driver.is_some())
+}
+
 impl From<&SecretSpec> for swarmkit::SecretSpec {
     fn from(spec: &SecretSpec) -> Self {
         Self {
             annotations: Some((&spec.annotations).into()),
             data: bytes(&spec.data),
-            templating: None,
+            templating: template(spec.template),
             driver: None,
         }
     }
@@ -31,11 +44,11 @@ impl TryFrom<swarmkit::SecretSpec> for SecretSpec {
     type Error = ConvertError;
 
     fn try_from(message: swarmkit::SecretSpec) -> Result<Self, ConvertError> {
-        absent(message.templating.is_none(), "a template", "templating")?;
         absent(message.driver.is_none(), "a secret's driver", "driver")?;
         Ok(Self {
             annotations: part(message.annotations, "annotations")?,
             data: payload(message.data),
+            template: is_template(message.templating)?,
         })
     }
 }
@@ -45,7 +58,7 @@ impl From<&ConfigSpec> for swarmkit::ConfigSpec {
         Self {
             annotations: Some((&spec.annotations).into()),
             data: bytes(&spec.data),
-            templating: None,
+            templating: template(spec.template),
         }
     }
 }
@@ -54,10 +67,10 @@ impl TryFrom<swarmkit::ConfigSpec> for ConfigSpec {
     type Error = ConvertError;
 
     fn try_from(message: swarmkit::ConfigSpec) -> Result<Self, ConvertError> {
-        absent(message.templating.is_none(), "a template", "templating")?;
         Ok(Self {
             annotations: part(message.annotations, "annotations")?,
             data: payload(message.data),
+            template: is_template(message.templating)?,
         })
     }
 }

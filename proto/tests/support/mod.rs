@@ -52,15 +52,16 @@ pub fn mounts() -> Vec<Mount> {
         kind,
         source: source.into(),
         target: target.into(),
-        read_only: false,
-        volume_labels: BTreeMap::new(),
-        volume_driver: None,
-        volume_nocopy: false,
-        tmpfs_size_bytes: 0,
-        tmpfs_mode: 0,
+        ..Mount::default()
     };
     vec![
-        Mount { read_only: true, ..mount(MountKind::Bind, "/srv", "/data") },
+        Mount {
+            read_only: true,
+            propagation: Propagation::RecursiveSlave,
+            non_recursive: true,
+            read_only_non_recursive: true,
+            ..mount(MountKind::Bind, "/srv", "/data")
+        },
         mount(MountKind::Volume, "", "/anonymous"),
         Mount {
             volume_labels: map(&[("keep", "yes")]),
@@ -128,6 +129,8 @@ pub fn container() -> ContainerSpec {
         capability_add: texts(&["CAP_NET_ADMIN"]),
         capability_drop: texts(&["CAP_MKNOD"]),
         ulimits: vec![Ulimit { name: "nofile".into(), soft: -1, hard: 4096 }],
+        oom_score_adj: -500,
+        registry_auth: payload(),
     }
 }
 
@@ -349,12 +352,12 @@ pub fn payload() -> Payload {
 }
 
 pub fn secret() -> Secret {
-    let spec = SecretSpec { annotations: annotations("password"), data: payload() };
+    let spec = SecretSpec { annotations: annotations("password"), data: payload(), template: true };
     Secret { id: SecretId::new(51), meta: meta(), spec }
 }
 
 pub fn config() -> Config {
-    let spec = ConfigSpec { annotations: annotations("motd"), data: payload() };
+    let spec = ConfigSpec { annotations: annotations("motd"), data: payload(), template: true };
     Config { id: ConfigId::new(61), meta: meta(), spec }
 }
 

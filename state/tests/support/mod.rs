@@ -90,7 +90,7 @@ pub fn node(id: u128, role: NodeRole) -> Node {
 
 pub fn secret(id: u128, name: &str) -> Secret {
     let data = skep_types::Payload(b"s3cret".as_slice().into());
-    let spec = SecretSpec { annotations: annotations(name), data };
+    let spec = SecretSpec { annotations: annotations(name), data, template: false };
     Secret { id: SecretId::new(id), meta: Meta::default(), spec }
 }
 

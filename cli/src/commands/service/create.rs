@@ -211,7 +211,8 @@ impl CreateArgs {
 
 pub async fn run(session: &Session, args: CreateArgs) -> Outcome {
     let spec = args.spec(session).await?;
-    let created = session.client.service_create(&spec).await?;
+    let auth = args.settings.registry_auth(session, &spec)?;
+    let created = session.client.service_create(&spec, auth.as_ref()).await?;
     created.warnings.iter().for_each(warn);
     line(&created.id)?;
     progress::wait(session, &created.id, &args.wait).await

@@ -5,7 +5,7 @@ pub mod list;
 mod logs;
 mod pretty;
 pub mod resolve;
-mod settings;
+pub mod settings;
 mod update;
 
 use clap::{Args, Subcommand};
@@ -181,7 +181,11 @@ pub async fn remove(session: &Session, names: Vec<String>) -> Outcome {
 
 async fn rollback(session: &Session, args: RollbackArgs) -> Outcome {
     let service = session.client.service(&args.service, false).await?;
-    let options = ServiceUpdateOptions { version: service.version.index, rollback_previous: true };
+    let options = ServiceUpdateOptions {
+        version: service.version.index,
+        rollback_previous: true,
+        ..Default::default()
+    };
     let updated = session.client.service_update(&service.id, &options, &service.spec).await?;
     updated.warnings.iter().flatten().for_each(warn);
     line(&args.service)?;
@@ -204,7 +208,7 @@ async fn scale_one(session: &Session, name: &str, count: &str) -> Outcome<String
             ));
         }
     }
-    let options = ServiceUpdateOptions { version: service.version.index, rollback_previous: false };
+    let options = ServiceUpdateOptions { version: service.version.index, ..Default::default() };
     let updated = session.client.service_update(&service.id, &options, &spec).await?;
     updated.warnings.iter().flatten().for_each(warn);
     line(format!("{name} scaled to {replicas}"))?;

@@ -4,14 +4,15 @@
 
 use clap::Args;
 use skep_docker_api::json::{
-    Driver, HealthConfig, ResourceRequirements, RestartPolicy, ServiceSpec, UpdateConfig,
+    Driver, HealthConfig, RegistryAuth, ResourceRequirements, RestartPolicy, ServiceSpec,
+    UpdateConfig,
 };
 
-use crate::commands::REGISTRY_AUTH;
+use crate::commands::Session;
+use crate::config::credentials;
 use crate::failure::{Failure, Outcome};
-use crate::output::warn;
 use crate::values::words::{self, Words};
-use crate::values::{amount, capability, duration, pairs};
+use crate::values::{amount, capability, duration, image, pairs};
 
 #[derive(Debug, Args)]
 pub struct Settings {
@@ -209,6 +210,13 @@ fn set<T: Clone>(place: &mut T, value: &Option<T>) {
     }
 }
 
+/// What this user logs in with where a service's image comes from.
+pub fn login_for(session: &Session, spec: &ServiceSpec) -> Outcome<Option<RegistryAuth>> {
+    let container = spec.task_template.container_spec.as_ref();
+    let image = container.map_or("", |container| &container.image);
+    credentials::for_image(&session.config, &image::full(image))
+}
+
 impl Settings {
     pub fn apply(&self, spec: &mut ServiceSpec) -> Outcome {
         if self.credential_spec.is_some() {
@@ -216,9 +224,6 @@ impl Settings {
         }
         if self.isolation.as_deref().is_some_and(|mode| !matches!(mode, "" | "default")) {
             return Err(Failure::new("--isolation is not supported: it is for Windows only"));
-        }
-        if self.with_registry_auth {
-            warn(REGISTRY_AUTH);
         }
         self.container(spec)?;
         self.resources(spec);
@@ -234,6 +239,15 @@ impl Settings {
             spec.task_template.log_driver = Some(Driver { name: name.clone(), options });
         }
         Ok(())
+    }
+
+    /// The login for the image's registry, where it is to be sent along.
+    pub fn registry_auth(
+        &self,
+        session: &Session,
+        spec: &ServiceSpec,
+    ) -> Outcome<Option<RegistryAuth>> {
+        if self.with_registry_auth { login_for(session, spec) } else { Ok(None) }
     }
 
     fn container(&self, spec: &mut ServiceSpec) -> Outcome {

@@ -385,8 +385,12 @@ pub async fn run(session: &Session, args: UpdateArgs) -> Outcome {
     if args.rollback && spec != service.spec {
         return Err(Failure::new("other flags may not be combined with --rollback"));
     }
-    let options =
-        ServiceUpdateOptions { version: service.version.index, rollback_previous: args.rollback };
+    let options = ServiceUpdateOptions {
+        version: service.version.index,
+        rollback_previous: args.rollback,
+        registry_auth: args.settings.registry_auth(session, &spec)?,
+        ..Default::default()
+    };
     let updated = session.client.service_update(&service.id, &options, &spec).await?;
     updated.warnings.iter().flatten().for_each(warn);
     line(&args.service)?;

@@ -4,10 +4,9 @@
 
 use std::collections::BTreeSet;
 
-use base64::Engine as _;
 use clap::Args;
 use skep_compose::{FileByName, ServiceTemplate};
-use skep_docker_api::convert::service_spec_to_api;
+use skep_docker_api::convert::{config_spec_to_api, secret_spec_to_api, service_spec_to_api};
 use skep_docker_api::json::{
     ConfigReference, ConfigSpec, FileTarget, Ipam, IpamConfig, NetworkAttachmentConfig,
     NetworkCreateRequest, SecretReference, SecretSpec, ServiceSpec, ServiceUpdateOptions,
@@ -16,8 +15,9 @@ use skep_types::NetworkSpec;
 
 use super::files::{self, Disk, FileArgs};
 use super::{named, of, remove};
+use crate::commands::Session;
 use crate::commands::progress::{self, WaitArgs};
-use crate::commands::{REGISTRY_AUTH, Session};
+use crate::commands::service::settings::login_for;
 use crate::failure::{Failure, Outcome};
 use crate::output::{line, warn};
 
@@ -64,9 +64,6 @@ pub async fn run(session: &Session, args: DeployArgs) -> Outcome {
             "Since --detach=false was not specified, tasks will be created in the background.\nIn a future release, --detach=false will become the default.",
         );
     }
-    if args.with_registry_auth {
-        warn(REGISTRY_AUTH);
-    }
     let info = session.client.info().await?;
     if !info.swarm.control_available {
         return Err(Failure::new(
@@ -85,20 +82,17 @@ pub async fn run(session: &Session, args: DeployArgs) -> Outcome {
     }
     networks(session, &stack.name, &stack.networks).await?;
     for spec in stack.secrets {
-        let data = base64::engine::general_purpose::STANDARD.encode(&spec.data.0);
-        let (name, labels) = (spec.annotations.name, spec.annotations.labels);
-        secret(session, SecretSpec { name, labels, data, ..Default::default() }).await?;
+        secret(session, secret_spec_to_api(&spec)).await?;
     }
     for spec in stack.configs {
-        let data = base64::engine::general_purpose::STANDARD.encode(&spec.data.0);
-        let (name, labels) = (spec.annotations.name, spec.annotations.labels);
-        config(session, ConfigSpec { name, labels, data, ..Default::default() }).await?;
+        config(session, config_spec_to_api(&spec)).await?;
     }
     let mut specs = Vec::with_capacity(stack.services.len());
     for template in &stack.services {
         specs.push(resolved(session, template).await?);
     }
-    let ids = services(session, &stack.name, specs).await?;
+    let login = args.with_registry_auth;
+    let ids = services(session, &stack.name, specs, login).await?;
     if args.detach.unwrap_or(true) {
         return Ok(());
     }
@@ -261,16 +255,22 @@ async fn resolved(session: &Session, template: &ServiceTemplate) -> Outcome<Serv
     Ok(spec)
 }
 
-async fn services(session: &Session, stack: &str, specs: Vec<ServiceSpec>) -> Outcome<Vec<String>> {
+async fn services(
+    session: &Session,
+    stack: &str,
+    specs: Vec<ServiceSpec>,
+    with_login: bool,
+) -> Outcome<Vec<String>> {
     let client = &session.client;
     let have = client.services(&of(stack), false).await?;
     let mut ids = Vec::with_capacity(specs.len());
     for mut spec in specs {
         let name = spec.name.clone();
+        let login = if with_login { login_for(session, &spec)? } else { None };
         let Some(old) = have.iter().find(|service| service.spec.name == name) else {
             line(format!("Creating service {name}"))?;
             let made = client
-                .service_create(&spec)
+                .service_create(&spec, login.as_ref())
                 .await
                 .map_err(|error| failed("create service", &name, error))?;
             made.warnings.iter().for_each(warn);
@@ -287,7 +287,11 @@ async fn services(session: &Session, stack: &str, specs: Vec<ServiceSpec>) -> Ou
             container.image = before.image.clone();
         }
         spec.task_template.force_update = old.spec.task_template.force_update;
-        let options = ServiceUpdateOptions { version: old.version.index, rollback_previous: false };
+        let options = ServiceUpdateOptions {
+            version: old.version.index,
+            registry_auth: login,
+            ..Default::default()
+        };
         let updated = client
             .service_update(&old.id, &options, &spec)
             .await

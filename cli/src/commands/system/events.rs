@@ -4,12 +4,12 @@ use clap::Args;
 use futures::TryStreamExt;
 use serde_json::json;
 use skep_docker_api::json::{Event, EventOptions, Timestamp, Whole};
+use skep_template::{Template, TemplateError};
 
 use crate::commands::Session;
 use crate::failure::{EXIT_TEMPLATE, Failure, Outcome};
 use crate::output::inspect::Document;
 use crate::output::line;
-use crate::output::template::{Template, TemplateError};
 use crate::values::filter::{self, Filter};
 use crate::values::moment;
 

@@ -10,11 +10,11 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 use skep_docker_api::json::{ComponentVersion, Info, Version, Whole};
 use skep_docker_api::{ClientError, defaults};
+use skep_template::{Mode, Template};
 
 use super::{Session, prune};
 use crate::failure::{Failure, Outcome};
 use crate::output::human::{duration, memory};
-use crate::output::template::{Mode, Template};
 use crate::output::{inspect, line, print, tabs, warn};
 
 #[derive(Debug, Subcommand)]

@@ -3,6 +3,7 @@
 use clap::Args;
 use serde_json::{Value, json};
 use skep_docker_api::json::{DiskUsage, Timestamp};
+use skep_template::{Mode, Template};
 
 use crate::commands::container::list as containers;
 use crate::commands::{Session, volume};
@@ -10,7 +11,6 @@ use crate::failure::Outcome;
 use crate::output::human::{ago, long_size, short_id, size};
 use crate::output::list::{Columns, Row, Shape};
 use crate::output::print;
-use crate::output::template::{Mode, Template};
 use crate::values::image;
 
 #[derive(Debug, Args)]

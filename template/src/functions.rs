@@ -5,7 +5,6 @@ use std::cmp::Ordering;
 use serde_json::Value;
 
 use super::{Mode, TemplateError};
-use crate::output::human::capital;
 
 pub const NAMES: &[&str] = &[
     "and", "eq", "ge", "gt", "index", "join", "json", "le", "len", "lower", "lt", "ne", "not",
@@ -69,6 +68,13 @@ fn width(name: &str, value: &Value) -> Result<usize, TemplateError> {
             show(value)
         )),
     }
+}
+
+/// The first letter in upper case and the others in lower case.
+fn capital(word: &str) -> String {
+    let mut chars = word.chars();
+    let first = chars.next().into_iter().flat_map(char::to_uppercase);
+    first.chain(chars.flat_map(char::to_lowercase)).collect()
 }
 
 fn order(a: &Value, b: &Value) -> Result<Ordering, TemplateError> {

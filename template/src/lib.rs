@@ -1,17 +1,26 @@
-//! The part of Go's `text/template` that people write after `--format`, over JSON documents.
+//! The part of Go's `text/template` that people write after `--format` and in services, over JSON
+//! documents.
 //!
-//! It has fields, variables, pipelines, `if`, `with`, `range` and Docker's functions; it has no definitions, blocks or methods.
+//! It has fields, variables, pipelines, `if`, `with`, `range`, Docker's functions and those of who
+//! uses it; it has no definitions, blocks or methods.
 //! Invariant: rendering ends: there are no loops but over a document that is already in memory.
 
 mod eval;
 mod functions;
 mod parse;
+pub mod service;
 
 use serde_json::Value;
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("template parsing error: {0}")]
-pub struct TemplateError(pub(self) String);
+pub struct TemplateError(String);
+
+impl TemplateError {
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+}
 
 /// Whether functions act, or pass what they were given: a table's header is its own template over the columns' names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +28,9 @@ pub enum Mode {
     Row,
     Header,
 }
+
+/// Functions of who uses a template, looked at before those of all; none where it is not one's own.
+pub type Functions<'a> = &'a dyn Fn(&str, &[Value]) -> Option<Result<Value, TemplateError>>;
 
 /// A parsed template.
 #[derive(Debug, Clone)]
@@ -28,11 +40,25 @@ pub struct Template {
 
 impl Template {
     pub fn parse(text: &str) -> Result<Self, TemplateError> {
-        parse::parse(text).map(|nodes| Self { nodes })
+        Self::parse_with(text, &[])
+    }
+
+    /// With functions of these names, too.
+    pub fn parse_with(text: &str, names: &[&str]) -> Result<Self, TemplateError> {
+        parse::parse(text, names).map(|nodes| Self { nodes })
     }
 
     pub fn render(&self, data: &Value, mode: Mode) -> Result<String, TemplateError> {
-        eval::render(&self.nodes, data, mode)
+        eval::render(&self.nodes, data, mode, &|_, _| None)
+    }
+
+    /// With the functions that [`Self::parse_with`] was given the names of.
+    pub fn render_with(
+        &self,
+        data: &Value,
+        functions: Functions<'_>,
+    ) -> Result<String, TemplateError> {
+        eval::render(&self.nodes, data, Mode::Row, functions)
     }
 }
 
@@ -86,6 +112,23 @@ mod tests {
             r#"{{if and (eq .Name "web" "x") (gt .Replicas 2) (not .Off)}}ok{{end}}"#,
             expect!["ok"],
         );
+    }
+
+    #[test]
+    fn functions_of_ones_own_come_first() {
+        let functions = |name: &str, arguments: &[Value]| match (name, arguments) {
+            ("secret", [name]) => Some(Ok(format!("<{}>", name.as_str()?).into())),
+            ("upper", _) => Some(Err(TemplateError::new("not so loud"))),
+            _ => None,
+        };
+        let shown = |text| {
+            let template = Template::parse_with(text, &["secret"])?;
+            template.render_with(&json!({"Name": "web"}), &functions)
+        };
+        assert_eq!(shown("{{secret .Name}} {{lower \"A\"}}").unwrap(), "<web> a");
+        let error = shown("{{upper .Name}}").unwrap_err().to_string();
+        assert_eq!(error, "template parsing error: not so loud");
+        assert!(Template::parse("{{secret .Name}}").is_err());
     }
 
     #[test]

@@ -4,18 +4,25 @@ use serde_json::Value;
 
 use super::functions::{call, show, truth};
 use super::parse::{Command, Node, Operand, Pipe};
-use super::{Mode, TemplateError};
+use super::{Functions, Mode, TemplateError};
 
 struct Scope<'a> {
     /// `$` and the variables in sight, innermost last.
     variables: Vec<(String, Value)>,
     mode: Mode,
+    functions: Functions<'a>,
     out: &'a mut String,
 }
 
-pub fn render(nodes: &[Node], data: &Value, mode: Mode) -> Result<String, TemplateError> {
+pub fn render(
+    nodes: &[Node],
+    data: &Value,
+    mode: Mode,
+    functions: Functions<'_>,
+) -> Result<String, TemplateError> {
     let mut out = String::new();
-    let mut scope = Scope { variables: vec![("$".into(), data.clone())], mode, out: &mut out };
+    let variables = vec![("$".into(), data.clone())];
+    let mut scope = Scope { variables, mode, functions, out: &mut out };
     scope.list(nodes, data)?;
     Ok(out)
 }
@@ -118,7 +125,10 @@ impl Scope<'_> {
                         values.push(self.operand(argument, dot)?);
                     }
                     values.extend(last.take());
-                    call(function, values, self.mode)?
+                    match (self.functions)(function, &values) {
+                        Some(value) => value?,
+                        None => call(function, values, self.mode)?,
+                    }
                 }
             });
         }

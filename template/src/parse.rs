@@ -54,9 +54,10 @@ fn fault<T>(text: impl Into<String>) -> Result<T, TemplateError> {
     Err(TemplateError(text.into()))
 }
 
-pub fn parse(text: &str) -> Result<Vec<Node>, TemplateError> {
+/// `names` are functions that it may call beside those of all.
+pub fn parse(text: &str, names: &[&str]) -> Result<Vec<Node>, TemplateError> {
     let mut pieces = pieces(text)?.into_iter();
-    let (nodes, end) = list(&mut pieces, 0)?;
+    let (nodes, end) = list(&mut pieces, 0, names)?;
     match end {
         None => Ok(nodes),
         Some(tokens) => fault(format!("unexpected {{{{{}}}}}", word(&tokens))),
@@ -220,6 +221,7 @@ type Pieces = std::vec::IntoIter<Piece>;
 fn list(
     pieces: &mut Pieces,
     depth: usize,
+    names: &[&str],
 ) -> Result<(Vec<Node>, Option<Vec<Token>>), TemplateError> {
     if depth > DEPTH_MAX {
         return fault("blocks lie too deep in each other");
@@ -235,30 +237,35 @@ fn list(
         };
         match word(&tokens) {
             "end" | "else" => return Ok((nodes, Some(tokens))),
-            "if" | "with" | "range" => nodes.push(block(pieces, tokens, depth + 1)?),
+            "if" | "with" | "range" => nodes.push(block(pieces, tokens, depth + 1, names)?),
             "template" | "block" | "define" | "break" | "continue" => {
                 return fault(format!("{{{{{}}}}} is not supported", word(&tokens)));
             }
             _ if tokens.is_empty() => return fault("missing value for command"),
-            _ => nodes.push(Node::Print(whole(&tokens)?)),
+            _ => nodes.push(Node::Print(whole(&tokens, names)?)),
         }
     }
     Ok((nodes, None))
 }
 
-fn block(pieces: &mut Pieces, tokens: Vec<Token>, depth: usize) -> Result<Node, TemplateError> {
-    let pipe = whole(&tokens[1..])?;
-    let (body, end) = list(pieces, depth)?;
+fn block(
+    pieces: &mut Pieces,
+    tokens: Vec<Token>,
+    depth: usize,
+    names: &[&str],
+) -> Result<Node, TemplateError> {
+    let pipe = whole(&tokens[1..], names)?;
+    let (body, end) = list(pieces, depth, names)?;
     let Some(end) = end else { return fault("unexpected EOF") };
     let otherwise = match (word(&end), end.get(1)) {
         ("end", _) => Vec::new(),
-        (_, None) => match list(pieces, depth)? {
+        (_, None) => match list(pieces, depth, names)? {
             (nodes, Some(end)) if word(&end) == "end" => nodes,
             (_, Some(_)) => return fault("unexpected {{else}}"),
             (_, None) => return fault("unexpected EOF"),
         },
         // `else if …` shares the `end` of the block it continues.
-        (_, Some(Token::Word(_))) => vec![block(pieces, end[1..].to_vec(), depth + 1)?],
+        (_, Some(Token::Word(_))) => vec![block(pieces, end[1..].to_vec(), depth + 1, names)?],
         (_, Some(_)) => return fault("unexpected operand in else"),
     };
     Ok(match word(&tokens) {
@@ -269,21 +276,21 @@ fn block(pieces: &mut Pieces, tokens: Vec<Token>, depth: usize) -> Result<Node, 
     })
 }
 
-fn whole(tokens: &[Token]) -> Result<Pipe, TemplateError> {
+fn whole(tokens: &[Token], names: &[&str]) -> Result<Pipe, TemplateError> {
     let mut rest = tokens;
-    let pipe = pipe(&mut rest, 0)?;
+    let pipe = pipe(&mut rest, 0, names)?;
     if rest.is_empty() { Ok(pipe) } else { fault("unexpected right paren") }
 }
 
-fn pipe(tokens: &mut &[Token], depth: usize) -> Result<Pipe, TemplateError> {
+fn pipe(tokens: &mut &[Token], depth: usize, names: &[&str]) -> Result<Pipe, TemplateError> {
     if depth > DEPTH_MAX {
         return fault("parentheses lie too deep in each other");
     }
-    let mut names = Vec::new();
+    let mut variables = Vec::new();
     if let Some(assign) = tokens.iter().position(|token| *token == Token::Assign) {
         for token in &tokens[..assign] {
             match token {
-                Token::Path(path) if path.starts_with('$') => names.push(path.clone()),
+                Token::Path(path) if path.starts_with('$') => variables.push(path.clone()),
                 Token::Comma => {}
                 _ => return fault("unexpected := in command"),
             }
@@ -298,13 +305,13 @@ fn pipe(tokens: &mut &[Token], depth: usize) -> Result<Pipe, TemplateError> {
             match token {
                 Token::Bar | Token::Close => break,
                 Token::Word(word) if operands.is_empty() && function.is_none() => {
-                    if !NAMES.contains(&word.as_str()) {
+                    if !known(word, names) {
                         return fault(format!("function {word:?} not defined"));
                     }
                     function = Some(word.clone());
                     *tokens = &tokens[1..];
                 }
-                _ => operands.push(operand(tokens, depth)?),
+                _ => operands.push(operand(tokens, depth, names)?),
             }
         }
         commands.push(match function {
@@ -315,12 +322,16 @@ fn pipe(tokens: &mut &[Token], depth: usize) -> Result<Pipe, TemplateError> {
         });
         match tokens.first() {
             Some(Token::Bar) => *tokens = &tokens[1..],
-            _ => return Ok(Pipe { names, commands }),
+            _ => return Ok(Pipe { names: variables, commands }),
         }
     }
 }
 
-fn operand(tokens: &mut &[Token], depth: usize) -> Result<Operand, TemplateError> {
+fn known(function: &str, names: &[&str]) -> bool {
+    NAMES.contains(&function) || names.contains(&function)
+}
+
+fn operand(tokens: &mut &[Token], depth: usize, names: &[&str]) -> Result<Operand, TemplateError> {
     let (first, rest) = tokens.split_first().expect("the caller saw a token");
     *tokens = rest;
     let fields =
@@ -333,7 +344,7 @@ fn operand(tokens: &mut &[Token], depth: usize) -> Result<Operand, TemplateError
         }
         Token::Path(path) => Operand::Dot(fields(path)),
         Token::Open => {
-            let inner = pipe(tokens, depth + 1)?;
+            let inner = pipe(tokens, depth + 1, names)?;
             let Some((Token::Close, rest)) = tokens.split_first() else {
                 return fault("unclosed left paren");
             };
@@ -348,7 +359,7 @@ fn operand(tokens: &mut &[Token], depth: usize) -> Result<Operand, TemplateError
             }
             Operand::Pipe(Box::new(inner), path)
         }
-        Token::Word(word) if NAMES.contains(&word.as_str()) => Operand::Pipe(
+        Token::Word(word) if known(word, names) => Operand::Pipe(
             Box::new(Pipe {
                 names: Vec::new(),
                 commands: vec![Command::Call { function: word.clone(), arguments: Vec::new() }],
