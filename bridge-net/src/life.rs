@@ -250,6 +250,19 @@ impl HostNetworks {
         self.refresh().await
     }
 
+    /// A container is not linked to another by this name any more.
+    pub async fn unlink(&self, container: &str, alias: &str) -> Result<Sandbox, BridgeError> {
+        let record = {
+            let mut state = self.state.lock().await;
+            let record = state.open.get_mut(container).ok_or_else(|| closed(container))?;
+            record.request.links.retain(|link| link.alias != alias);
+            record.clone()
+        };
+        self.records.put_sandbox(&record)?;
+        self.refresh().await?;
+        self.told(container).await
+    }
+
     /// After a start of the daemon: containers of `running` keep their places without a break,
     /// what others left is taken down, and users' networks stand again.
     pub async fn restore(&self, running: &BTreeSet<String>) -> Result<(), BridgeError> {

@@ -12,6 +12,7 @@ mod boot;
 mod cgroup;
 mod command_line;
 mod config;
+mod containers;
 mod daemon;
 mod eventually;
 mod fleet;

@@ -4,8 +4,10 @@
 //! the shims outside the daemon's cgroup, the limits, the freezer, what is used, the end of whatever
 //! is left in a container's cgroup, and its removal.
 
+mod block_io;
 mod freezer;
 mod limits;
+mod realtime;
 mod usage;
 
 pub use limits::Before;

@@ -61,6 +61,10 @@ pub struct ContainerConfig {
     pub sysctls: BTreeMap<String, String>,
     pub ulimits: Vec<Ulimit>,
     pub resources: Resources,
+    /// The cgroup that its own is below, as an absolute path; None: the runtime's. It is made where
+    /// it is missing, and stays.
+    #[serde(default)]
+    pub cgroup_parent: Option<PathBuf>,
     pub oom_score_adj: i32,
     /// Empty: SIGTERM.
     pub stop_signal: String,
@@ -117,6 +121,12 @@ pub struct ContainerConfig {
     /// The size of /dev/shm; zero: Docker's.
     #[serde(default)]
     pub shm_bytes: u64,
+    /// There is no /dev/shm.
+    #[serde(default)]
+    pub no_shared_memory: bool,
+    /// Its cgroups are its own to divide.
+    #[serde(default)]
+    pub writable_cgroups: bool,
 }
 
 impl ContainerConfig {
@@ -145,6 +155,7 @@ impl ContainerConfig {
             sysctls: BTreeMap::new(),
             ulimits: Vec::new(),
             resources: Resources::default(),
+            cgroup_parent: None,
             oom_score_adj: 0,
             stop_signal: String::new(),
             log: LogLimits::default(),
@@ -169,6 +180,8 @@ impl ContainerConfig {
             cgroup: Namespace::default(),
             id_maps: None,
             shm_bytes: 0,
+            no_shared_memory: false,
+            writable_cgroups: false,
         }
     }
 

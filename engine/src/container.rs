@@ -263,8 +263,8 @@ impl Container {
             return Err(Error::NotRunning(self.id().to_owned()));
         }
         let mut limits = resources.clone();
+        limits.fit(&self.shared.hierarchies.support())?;
         self.with_cgroup("change the limits", move |hierarchies, cgroup| {
-            limits.fit(&hierarchies.support());
             hierarchies.limit(cgroup, &limits, Before::Limits)
         })
         .await
@@ -300,7 +300,12 @@ impl Container {
     }
 
     pub(crate) fn cgroup(&self) -> PathBuf {
-        self.shared.cgroup(self.id())
+        self.shared.cgroup(self.config())
+    }
+
+    /// Below which shims and what keeps commands are.
+    pub(crate) fn shims_parent(&self) -> PathBuf {
+        self.shared.config.cgroup_parent.clone()
     }
 
     pub(crate) async fn fork(&self, role: Role, streams: [OwnedFd; 3]) -> std::io::Result<OwnedFd> {

@@ -11,6 +11,7 @@
 //! **Invariant:** libcontainer runs in the shim only, a process of its own with a single thread.
 
 pub mod attach;
+pub mod block_io;
 pub mod capabilities;
 pub mod cgroup;
 pub mod config;

@@ -91,6 +91,7 @@ pub struct ExecRequest {
     pub pid: i32,
     pub lock: PathBuf,
     pub cgroup: PathBuf,
+    pub shims_parent: PathBuf,
     pub config: ContainerConfig,
     pub args: Vec<String>,
     pub env: Vec<String>,

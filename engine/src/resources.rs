@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::block_io::{BlockIo, DeviceShare};
 use crate::defaults::{CPU_PERIOD_US, MEMORY_BYTES_MIN};
 use crate::error::{Error, Result};
 
@@ -36,6 +37,14 @@ pub struct Resources {
     /// 10 to 1000.
     #[serde(default)]
     pub blkio_weight: u16,
+    /// Of single devices.
+    #[serde(default)]
+    pub block_io: BlockIo,
+    /// Microseconds of realtime in each period of so many microseconds.
+    #[serde(default)]
+    pub cpu_rt_period: u64,
+    #[serde(default)]
+    pub cpu_rt_runtime: u64,
 }
 
 /// Which limits a host's cgroups know.
@@ -50,6 +59,8 @@ pub struct Support {
     pub cpu: bool,
     pub cpuset: bool,
     pub blkio_weight: bool,
+    pub blkio_rates: bool,
+    pub realtime: bool,
 }
 
 /// A share of time: so many microseconds in each period, or without a bound.
@@ -111,7 +122,7 @@ impl Resources {
         if self.blkio_weight != 0 && !(10..=1000).contains(&self.blkio_weight) {
             return Err("Range of blkio weight is from 10 to 1000".into());
         }
-        Ok(())
+        self.block_io.check()
     }
 
     fn check_cpu(&self, online: &str) -> Result<(), String> {
@@ -137,11 +148,20 @@ impl Resources {
         if (1..1000).contains(&self.cpu_quota) {
             return Err("CPU cfs quota can not be less than 1ms (i.e. 1000)".into());
         }
+        if self.cpu_rt_period != 0 && self.cpu_rt_runtime > self.cpu_rt_period {
+            return Err("cpu real-time runtime cannot be higher than cpu real-time period".into());
+        }
         Ok(())
     }
 
-    /// Takes away what the host cannot do, and says so in Docker's words.
-    pub fn fit(&mut self, host: &Support) -> Vec<String> {
+    /// Takes away what the host cannot do, and says so in Docker's words. Refuses, as Docker does,
+    /// realtime where there is none.
+    pub fn fit(&mut self, host: &Support) -> Result<Vec<String>> {
+        if (self.cpu_rt_period != 0 || self.cpu_rt_runtime != 0) && !host.realtime {
+            return Err(Error::Invalid(
+                "Your kernel does not support CPU real-time scheduler".into(),
+            ));
+        }
         const ABSENT: &str = "or the cgroup is not mounted.";
         let mut warnings = Vec::new();
         let mut warn = |text: String| warnings.push(text);
@@ -215,6 +235,49 @@ impl Resources {
                 "Your kernel does not support Block I/O weight {ABSENT} Weight discarded."
             ));
             self.blkio_weight = 0;
+        }
+        warnings.extend(self.fit_block_io(host));
+        Ok(warnings)
+    }
+
+    fn fit_block_io(&mut self, host: &Support) -> Vec<String> {
+        let block_io = &mut self.block_io;
+        let lists: [(&mut Vec<DeviceShare>, bool, &str, &str); 5] = [
+            (&mut block_io.weights, host.blkio_weight, "Block I/O weight_device", "Weight-device"),
+            (
+                &mut block_io.read_bps,
+                host.blkio_rates,
+                "BPS Block I/O read limit",
+                "Block I/O BPS read limit",
+            ),
+            (
+                &mut block_io.write_bps,
+                host.blkio_rates,
+                "BPS Block I/O write limit",
+                "Block I/O BPS write limit",
+            ),
+            (
+                &mut block_io.read_iops,
+                host.blkio_rates,
+                "IOPS Block read limit",
+                "Block I/O IOPS read limit",
+            ),
+            (
+                &mut block_io.write_iops,
+                host.blkio_rates,
+                "IOPS Block write limit",
+                "Block I/O IOPS write limit",
+            ),
+        ];
+        let mut warnings = Vec::new();
+        for (shares, known, what, discarded) in lists {
+            if !known && !shares.is_empty() {
+                shares.clear();
+                warnings.push(format!(
+                    "Your kernel does not support {what} or the cgroup is not mounted. \
+                     {discarded} discarded."
+                ));
+            }
         }
         warnings
     }
@@ -312,6 +375,10 @@ mod tests {
         );
         assert_eq!(check(|r| r.cpuset_cpus = "x".into()), "Invalid value x for cpuset cpus");
         assert_eq!(check(|r| r.cpuset_cpus = "0,2-3".into()), "");
+        assert!(
+            check(|r| (r.cpu_rt_period, r.cpu_rt_runtime) = (1000, 2000))
+                .starts_with("cpu real-time runtime cannot be higher")
+        );
         assert_eq!(check(|r| r.blkio_weight = 5), "Range of blkio weight is from 10 to 1000");
     }
 
@@ -327,6 +394,8 @@ mod tests {
             cpu: true,
             cpuset: true,
             blkio_weight: false,
+            blkio_rates: false,
+            realtime: false,
         };
         let mut resources = Resources {
             memory_bytes: 64 << 20,
@@ -334,8 +403,13 @@ mod tests {
             blkio_weight: 100,
             ..Resources::default()
         };
-        let warnings = resources.fit(&none);
-        assert_eq!(warnings.len(), 3, "{warnings:?}");
+        let rate = DeviceShare { path: "/dev/sda".into(), amount: 1 };
+        resources.block_io.read_bps.push(rate);
+        let warnings = resources.fit(&none).unwrap();
+        assert_eq!(warnings.len(), 4, "{warnings:?}");
         assert_eq!((resources.swap_limit(), resources.blkio_weight), (None, 0));
+        assert!(resources.block_io.read_bps.is_empty());
+        resources.cpu_rt_runtime = 1000;
+        assert!(resources.fit(&none).is_err());
     }
 }

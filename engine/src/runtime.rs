@@ -74,8 +74,8 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub fn cgroup(&self, id: &str) -> PathBuf {
-        self.config.cgroup_parent.join(id)
+    pub fn cgroup(&self, config: &ContainerConfig) -> PathBuf {
+        config.cgroup_parent.as_ref().unwrap_or(&self.config.cgroup_parent).join(&config.id)
     }
 
     pub fn places(&self, id: &str) -> Places {
@@ -143,7 +143,7 @@ impl Runtime {
     /// Limits that this host cannot hold are left out, as [`Runtime::fit`] tells.
     pub async fn create(&self, mut config: ContainerConfig) -> Result<Container> {
         config.check()?;
-        config.resources.fit(&self.shared.hierarchies.support());
+        config.resources.fit(&self.shared.hierarchies.support())?;
         let shared = Arc::clone(&self.shared);
         let made = tokio::spawn(async move { create(&shared, config).await });
         made.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
@@ -155,7 +155,7 @@ impl Runtime {
     }
 
     /// Takes away the limits that this host cannot hold, and says so in Docker's words.
-    pub fn fit(&self, resources: &mut Resources) -> Vec<String> {
+    pub fn fit(&self, resources: &mut Resources) -> Result<Vec<String>> {
         resources.fit(&self.shared.hierarchies.support())
     }
 
@@ -178,7 +178,9 @@ impl Runtime {
         let shared = Arc::clone(&self.shared);
         blocking(move || {
             let frozen = |id: &String| {
-                let frozen = shared.hierarchies.frozen(&shared.cgroup(id));
+                // What is gone meanwhile is not frozen.
+                let Some(stored) = shared.known().get(id).cloned() else { return Ok(false) };
+                let frozen = shared.hierarchies.frozen(&shared.cgroup(&stored.config));
                 let id = id.clone();
                 let operation = "look at the freezer";
                 frozen.map_err(|source| Error::Container { operation, id, source })
@@ -254,7 +256,7 @@ async fn create(shared: &Arc<Shared>, config: ContainerConfig) -> Result<Contain
         Err(error) => Err(error),
     };
     if let Err(error) = made {
-        let (shared, cgroup) = (Arc::clone(shared), shared.cgroup(&id));
+        let (shared, cgroup) = (Arc::clone(shared), shared.cgroup(&launch.config));
         let removed =
             blocking(move || recover::remove(&places, &shared.hierarchies, &cgroup)).await;
         if let Err(error) = removed {

@@ -123,7 +123,7 @@ async fn what_only_version_one_knows_is_set_there_and_discarded_elsewhere() {
     };
     let container = sleeper(&fixture, "old", asked.clone()).await;
     let mut fitted = asked.clone();
-    let warnings = fixture.runtime().fit(&mut fitted);
+    let warnings = fixture.runtime().fit(&mut fitted).unwrap();
     assert_eq!(container.config().resources, fitted);
     if Hierarchies::find().unwrap().unified() {
         assert_eq!(warnings.len(), 2, "{warnings:?}");
@@ -136,6 +136,30 @@ async fn what_only_version_one_knows_is_set_there_and_discarded_elsewhere() {
     let killing = Resources { oom_kill_disable: false, memory_swappiness: None, ..asked };
     container.update(&killing).await.unwrap();
     assert!(disabled().contains("oom_kill_disable 0"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn realtime_is_given_where_the_kernel_has_it() {
+    if !root_or_skip("realtime_is_given_where_the_kernel_has_it") {
+        return;
+    }
+    let fixture = Fixture::new().await;
+    let asked = Resources { cpu_rt_period: 500_000, cpu_rt_runtime: 5_000, ..Resources::default() };
+    if let Err(error) = fixture.runtime().fit(&mut asked.clone()) {
+        assert!(error.to_string().contains("does not support CPU real-time"), "{error}");
+        eprintln!("SKIP: the kernel gives no group realtime");
+        return;
+    }
+    // The group above has none by default: it is given what the containers need.
+    let container = sleeper(&fixture, "prompt", asked.clone()).await;
+    let read = |id: &str, file: &str| read(&fixture, id, "cpu", file, "");
+    let of = |id: &str| (read(id, "cpu.rt_period_us"), read(id, "cpu.rt_runtime_us"));
+    assert_eq!(of("prompt"), ("500000".into(), "5000".into()));
+    assert_eq!(read("", "cpu.rt_runtime_us"), "10000");
+    sleeper(&fixture, "second", asked).await;
+    assert_eq!(read("", "cpu.rt_runtime_us"), "20000");
+    container.update(&Resources::default()).await.unwrap();
+    assert_eq!(of("prompt"), ("1000000".into(), "0".into()));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -71,6 +71,37 @@ pub fn get(config: &ConfigFile, key: &str) -> Outcome<Option<RegistryAuth>> {
     decoded(&login, key).map(Some)
 }
 
+/// All logins as a file without helpers has them; none: there are none.
+pub fn all(config: &ConfigFile) -> Outcome<Option<serde_json::Map<String, Value>>> {
+    let names = |key: &str| match config.get(key) {
+        Some(Value::Object(all)) => all.keys().cloned().collect::<Vec<_>>(),
+        _ => Vec::new(),
+    };
+    let keys: std::collections::BTreeSet<String> =
+        names("auths").into_iter().chain(names("credHelpers")).collect();
+    let mut logins = serde_json::Map::new();
+    for key in keys {
+        if let Some(auth) = get(config, &key)? {
+            logins.insert(key, entry(&auth));
+        }
+    }
+    Ok((!logins.is_empty()).then_some(logins))
+}
+
+/// A login as it stands in the file.
+fn entry(auth: &RegistryAuth) -> Value {
+    let pair = format!("{}:{}", auth.username, auth.password);
+    let mut login = serde_json::Map::new();
+    if !auth.username.is_empty() {
+        let auth = base64::engine::general_purpose::STANDARD.encode(pair);
+        login.insert("auth".into(), auth.into());
+    }
+    if !auth.identity_token.is_empty() {
+        login.insert("identitytoken".into(), auth.identity_token.clone().into());
+    }
+    login.into()
+}
+
 /// Keeps a login under its server's address; says whether it is in the file, where anybody who can read it has it.
 pub fn store(config: &mut ConfigFile, auth: &RegistryAuth) -> Outcome<bool> {
     let key = &auth.server_address;
@@ -86,16 +117,7 @@ pub fn store(config: &mut ConfigFile, auth: &RegistryAuth) -> Outcome<bool> {
         config.save()?;
         return Ok(false);
     }
-    let pair = format!("{}:{}", auth.username, auth.password);
-    let mut login = serde_json::Map::new();
-    if !auth.username.is_empty() {
-        let auth = base64::engine::general_purpose::STANDARD.encode(pair);
-        login.insert("auth".into(), auth.into());
-    }
-    if !auth.identity_token.is_empty() {
-        login.insert("identitytoken".into(), auth.identity_token.clone().into());
-    }
-    put(config, key, Some(login.into()));
+    put(config, key, Some(entry(auth)));
     config.save()?;
     Ok(true)
 }

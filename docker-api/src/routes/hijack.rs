@@ -132,6 +132,13 @@ async fn session(streams: Streams, keys: DetachKeys, until: Until, taken: Taken)
             std::future::pending::<()>().await;
         }
     };
+    // Who only speaks may have said all and be gone: what was said is still to be read.
+    let gone = async {
+        match until {
+            Until::InputEnds => std::future::pending().await,
+            Until::OutputEnds => gone.await,
+        }
+    };
     // Whatever is first ends the others, and lets go of the command.
     tokio::select! {
         () = gone => return,

@@ -149,6 +149,15 @@ async fn remove(
     b.container_remove(&id, options).await.map(|()| StatusCode::NO_CONTENT)
 }
 
+/// A link is called by its container and its alias; clients write the slash as it is.
+async fn remove_link(
+    state: Held,
+    Path((id, alias)): Path<(String, String)>,
+    query: Query<Pairs>,
+) -> Answer<StatusCode> {
+    remove(state, Path(format!("{id}/{alias}")), query).await
+}
+
 /// Removing a container that is called like another path.
 pub(super) fn remove_named(name: &'static str) -> MethodRouter<Arc<dyn Backend>> {
     delete(async move |state: Held, query: Query<Pairs>| {
@@ -174,6 +183,7 @@ pub(super) fn life() -> Router<Arc<dyn Backend>> {
         .route("/containers/create", post(create).merge(remove_named("create")))
         .route("/containers/prune", post(prune).merge(remove_named("prune")))
         .route("/containers/{id}", delete(remove))
+        .route("/containers/{id}/{alias}", delete(remove_link))
         .route("/containers/{id}/start", post(start))
         .route("/containers/{id}/stop", post(stop))
         .route("/containers/{id}/restart", post(restart))

@@ -4,7 +4,7 @@ use std::io;
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
-use futures::{FutureExt, StreamExt, TryFutureExt};
+use futures::{FutureExt, StreamExt};
 use skep_docker_api::ApiError;
 use skep_engine::logs::{LogQuery, LogStream, Stdio};
 use skep_engine::{AttachOptions, Input};
@@ -117,19 +117,24 @@ fn early(entry: &Entry, options: AttachOptions) -> Result<Early> {
             entry.id
         )));
     }
-    // Shared between its two halves: the input is brought over when the output has come.
     let (input, mut held) = tokio::io::duplex(EARLY_INPUT_BYTES);
-    let output = attached.map_ok(move |attached| {
+    let (mut to_output, output) = oneshot::channel();
+    // By itself: who only speaks may have said all and be gone before the start.
+    tokio::spawn(async move {
+        let attached = tokio::select! {
+            attached = attached => attached,
+            () = to_output.closed(), if !options.stdin => return,
+        };
+        // A start that failed drops the other end: nothing comes then.
+        let Ok(attached) = attached else { return };
+        // Nobody may want it any more.
+        let _ = to_output.send(attached.output);
         if let Some(mut theirs) = attached.input {
-            tokio::spawn(async move {
-                // Either side may go away first; then there is nothing more to bring.
-                let _ = tokio::io::copy(&mut held, &mut theirs).await;
-                let _ = tokio::io::AsyncWriteExt::shutdown(&mut theirs).await;
-            });
+            // Either side may go away first; then there is nothing more to bring.
+            let _ = tokio::io::copy(&mut held, &mut theirs).await;
+            let _ = tokio::io::AsyncWriteExt::shutdown(&mut theirs).await;
         }
-        attached.output
     });
-    // A start that failed drops the other end: nothing comes then.
     let output = output.map(|it| it.unwrap_or_else(|_| futures::stream::empty().boxed()));
     let input: Option<Input> = options.stdin.then(|| Box::pin(input) as Input);
     Ok((output.flatten_stream().boxed(), input))

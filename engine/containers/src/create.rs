@@ -30,7 +30,8 @@ impl Containers {
     ) -> Result<ContainerCreateResponse> {
         let given = name.filter(|it| !it.is_empty()).map(names::check).transpose()?;
         let record = self.plan(request).await?;
-        let warnings = self.parts.runtime.fit(&mut spec::resources(&record.host_config));
+        let fitted = self.parts.runtime.fit(&mut spec::resources(&record.host_config));
+        let warnings = fitted.map_err(crate::containers::runtime)?;
         let id = record.id.clone();
         let name = self.take_name(given, &id)?;
         let made = self.make(Record { name: name.clone(), ..record }).await;
@@ -60,6 +61,7 @@ impl Containers {
             Err(error) => return Err(ApiError::invalid(skep_types::error_chain(&error))),
         };
         let id = random_id();
+        merge::check(&config, &host)?;
         merge::image(&mut config, &image.config)?;
         merge::host(&mut host, self.remapped())?;
         if !config.working_dir.is_empty() && !config.working_dir.starts_with('/') {
@@ -75,7 +77,7 @@ impl Containers {
         let mut others = Vec::new();
         for word in host.volumes_from.iter().flatten() {
             let (container, mode) = mounts::from_word(word)?;
-            others.push((self.find(container)?.with(|it| it.mounts.clone()), mode));
+            others.push((self.other(container)?.with(|it| it.mounts.clone()), mode));
         }
         let from: Vec<_> =
             others.iter().map(|(mounts, mode)| mounts::From { mounts, mode }).collect();
@@ -94,7 +96,8 @@ impl Containers {
         self.resolve_modes(&mut host)?;
         let networks = network::wished(&host, &config, networking_config.unwrap_or_default())?;
         for (network, settings) in &networks {
-            self.parts.networks.check(network, settings).await.map_err(ApiError::from)?;
+            let checked = self.parts.networks.check(network, settings).await;
+            checked.map_err(ApiError::from).map_err(of_the_request)?;
         }
         if config.hostname.is_empty() {
             config.hostname = match host.network_mode.as_str() {
@@ -225,11 +228,16 @@ impl Containers {
         Ok(())
     }
 
+    /// Another container that is named in a request.
+    fn other(&self, given: &str) -> Result<Arc<Entry>> {
+        self.find(given).map_err(of_the_request)
+    }
+
     /// `container:NAME` to the id that it means now.
     fn resolve_modes(&self, host: &mut skep_docker_api::json::HostConfig) -> Result<()> {
         for mode in [&mut host.network_mode, &mut host.ipc_mode, &mut host.pid_mode] {
             if let Some(other) = mode.strip_prefix("container:") {
-                *mode = format!("container:{}", self.find(other)?.id);
+                *mode = format!("container:{}", self.other(other)?.id);
             }
         }
         let modes = [
@@ -296,6 +304,12 @@ impl Containers {
                 "Restart policy cannot be updated because AutoRemove is enabled for the container",
             ));
         }
+        let both = next.host_config.memory_swap;
+        if both > 0 && request.memory > both && request.memory_swap == 0 {
+            return Err(ApiError::conflict(
+                "Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time",
+            ));
+        }
         spec::update(&mut next.host_config, request);
         merge::host(&mut next.host_config, self.remapped())?;
         spec::check(&next)?;
@@ -311,6 +325,15 @@ impl Containers {
         }
         entry.with(|record| events::tell(&self.parts.events, record, "update", &[]));
         Ok(())
+    }
+}
+
+/// What is named in a request and not there is a fault of the request: clients take "not found" to be
+/// said of the image, and pull it.
+fn of_the_request(error: ApiError) -> ApiError {
+    match error.kind {
+        skep_docker_api::Kind::NotFound => ApiError::invalid(error.message),
+        _ => error,
     }
 }
 

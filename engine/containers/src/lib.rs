@@ -13,12 +13,14 @@
 mod attach;
 mod containers;
 mod create;
+mod details;
 mod entry;
 mod etc;
 mod events;
 mod exec;
 mod health;
 mod life;
+mod links;
 mod login;
 mod merge;
 mod mounts;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use skep_agent_plan::HealthCheck;
 use skep_bridge::SandboxRequest;
 use skep_docker_api::ApiError;
-use skep_docker_api::json::{ContainerWaitResponse, StopOptions, WaitCondition};
+use skep_docker_api::json::{ContainerWaitResponse, HostConfig, StopOptions, WaitCondition};
 use skep_engine::config::{MountSource, Namespace, Rootfs};
 use skep_engine::{Container, ContainerConfig, Error, ExitStatus, Signal};
 use skep_idmap::{IdMaps, Owner};
@@ -99,8 +99,9 @@ impl Containers {
 
     async fn try_run(&self, entry: &Entry, record: &Record) -> Result<Container> {
         let sources = self.sources(record)?;
-        let pid = self.namespace(&record.host_config.pid_mode).await?;
-        let ipc = self.namespace(&record.host_config.ipc_mode).await?;
+        driven(&record.host_config)?;
+        let pid = self.namespace("PID", &record.host_config.pid_mode).await?;
+        let ipc = self.namespace("IPC", &record.host_config.ipc_mode).await?;
         let id_maps = self.id_maps(&record.host_config);
         let request = SandboxRequest {
             owner: owner(id_maps.as_ref(), [&pid, &ipc]),
@@ -124,7 +125,9 @@ impl Containers {
                 log: self.records.log(&record.id),
                 id_maps,
             };
-            let config = spec::build(record, ground)?;
+            let mut config = spec::build(record, ground)?;
+            // What the user says of a name goes over what a link does.
+            config.env.splice(0..0, self.link_variables(record).await?);
             let run = self.make_run(config).await?;
             match self.begin(entry, record, &run).await {
                 Ok(()) => Ok(run),
@@ -220,20 +223,28 @@ impl Containers {
         Ok(binds.collect())
     }
 
-    async fn namespace(&self, mode: &str) -> Result<Namespace> {
+    async fn namespace(&self, kind: &str, mode: &str) -> Result<Namespace> {
         let Some(other) = mode.strip_prefix("container:") else {
             return Ok(match mode {
                 "host" => Namespace::Host,
                 _ => Namespace::Private,
             });
         };
-        let entry = self.find(other)?;
-        let run = self.run_of(&entry).await.map_err(|error| {
-            ApiError::conflict(format!("cannot join the namespace of a container: {error}"))
-        })?;
+        let failed = |error: ApiError| {
+            let text = format!("failed to join {kind} namespace: {error}");
+            ApiError::new(error.kind, text)
+        };
+        let entry = self.find(other).map_err(failed)?;
+        let (name, ipc) = entry.with(|it| (it.name.clone(), it.host_config.ipc_mode.clone()));
+        if kind == "IPC" && matches!(ipc.as_str(), "private" | "none") {
+            return Err(failed(ApiError::invalid(
+                "non-shareable IPC (hint: use IpcMode:shareable for the donor container)",
+            )));
+        }
+        let run = self.run_of(&entry).await.map_err(failed)?;
         match run.pid().await.map_err(runtime)? {
             Some(pid) => Ok(Namespace::Of(pid)),
-            None => Err(ApiError::conflict(format!("container {other} is not running"))),
+            None => Err(failed(ApiError::conflict(format!("container {name} is not running")))),
         }
     }
 
@@ -534,6 +545,18 @@ impl Containers {
             ContainerWaitResponse { status_code: last.exit_code, error: None }
         })
     }
+}
+
+/// Docker's words where no driver chooses devices; none does here.
+fn driven(host: &HostConfig) -> Result<()> {
+    let Some(request) = host.device_requests.iter().flatten().next() else { return Ok(()) };
+    let set = |words: &Vec<String>| format!("[{}]", words.join(" "));
+    let sets: Vec<String> = request.capabilities.iter().flatten().map(set).collect();
+    Err(ApiError::system(format!(
+        "could not select device driver {:?} with capabilities: [{}]",
+        request.driver,
+        sets.join(" ")
+    )))
 }
 
 /// A volume's subpath; never outside of it.

@@ -135,6 +135,43 @@ fn user_namespace(host: &HostConfig, remapped: Remapped) -> Result<(), ApiError>
     }
 }
 
+/// What a user asks for is told apart from what the image adds: refusals are of the first alone, in
+/// Docker's words.
+pub fn check(config: &ContainerConfig, host: &HostConfig) -> Result<(), ApiError> {
+    let refuse = |text: &str| Err(ApiError::invalid(format!("conflicting options: {text}")));
+    let some = |list: &Option<Vec<String>>| list.as_ref().is_some_and(|it| !it.is_empty());
+    let hosts = host.network_mode == "host";
+    let anothers = host.network_mode.starts_with("container:");
+    if host.uts_mode == "host" && !config.hostname.is_empty() {
+        return refuse("hostname and the UTS mode");
+    }
+    if anothers && !config.hostname.is_empty() {
+        return refuse("hostname and the network mode");
+    }
+    if (hosts || anothers) && some(&host.links) {
+        let kind = if hosts { "host type networking" } else { "container type network" };
+        return refuse(&format!(
+            "{kind} can't be used with links. This would result in undefined behavior"
+        ));
+    }
+    if anothers && some(&host.dns) {
+        return refuse("dns and the network mode");
+    }
+    if anothers && some(&host.extra_hosts) {
+        return refuse("custom host-to-IP mapping and the network mode");
+    }
+    if (hosts || anothers) && !config.mac_address.is_empty() {
+        return refuse("mac-address and the network mode");
+    }
+    if anothers && (!host.port_bindings.is_empty() || host.publish_all_ports) {
+        return refuse("port publishing and the container type network mode");
+    }
+    if anothers && !config.exposed_ports.is_empty() {
+        return refuse("port exposing and the container type network mode");
+    }
+    Ok(())
+}
+
 /// Docker's defaults where nothing is said, as inspect shows them, and a refusal of what cannot be.
 pub fn host(host: &mut HostConfig, remapped: Remapped) -> Result<(), ApiError> {
     const SHM_BYTES: i64 = 64 << 20;
@@ -146,6 +183,10 @@ pub fn host(host: &mut HostConfig, remapped: Remapped) -> Result<(), ApiError> {
     };
     if matches!(host.network_mode.as_str(), "" | "default") {
         "bridge".clone_into(&mut host.network_mode);
+    }
+    // Without a word of swap there is as much of it as memory.
+    if host.memory > 0 && host.memory_swap == 0 {
+        host.memory_swap = host.memory.saturating_mul(2);
     }
     fill(&mut host.restart_policy.name, "no");
     fill(&mut host.log_config.kind, "json-file");
@@ -159,38 +200,19 @@ pub fn host(host: &mut HostConfig, remapped: Remapped) -> Result<(), ApiError> {
         return Err(ApiError::invalid("SHM size can not be less than 0"));
     }
     user_namespace(host, remapped)?;
-    let absent = [
-        (
-            host.device_requests.as_ref().is_some_and(|it| !it.is_empty()),
-            "device requests (--gpus)",
-        ),
-        (!host.storage_opt.is_empty(), "storage options (--storage-opt)"),
-        (!host.cgroup_parent.is_empty(), "another parent cgroup (--cgroup-parent)"),
-        (
-            host.cpu_realtime_period != 0 || host.cpu_realtime_runtime != 0,
-            "realtime limits (--cpu-rt-*)",
-        ),
-        (
-            [
-                &host.blkio_device_read_bps,
-                &host.blkio_device_write_bps,
-                &host.blkio_device_read_iops,
-                &host.blkio_device_write_iops,
-            ]
-            .iter()
-            .any(|it| it.as_ref().is_some_and(|it| !it.is_empty()))
-                || host.blkio_weight_device.as_ref().is_some_and(|it| !it.is_empty()),
-            "limits on single block devices (--device-read-bps and its kin)",
-        ),
-        (!matches!(host.volume_driver.as_str(), "" | "local"), "volume drivers other than local"),
-    ];
-    if let Some((_, what)) = absent.into_iter().find(|(asked, _)| *asked) {
-        return Err(ApiError::new(
-            skep_docker_api::Kind::NotImplemented,
-            format!("{what} are not supported by this engine"),
+    // Docker's words on a file system that cannot count: no layer here is bounded.
+    if !host.storage_opt.is_empty() {
+        return Err(ApiError::system(
+            "--storage-opt is supported only for overlay over xfs with 'pquota' mount option",
         ));
     }
-    if host.runtime != "runc" {
+    if host.annotations.contains_key("") {
+        return Err(ApiError::invalid(
+            "invalid Annotations: the empty string is not permitted as an annotation key",
+        ));
+    }
+    // The second is its name with containerd.
+    if !matches!(host.runtime.as_str(), "runc" | "io.containerd.runc.v2") {
         return Err(ApiError::invalid(format!(
             "unknown or invalid runtime name: {}",
             host.runtime

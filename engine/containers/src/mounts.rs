@@ -154,6 +154,16 @@ fn bind(spec: &str) -> Result<Mount, ApiError> {
     Ok(mount)
 }
 
+fn check_driver(name: &str) -> Result<(), ApiError> {
+    match name {
+        "" | "local" => Ok(()),
+        // Clients take "not found" to be said of the image, and pull it.
+        _ => Err(ApiError::invalid(format!(
+            "error looking up volume plugin {name}: plugin \"{name}\" not found"
+        ))),
+    }
+}
+
 /// One of `HostConfig.Mounts`.
 fn long_form(given: &json::Mount) -> Result<Mount, ApiError> {
     let refused = |why: String| {
@@ -185,12 +195,7 @@ fn long_form(given: &json::Mount) -> Result<Mount, ApiError> {
         "volume" => {
             let options = given.volume_options.clone().unwrap_or_default();
             if let Some(driver) = &options.driver_config {
-                if !matches!(driver.name.as_str(), "" | "local") {
-                    return Err(ApiError::not_found(format!(
-                        "error looking up volume plugin {0}: plugin \"{0}\" not found",
-                        driver.name
-                    )));
-                }
+                check_driver(&driver.name)?;
                 if let Some(option) = driver.options.keys().next() {
                     return Err(refused(format!("volume option {option:?} is not supported yet")));
                 }
@@ -256,7 +261,11 @@ pub fn plan(
         }
     };
     for spec in host.binds.iter().flatten() {
-        ask(bind(spec)?)?;
+        let mount = bind(spec)?;
+        if mount.volume().is_some() {
+            check_driver(&host.volume_driver)?;
+        }
+        ask(mount)?;
     }
     for mount in &host.mounts {
         ask(long_form(mount)?)?;
@@ -283,6 +292,7 @@ pub fn plan(
         }
     }
     for target in config.volumes.iter().flatten().map(|(target, _)| target) {
+        check_driver(&host.volume_driver)?;
         check_target("volume", target).map_err(ApiError::invalid)?;
         asked
             .entry(clean(target))

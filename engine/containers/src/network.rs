@@ -11,6 +11,7 @@ use skep_idmap::Owner;
 use crate::containers::{Containers, Result};
 use crate::entry::Entry;
 use crate::etc::EtcFiles;
+use crate::links;
 use crate::record::{Phase, Record};
 
 /// The networks by name, with what is wished of each. Empty where a mode rules that out.
@@ -24,12 +25,6 @@ pub fn wished(
     let mode = host.network_mode.as_str();
     if config.network_disabled || matches!(mode, "host" | "none") || mode.starts_with("container:")
     {
-        let published = host.port_bindings.values().any(|it| !it.is_empty());
-        if published && mode.starts_with("container:") {
-            return Err(ApiError::invalid(
-                "conflicting options: port publishing and the container type network mode",
-            ));
-        }
         return Ok(BTreeMap::new());
     }
     // `default` and an unnamed entry mean the mode's.
@@ -92,9 +87,9 @@ impl Containers {
                 None => SandboxMode::Networks(record.networks.clone()),
             },
         };
-        let mut links = Vec::new();
+        let mut linked = Vec::new();
         for text in host.links.iter().flatten() {
-            let (other, alias) = text.split_once(':').unwrap_or((text, text));
+            let (other, alias) = links::parts(text);
             let other = self.find(other)?;
             if other.with(|it| it.state.phase != Phase::Running) {
                 let (theirs, ours) = (other.with(|it| it.name.clone()), &record.name);
@@ -102,7 +97,7 @@ impl Containers {
                     "Cannot link to a non running container: /{theirs} AS /{ours}/{alias}"
                 )));
             }
-            links.push(Link { container: other.id.clone(), alias: alias.to_owned() });
+            linked.push(Link { container: other.id.clone(), alias: alias.to_owned() });
         }
         let words = |words: &Option<Vec<String>>| words.clone().unwrap_or_default();
         let servers = host.dns.iter().flatten().map(|it| {
@@ -117,7 +112,7 @@ impl Containers {
             ports: host.port_bindings.clone(),
             exposed: config.exposed_ports.keys().cloned().collect::<BTreeSet<_>>(),
             publish_all: host.publish_all_ports,
-            links,
+            links: linked,
             dns: DnsOptions {
                 servers: servers.collect::<Result<_>>()?,
                 search: words(&host.dns_search),

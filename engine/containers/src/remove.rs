@@ -14,13 +14,10 @@ use crate::record::{Phase, Record};
 
 impl Containers {
     pub async fn remove(&self, given: &str, options: RemoveOptions) -> Result<()> {
-        let entry = self.find(given)?;
         if options.link {
-            return Err(ApiError::new(
-                skep_docker_api::Kind::NotImplemented,
-                "links are part of a container here: they cannot be removed alone",
-            ));
+            return self.remove_link(given).await;
         }
+        let entry = self.find(given)?;
         // Cleared below, by us.
         let _spared = entry.spare();
         if entry.with(Record::is_alive) {

@@ -15,6 +15,7 @@ use time::format_description::well_known::Rfc3339;
 use crate::containers::{Containers, Result, images, runtime};
 use crate::entry::Entry;
 use crate::health::{Answer, HealthReport};
+use crate::links;
 use crate::mounts::{Mount, Source};
 use crate::record::{Phase, Record};
 use crate::uptime::human;
@@ -261,7 +262,12 @@ impl Containers {
 
     pub async fn inspect(&self, given: &str, sizes: bool) -> Result<ContainerInspect> {
         let entry = self.find(given)?;
-        let record = entry.record();
+        let mut record = entry.record();
+        for link in record.host_config.links.iter_mut().flatten() {
+            let (other, alias) = links::parts(link);
+            let other = other.trim_start_matches('/');
+            *link = format!("/{other}:/{}/{alias}", record.name);
+        }
         let (paused, pid, network_settings) = self.live(&record).await;
         let etc = self.etc_of(&record);
         let state = &record.state;

@@ -1,10 +1,11 @@
 //! From a container's documents to what the runtime is told. Pure, but for the user's words that are
 //! checked on the way.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use skep_docker_api::ApiError;
 use skep_docker_api::json::{ContainerUpdateRequest, HostConfig, Map};
+use skep_engine::block_io::{BlockIo, DeviceShare};
 use skep_engine::config::{
     Device, LogDriver, LogLimits, Mount, MountSource, Namespace, NetworkNamespace, Resources,
     Rootfs, Seccomp, Ulimit,
@@ -68,6 +69,7 @@ pub fn build(record: &Record, ground: Ground) -> Result<ContainerConfig, ApiErro
     made.ulimits =
         ulimits.map(|it| Ulimit { name: it.name.clone(), soft: it.soft, hard: it.hard }).collect();
     made.resources = resources(host);
+    made.cgroup_parent = cgroup_parent(&host.cgroup_parent);
     made.oom_score_adj = i32::try_from(host.oom_score_adj).unwrap_or(i32::MAX);
     made.stop_signal.clone_from(&config.stop_signal);
     (made.log_driver, made.log) = log(&host.log_config.kind, &host.log_config.config)?;
@@ -106,7 +108,9 @@ pub fn build(record: &Record, ground: Ground) -> Result<ContainerConfig, ApiErro
     if made.ipc == Namespace::Private {
         made.shm_bytes = u64::try_from(host.shm_size).unwrap_or(0);
     }
+    made.no_shared_memory = host.ipc_mode == "none";
     made.labels.clone_from(&config.labels);
+    made.annotations.clone_from(&host.annotations);
     // What log drivers may call it.
     made.annotations.insert(NAME_ANNOTATION.to_owned(), record.name.clone());
     made.annotations.insert(IMAGE_ANNOTATION.to_owned(), config.image.clone());
@@ -128,7 +132,37 @@ pub fn resources(host: &HostConfig) -> Resources {
         memory_swappiness: host.memory_swappiness.and_then(|it| u64::try_from(it).ok()),
         oom_kill_disable: host.oom_kill_disable.unwrap_or(false),
         blkio_weight: host.blkio_weight,
+        block_io: BlockIo {
+            weights: shares(&host.blkio_weight_device, |it| (&it.path, it.weight.into())),
+            read_bps: shares(&host.blkio_device_read_bps, |it| (&it.path, it.rate)),
+            write_bps: shares(&host.blkio_device_write_bps, |it| (&it.path, it.rate)),
+            read_iops: shares(&host.blkio_device_read_iops, |it| (&it.path, it.rate)),
+            write_iops: shares(&host.blkio_device_write_iops, |it| (&it.path, it.rate)),
+        },
+        cpu_rt_period: u64::try_from(host.cpu_realtime_period).unwrap_or(0),
+        cpu_rt_runtime: u64::try_from(host.cpu_realtime_runtime).unwrap_or(0),
     }
+}
+
+fn shares<T>(given: &Option<Vec<T>>, read: impl Fn(&T) -> (&String, u64)) -> Vec<DeviceShare> {
+    let share = |it| {
+        let (path, amount) = read(it);
+        DeviceShare { path: path.into(), amount }
+    };
+    given.iter().flatten().map(share).collect()
+}
+
+/// From the root, as it is written or not, and never above it.
+fn cgroup_parent(given: &str) -> Option<PathBuf> {
+    let mut path = PathBuf::from("/");
+    for part in Path::new(given).components() {
+        match part {
+            Component::Normal(name) => path.push(name),
+            Component::ParentDir => drop(path.pop()),
+            _ => {}
+        }
+    }
+    (path != Path::new("/")).then_some(path)
 }
 
 /// What an update says goes over what stands; zero and nothing leave it.
@@ -148,6 +182,8 @@ pub fn update(host: &mut HostConfig, asked: &ContainerUpdateRequest) {
         blkio_weight,
         cpu_period,
         cpu_quota,
+        cpu_realtime_period,
+        cpu_realtime_runtime,
         cpuset_cpus,
         cpuset_mems,
         memory_reservation,
@@ -175,6 +211,9 @@ fn security(host: &HostConfig, made: &mut ContainerConfig) -> Result<(), ApiErro
             Some(("apparmor", profile)) => made.apparmor = Some(profile.to_owned()),
             // Without SELinux a label means nothing, as in Docker.
             Some(("label", _)) => {}
+            None if option == "writable-cgroups" => made.writable_cgroups = true,
+            Some(("writable-cgroups", "true" | "1")) => made.writable_cgroups = true,
+            Some(("writable-cgroups", "false" | "0")) => made.writable_cgroups = false,
             Some(("systempaths", "unconfined")) => {
                 made.masked_paths = Some(Vec::new());
                 made.read_only_paths = Some(Vec::new());
@@ -210,9 +249,10 @@ pub fn log(kind: &str, options: &Map) -> Result<(LogDriver, LogLimits), ApiError
             "max-file" => {
                 limits.files_max = value.parse().ok().filter(|it| *it > 0).ok_or_else(bad)?
             }
+            // Looked at where the log is read.
+            "labels" | "env" => {}
             // These change nothing of what can be read back.
-            "compress" | "labels" | "labels-regex" | "env" | "env-regex" | "tag" | "mode"
-            | "max-buffer-size" => {}
+            "compress" | "labels-regex" | "env-regex" | "tag" | "mode" | "max-buffer-size" => {}
             _ => {
                 return Err(ApiError::invalid(format!(
                     "unknown log opt '{option}' for {kind} log driver"
@@ -275,6 +315,15 @@ mod tests {
         assert_eq!(bytes("1G"), Some(1 << 30));
         assert_eq!(bytes("512kb"), Some(512 << 10));
         assert_eq!(bytes("many"), None);
+    }
+
+    #[test]
+    fn a_parent_cgroup_is_never_above_the_root() {
+        let path = |text| cgroup_parent(text).map(|path| path.display().to_string());
+        assert_eq!(path(""), None);
+        assert_eq!(path("/"), None);
+        assert_eq!(path("a/b").as_deref(), Some("/a/b"));
+        assert_eq!(path("/../a/./../b/").as_deref(), Some("/b"));
     }
 
     #[test]

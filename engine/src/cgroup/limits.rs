@@ -12,7 +12,6 @@ use crate::resources::{Bandwidth, Resources, Support};
 /// The kernel's own numbers.
 const SHARES: u64 = 1024;
 const WEIGHT: u64 = 100;
-const IO_WEIGHT: u64 = 100;
 const SWAPPINESS: u64 = 60;
 
 /// What is in the cgroup's files before.
@@ -25,8 +24,8 @@ pub enum Before {
 }
 
 /// The files of one container's cgroup.
-struct Files<'a> {
-    hierarchies: &'a Hierarchies,
+pub(super) struct Files<'a> {
+    pub(super) hierarchies: &'a Hierarchies,
     cgroup: &'a Path,
     before: Before,
 }
@@ -48,6 +47,8 @@ impl Hierarchies {
                 cpu: has("cpu"),
                 cpuset: has("cpuset"),
                 blkio_weight: has("io"),
+                blkio_rates: has("io"),
+                realtime: false,
             };
         }
         let at_root = |controller: &str, file: &str| {
@@ -64,7 +65,11 @@ impl Hierarchies {
             pids: at_root("pids", "cgroup.procs"),
             cpu: at_root("cpu", "cpu.shares") && at_root("cpu", "cpu.cfs_quota_us"),
             cpuset: at_root("cpuset", "cpuset.cpus"),
-            blkio_weight: at_root("blkio", "blkio.weight") || at_root("blkio", "blkio.bfq.weight"),
+            // The scheduler's weight is not the root's; what it counts there tells of it.
+            blkio_weight: at_root("blkio", "blkio.weight")
+                || at_root("blkio", "blkio.bfq.io_service_bytes"),
+            blkio_rates: at_root("blkio", "blkio.throttle.read_bps_device"),
+            realtime: at_root("cpu", "cpu.rt_runtime_us"),
         }
     }
 
@@ -77,6 +82,7 @@ impl Hierarchies {
         } else {
             files.memory_legacy(limits)?;
             files.cpu_legacy(limits)?;
+            files.realtime(limits)?;
         }
         files.pids(limits)?;
         files.cpuset("cpuset.cpus", &limits.cpuset_cpus)?;
@@ -86,7 +92,7 @@ impl Hierarchies {
 }
 
 impl Files<'_> {
-    fn path(&self, controller: &str, file: &str) -> io::Result<PathBuf> {
+    pub(super) fn path(&self, controller: &str, file: &str) -> io::Result<PathBuf> {
         let directory = self.hierarchies.directory(controller, self.cgroup).ok_or_else(|| {
             let message = format!("this host has no {controller} cgroup");
             io::Error::new(ErrorKind::Unsupported, message)
@@ -94,7 +100,17 @@ impl Files<'_> {
         Ok(directory.join(file))
     }
 
-    fn write(&self, controller: &str, file: &str, value: impl ToString) -> io::Result<()> {
+    pub(super) fn path_at_root(&self, controller: &str) -> io::Result<PathBuf> {
+        let root = Files { cgroup: Path::new("/"), ..*self };
+        root.path(controller, "").map(|path| path.components().collect())
+    }
+
+    pub(super) fn write(
+        &self,
+        controller: &str,
+        file: &str,
+        value: impl ToString,
+    ) -> io::Result<()> {
         let (path, value) = (self.path(controller, file)?, value.to_string());
         fs::write(&path, &value).map_err(|error| {
             let message = format!("failed to write {value} to {}: {error}", path.display());
@@ -103,7 +119,7 @@ impl Files<'_> {
     }
 
     /// Writes a value that was asked for, or the kernel's own if there may be another.
-    fn write_or<T: ToString>(
+    pub(super) fn write_or<T: ToString>(
         &self,
         (controller, file): (&str, &str),
         value: Option<T>,
@@ -245,23 +261,6 @@ impl Files<'_> {
         self.write("cpuset", file, all.trim())
     }
 
-    fn block_io(&self, limits: &Resources) -> io::Result<()> {
-        let weight = u64::from(limits.blkio_weight);
-        let (controller, bfq, other) = match self.hierarchies.unified() {
-            true => ("io", "io.bfq.weight", "io.weight"),
-            false => ("blkio", "blkio.bfq.weight", "blkio.weight"),
-        };
-        let wanted = (weight > 0).then_some(weight);
-        if self.path(controller, bfq).is_ok_and(|path| path.exists()) {
-            return self.write_or((controller, bfq), wanted, IO_WEIGHT);
-        }
-        let wanted = wanted.map(|weight| match self.hierarchies.unified() {
-            true => io_weight(weight),
-            false => weight,
-        });
-        self.write_or((controller, other), wanted, IO_WEIGHT)
-    }
-
     fn read_number(&self, controller: &str, file: &str) -> Option<u64> {
         fs::read_to_string(self.path(controller, file).ok()?).ok()?.trim().parse().ok()
     }
@@ -272,11 +271,6 @@ fn cpu_weight(shares: u64) -> u64 {
     1 + (shares.clamp(2, 262_144) - 2) * 9999 / 262_142
 }
 
-/// From Docker's 10 to 1000 to version 2's 1 to 10000, as runc does.
-fn io_weight(weight: u64) -> u64 {
-    1 + (weight.clamp(10, 1000) - 10) * 9999 / 990
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -284,6 +278,5 @@ mod tests {
     #[test]
     fn weights_are_runcs() {
         assert_eq!([2, 1024, 262_144].map(cpu_weight), [1, 39, 10_000]);
-        assert_eq!([10, 500, 1000].map(io_weight), [1, 4950, 10_000]);
     }
 }

@@ -47,6 +47,11 @@ impl ContainerConfig {
             )));
         }
         self.check_user_namespace()?;
+        if let Some(parent) = &self.cgroup_parent
+            && !(parent.is_absolute() && parent.components().all(|it| it != Component::ParentDir))
+        {
+            return Err(Error::Invalid(format!("invalid cgroup parent: {}", parent.display())));
+        }
         self.check_privileges()?;
         self.check_paths()?;
         self.check_amounts()

@@ -42,12 +42,19 @@ impl Writer {
         }
     }
 
-    /// Takes an entry; it is written by [`Writer::flush`].
+    /// Takes an entry; it is written by [`Writer::flush`], or sooner where the file would grow beyond
+    /// its bound with it.
     pub fn add(&mut self, now: OffsetDateTime, stdio: Stdio, text: &[u8]) {
         if self.stamp.0 != now {
             self.stamp = (now, rfc3339(now));
         }
+        let before = self.pending.len();
         encode(&self.stamp.1, stdio, text, &mut self.pending);
+        if before > 0 && self.length + self.pending.len() as u64 > self.limits.file_bytes_max {
+            let last = self.pending.split_off(before);
+            self.flush();
+            self.pending = last;
+        }
         self.pending_entries += 1;
     }
 
@@ -142,6 +149,22 @@ mod tests {
         assert_eq!(entries(&files::name(&path, 1)), ["line 4\n", "line 5\n"]);
         assert_eq!(entries(&files::name(&path, 2)), ["line 2\n", "line 3\n"]);
         assert!(!files::name(&path, 3).exists());
+        assert_eq!(writer.dropped(), 0);
+    }
+
+    #[test]
+    fn a_burst_does_not_outgrow_the_files() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("json.log");
+        let limits = LogLimits { file_bytes_max: 150, files_max: 2 };
+        let mut writer = Writer::new(path.clone(), limits);
+        for number in 0..8 {
+            let text = format!("line {number}\n");
+            writer.add(OffsetDateTime::UNIX_EPOCH, Stdio::Stdout, text.as_bytes());
+        }
+        writer.flush();
+        assert_eq!(entries(&path), ["line 6\n", "line 7\n"]);
+        assert_eq!(entries(&files::name(&path, 1)), ["line 4\n", "line 5\n"]);
         assert_eq!(writer.dropped(), 0);
     }
 

@@ -54,7 +54,8 @@ pub type Contents = zeroize::Zeroizing<Vec<u8>>;
 /// cgroups are removed here.
 pub fn create(launch: &Launch, contents: Contents, places: &Places) -> Result<Created, Failure> {
     let hierarchies = Hierarchies::find().map_err(Failure::to("find cgroups"))?;
-    let cgroup = launch.cgroup_parent.join(&launch.config.id);
+    let parent = launch.config.cgroup_parent.as_ref().unwrap_or(&launch.cgroup_parent);
+    let cgroup = parent.join(&launch.config.id);
     hierarchies
         .join_shims(&launch.cgroup_parent)
         .map_err(Failure::to("move the shim out of the daemon's cgroup"))?;

@@ -100,8 +100,7 @@ fn run(input: File, control: &OwnedFd) -> io::Result<ExecReport> {
     let null = File::options().read(true).write(true).open("/dev/null")?;
     if !request.bound {
         // What ends the daemon's group or session does not end this.
-        let parent = request.cgroup.parent().unwrap_or(&request.cgroup);
-        hierarchies.join_shims(parent)?;
+        hierarchies.join_shims(&request.shims_parent)?;
         let _ = setsid();
         let mut blocked = SigSet::empty();
         for signal in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM, Signal::SIGQUIT] {

@@ -26,6 +26,7 @@ pub fn split() -> io::Result<()> {
         }
         ForkResult::Parent { child } => {
             close_all_but_stdio();
+            be_seen();
             let code = match serve(child) {
                 Ok(never) => match never {},
                 Err(code) => code,
@@ -70,6 +71,35 @@ fn reap(command: Pid) -> Result<(), i32> {
             }
         }
     }
+}
+
+/// Shows itself to the container as what it is: by a name of its own, and open to those who may look
+/// at the container's other processes (`/proc/1/fd/1` is where some write to the log). The change of
+/// user has hidden it; what it holds of the shim is the container's own configuration.
+fn be_seen() {
+    // SAFETY: the options take one integer, or a name of at most 15 bytes that ends with a zero.
+    unsafe {
+        libc::prctl(libc::PR_SET_DUMPABLE, 1, 0, 0, 0);
+        libc::prctl(libc::PR_SET_NAME, c"skep-init".as_ptr());
+    }
+    let Some((start, length)) = command_line() else { return };
+    let name = b"skep-init";
+    for at in 0..length {
+        let byte = name.get(at).copied().unwrap_or(0);
+        // SAFETY: the kernel says that this process's arguments are there; it is its own memory,
+        // writable, and nobody reads them any more.
+        unsafe { std::ptr::write_volatile((start + at) as *mut u8, byte) };
+    }
+}
+
+/// Where this process's arguments are, and their length; by proc(5)'s `stat`.
+fn command_line() -> Option<(usize, usize)> {
+    let text = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // What is before the last bracket is a name that may hold anything.
+    let fields: Vec<&str> = text.rsplit_once(") ")?.1.split_whitespace().collect();
+    let number = |field: usize| fields.get(field - 3)?.parse::<usize>().ok();
+    let (start, end) = (number(48)?, number(49)?);
+    (start > 0).then(|| (start, end.saturating_sub(start)))
 }
 
 /// The shim waits for the pipe that tells of failures to close, which the command does by running.

@@ -8,6 +8,7 @@
 //! **Invariant:** it has a single thread, always: libcontainer forks, changes the working directory
 //! and the process's own attributes.
 
+mod cgroup_mounts;
 mod client;
 mod create;
 mod devices;

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::devices::Node;
-use super::trees;
 use super::user::Identity;
 use super::userns::Joined;
+use super::{cgroup_mounts, trees};
 use crate::config::{
     ContainerConfig, DeviceRule, Mount, MountSource, Namespace, NetworkNamespace, Ulimit,
     ulimit_type,
@@ -167,7 +167,7 @@ fn rlimit(ulimit: &Ulimit) -> Value {
 }
 
 fn mounts(config: &ContainerConfig, prepared: &Prepared) -> Vec<Value> {
-    let mut mounts = default_mounts(config, prepared.shared_memory);
+    let mut mounts = default_mounts(config, prepared);
     if prepared.joined.user.is_some() && config.ipc == Namespace::Host {
         // One of the host's cannot be mounted anew from within a user namespace.
         let mqueue = Path::new("/dev/mqueue");
@@ -178,6 +178,9 @@ fn mounts(config: &ContainerConfig, prepared: &Prepared) -> Vec<Value> {
     }
     let own: Vec<&Path> = config.mounts.iter().map(|mount| mount.target.as_path()).collect();
     mounts.retain(|(target, _)| !own.contains(&Path::new(target)));
+    if config.no_shared_memory {
+        mounts.retain(|(target, _)| *target != "/dev/shm");
+    }
     let mut all: Vec<Value> = mounts.into_iter().map(|(_, mount)| mount).collect();
 
     // Shallow ones first, so that none hides another.
@@ -210,10 +213,7 @@ fn mounts(config: &ContainerConfig, prepared: &Prepared) -> Vec<Value> {
     all
 }
 
-fn default_mounts(
-    config: &ContainerConfig,
-    shared_memory: Option<&Path>,
-) -> Vec<(&'static str, Value)> {
+fn default_mounts(config: &ContainerConfig, prepared: &Prepared) -> Vec<(&'static str, Value)> {
     let mount = |target: &'static str, kind: &str, source: &str, options: &[&str]| {
         let mount =
             json!({ "destination": target, "type": kind, "source": source, "options": options });
@@ -221,7 +221,7 @@ fn default_mounts(
     };
     let bytes = if config.shm_bytes == 0 { defaults::SHM_BYTES } else { config.shm_bytes };
     let shm = format!("size={bytes}");
-    let shm = match shared_memory {
+    let shm = match prepared.shared_memory {
         None => {
             let options = ["nosuid", "noexec", "nodev", "mode=1777", &shm];
             mount("/dev/shm", "tmpfs", "shm", &options)
@@ -229,7 +229,11 @@ fn default_mounts(
         Some(path) => ("/dev/shm", bind(Path::new("/dev/shm"), path, false)),
     };
     let kernel = if config.privileged { "rw" } else { "ro" };
-    vec![
+    let access = if config.writable_cgroups { "rw" } else { kernel };
+    let cgroups = cgroup_mounts::mounts(&prepared.cgroups, prepared.cgroup, &config.pid, access);
+    // A place of one's own covers all that is there.
+    let cgroups = cgroups.into_iter().map(|it| ("/sys/fs/cgroup", it));
+    let mut all = vec![
         mount("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"]),
         mount("/dev", "tmpfs", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
         mount(
@@ -239,10 +243,11 @@ fn default_mounts(
             &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
         ),
         mount("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", kernel]),
-        mount("/sys/fs/cgroup", "cgroup", "cgroup", &[kernel, "nosuid", "noexec", "nodev"]),
         mount("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
         shm,
-    ]
+    ];
+    all.extend(cgroups);
+    all
 }
 
 fn user_mount(mount: &Mount, prepared: Option<&Path>) -> Value {
@@ -322,13 +327,8 @@ fn linux(config: &ContainerConfig, prepared: &Prepared) -> Value {
         masked.extend(prepared.thermal.iter().cloned());
     }
     let mut read_only = or(&config.read_only_paths, &READ_ONLY);
-    if let Cgroups::Legacy(names) = &prepared.cgroups
-        && !config.privileged
-    {
-        // libcontainer mounts each hierarchy writable, whatever the mount's options say; the
-        // container's root could then raise its own limits.
-        read_only.push("/sys/fs/cgroup".to_owned());
-        read_only.extend(names.iter().map(|name| format!("/sys/fs/cgroup/{name}")));
+    if !(config.privileged || config.writable_cgroups) {
+        read_only.extend(cgroup_mounts::read_only(&prepared.cgroups, &config.pid));
     }
     let mut linux = json!({
         "namespaces": namespaces,

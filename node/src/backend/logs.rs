@@ -91,7 +91,9 @@ impl DaemonBackend {
             }
             found => found?,
         };
-        let entries = entries.map(|entry| {
+        // A task's container is not made by hand, and has none.
+        let attributes = self.containers.log_attributes(given).unwrap_or_default();
+        let entries = entries.map(move |entry| {
             let entry = entry.map_err(|error| ApiError::system(error.to_string()))?;
             let nanos = i64::try_from(entry.time.unix_timestamp_nanos());
             Ok(LogEntry {
@@ -100,7 +102,7 @@ impl DaemonBackend {
                     Stdio::Stderr => LogSource::Stderr,
                 },
                 at: Timestamp(nanos.unwrap_or(i64::MAX)),
-                attributes: Default::default(),
+                attributes: attributes.clone(),
                 text: entry.line,
             })
         });

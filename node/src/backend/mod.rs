@@ -312,6 +312,9 @@ impl Backend for DaemonBackend {
         Ok(ContainerUpdateResponse::default())
     }
     async fn container_remove(&self, id: &str, options: RemoveOptions) -> Answer<()> {
+        if options.link {
+            return self.containers.remove(id, options).await;
+        }
         self.own(id, "removed").await?;
         let record = self.containers.get(id)?;
         self.containers.remove(&record.id, options).await?;

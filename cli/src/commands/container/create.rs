@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::Args;
 use skep_docker_api::json::{ContainerCreateRequest, HostConfig, PullRequest};
 
+use super::api_socket;
 use super::flags::ContainerFlags;
 use crate::commands::Session;
 use crate::commands::image::transfer;
@@ -36,7 +37,7 @@ pub struct MakeFlags {
     #[arg(short, long)]
     quiet: bool,
     /// Bind mount Docker API socket and required auth
-    #[arg(long, hide = true)]
+    #[arg(long)]
     use_api_socket: bool,
 }
 
@@ -111,9 +112,6 @@ impl MakeFlags {
                 )));
             }
         }
-        if self.use_api_socket {
-            return Err(Failure::new("--use-api-socket is not supported: mount the socket"));
-        }
         Ok(())
     }
 
@@ -135,6 +133,10 @@ impl MakeFlags {
         let name = request.config.image.clone();
         let mut id_file = IdFile::create(&request.host_config.container_id_file)?;
         image::check(&name)?;
+        let lent = match self.use_api_socket {
+            true => Some(api_socket::lend(session, request)?),
+            false => None,
+        };
         if self.pull == "always" {
             self.pull(session, &name).await?;
         }
@@ -162,6 +164,9 @@ impl MakeFlags {
         }
         if let Some(file) = &mut id_file {
             file.write(&created.id)?;
+        }
+        if let Some(lent) = lent {
+            lent.put(session, &created.id).await?;
         }
         Ok(created.id)
     }

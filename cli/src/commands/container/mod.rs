@@ -1,5 +1,6 @@
 //! `skep container` and its short names: the containers of the host whose daemon is asked.
 
+mod api_socket;
 pub mod attach;
 pub mod copy;
 pub mod create;

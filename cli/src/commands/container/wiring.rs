@@ -51,7 +51,11 @@ impl Wiring {
         let (reader, writer) = tokio::io::split(stream);
         let output = async {
             tokio::pin!(reader);
-            if self.stdout || self.stderr { self.output(reader).await } else { Ok(()) }
+            match self.stdout || self.stderr {
+                true => self.output(reader).await,
+                // Who only speaks is done when all is said.
+                false => std::future::pending().await,
+            }
         };
         let input = async {
             tokio::pin!(writer);
