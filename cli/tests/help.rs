@@ -30,7 +30,7 @@ fn every_command_shows_its_help_either_way() {
         let long = skep(&[&words[..], &["--help"]].concat());
         let help = text(&long.stdout);
         assert!(long.status.success() && long.stderr.is_empty(), "skep {path} --help");
-        assert!(help.starts_with(&format!("Usage:  skep {path}").trim_end()), "{path}: {help}");
+        assert!(help.starts_with(format!("Usage:  skep {path}").trim_end()), "{path}: {help}");
         waiting.extend(commands(&help).map(|sub| format!("{path} {sub}").trim().to_owned()));
         seen += 1;
         if own.contains(&path.as_str()) {

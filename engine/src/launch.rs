@@ -38,8 +38,6 @@ pub async fn launch(shared: &Shared, launch: &Launch, places: &Places) -> Result
     let streams = [input, writer.into(), errors.into()];
     let shim = shared.fork(Role::Keep, streams).await.map_err(failed("start the shim", config))?;
     let watched = shim.try_clone().map_err(failed("watch the shim", config))?;
-    let ended = process::ended(watched);
-    tokio::pin!(ended);
     let report = pipe::Receiver::from_owned_fd(report.into())
         .map_err(failed("hear from the shim", config))?;
 
@@ -48,9 +46,9 @@ pub async fn launch(shared: &Shared, launch: &Launch, places: &Places) -> Result
     let answered = tokio::select! {
         read = report.read_line(&mut line) => read.map(|length| length > 0),
         // It may have answered and gone at once.
-        _ = &mut ended => report.read_line(&mut line).await.map(|length| length > 0),
+        _ = process::ended(watched) => report.read_line(&mut line).await.map(|length| length > 0),
         () = tokio::time::sleep(CREATE_TIMEOUT) => {
-            end(&shim, ended).await;
+            end(shim).await;
             return Err(Error::Timeout { what: "the creation", id: config.id.clone() });
         }
     };
@@ -68,14 +66,14 @@ pub async fn launch(shared: &Shared, launch: &Launch, places: &Places) -> Result
         }
         Err(error) => error,
     };
-    end(&shim, ended).await;
+    end(shim).await;
     Err(error)
 }
 
-/// It may be gone by itself.
-async fn end(shim: &OwnedFd, ended: impl Future<Output = std::io::Result<()>>) {
-    let _ = process::kill(shim, libc::SIGKILL);
-    let _ = ended.await;
+/// It may be gone by itself, and that may have been seen.
+async fn end(shim: OwnedFd) {
+    let _ = process::kill(&shim, libc::SIGKILL);
+    let _ = process::ended(shim).await;
 }
 
 fn failed(

@@ -18,6 +18,7 @@ use skep_node::config::Config;
 use skep_node::listen::ApiConfig;
 use skep_node::swarm::{Means, Swarm};
 use skep_overlay_kernel::Namespace;
+use skep_types::node::NodeDescription;
 use tempfile::TempDir;
 
 async fn backend(dir: &Path) -> DaemonBackend {
@@ -49,6 +50,7 @@ async fn backend(dir: &Path) -> DaemonBackend {
         registries: Registries::default(),
         etc_dir: root.join("etc"),
         networks: Networks::new(root.join("net")),
+        describe: NodeDescription::default,
     };
     let engine = Containers::open(parts).await.unwrap();
     let events = Events::new();

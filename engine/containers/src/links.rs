@@ -61,7 +61,7 @@ fn ports(config: &ContainerConfig) -> Vec<Port> {
         Some((number.parse().ok()?, protocol.to_owned()))
     };
     let mut ports: Vec<Port> = config.exposed_ports.keys().filter_map(port).collect();
-    ports.sort_by(|a, b| (a.1 != "tcp", a.0).cmp(&(b.1 != "tcp", b.0)));
+    ports.sort_by_key(|(number, protocol)| (*protocol != "tcp", *number));
     ports
 }
 

@@ -252,7 +252,8 @@ mod tests {
             change(&mut config);
             host(&mut config, remapped).err().map(|error| error.message)
         };
-        let changes: [(fn(&mut HostConfig), &str); 3] = [
+        type Change = fn(&mut HostConfig);
+        let changes: [(Change, &str); 3] = [
             (|it| it.privileged = true, "privileged mode is incompatible with user namespaces."),
             (|it| it.network_mode = "host".to_owned(), "cannot share the host's network namespace"),
             (|it| it.pid_mode = "host".to_owned(), "cannot share the host PID namespace"),

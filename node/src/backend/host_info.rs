@@ -183,6 +183,8 @@ mod tests {
             cpu: true,
             cpuset: true,
             blkio_weight: true,
+            blkio_rates: true,
+            realtime: false,
         };
         limits(&mut info, &all);
         assert_eq!(warnings(&info), ["WARNING: No swap limit support"]);
