@@ -82,7 +82,7 @@ async fn statuses() {
         ("POST /containers/c/resize?h=24", "", 400, "invalid resize width"),
         ("POST /containers/c/resize?h=99999&w=1", "", 400, "invalid resize height"),
         ("POST /containers/c/attach?stdout=1", "", 500, "cannot be taken"),
-        ("GET /containers/c/attach/ws", "", 404, "page not found"),
+        ("GET /containers/c/attach/ws", "", 400, "not websocket protocol"),
         ("DELETE /containers/c?force=1&v=1", "", 204, ""),
         ("DELETE /containers/prune", "", 204, ""),
         ("DELETE /containers/nope", "", 404, "No such container"),
@@ -152,7 +152,7 @@ async fn statuses() {
             "GET /system/df?type=image&type=volume",
             "",
             200,
-            r#"{"LayersSize":7,"Images":null,"Containers":null,"Volumes":[]}"#,
+            r#"{"LayersSize":7,"Images":null,"Containers":null,"Volumes":[],"BuildCache":null}"#,
         ),
         ("GET /system/df?type=shoes", "", 400, "unknown object type: shoes"),
         (
@@ -226,7 +226,7 @@ async fn too_large_and_too_old() {
     assert_eq!(
         host.noted(),
         [
-            "create None \"linux\" a [0, 0] ipc=\"shareable\" tty=false",
+            "create None \"\" a [0, 0] ipc=\"shareable\" tty=false",
             "stop c \"\" Some(3)",
             "create None \"linux\" a [0, 0] ipc=\"\" tty=false",
             "stop c \"\" Some(3)",

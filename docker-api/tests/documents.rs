@@ -67,7 +67,12 @@ fn a_service_as_shown() {
                         "Type": "bind",
                         "Source": "/etc/hosts",
                         "Target": "/hosts",
-                        "ReadOnly": true
+                        "ReadOnly": true,
+                        "BindOptions": {
+                          "Propagation": "rslave",
+                          "NonRecursive": true,
+                          "ReadOnlyNonRecursive": true
+                        }
                       },
                       {
                         "Type": "volume",
@@ -162,7 +167,8 @@ fn a_service_as_shown() {
                         "Hard": 4096,
                         "Soft": 1024
                       }
-                    ]
+                    ],
+                    "OomScoreAdj": -500
                   },
                   "Resources": {
                     "Limits": {
@@ -556,36 +562,42 @@ fn the_rest_as_shown() {
     shows(
         convert::secret_to_api(&secret()),
         expect![[r#"
-        {
-          "ID": "0000000000000000000000001",
-          "Version": {
-            "Index": 7
-          },
-          "CreatedAt": "2023-11-14T22:13:20Z",
-          "UpdatedAt": "2023-11-14T22:13:21.5Z",
-          "Spec": {
-            "Name": "pw",
-            "Labels": {}
-          }
-        }
-    "#]],
+            {
+              "ID": "0000000000000000000000001",
+              "Version": {
+                "Index": 7
+              },
+              "CreatedAt": "2023-11-14T22:13:20Z",
+              "UpdatedAt": "2023-11-14T22:13:21.5Z",
+              "Spec": {
+                "Name": "pw",
+                "Labels": {},
+                "Templating": {
+                  "Name": "golang"
+                }
+              }
+            }
+        "#]],
     );
     shows(
         convert::config_to_api(&config()),
         expect![[r#"
-        {
-          "ID": "0000000000000000000000002",
-          "Version": {
-            "Index": 8
-          },
-          "CreatedAt": "2023-11-14T22:13:20Z",
-          "UpdatedAt": "2023-11-14T22:13:21.5Z",
-          "Spec": {
-            "Name": "site",
-            "Labels": {},
-            "Data": "aGVsbG8="
-          }
-        }
-    "#]],
+            {
+              "ID": "0000000000000000000000002",
+              "Version": {
+                "Index": 8
+              },
+              "CreatedAt": "2023-11-14T22:13:20Z",
+              "UpdatedAt": "2023-11-14T22:13:21.5Z",
+              "Spec": {
+                "Name": "site",
+                "Labels": {},
+                "Data": "aGVsbG8=",
+                "Templating": {
+                  "Name": "golang"
+                }
+              }
+            }
+        "#]],
     );
 }

@@ -389,6 +389,7 @@ async fn a_login_comes_with_a_service() {
     let auth = RegistryAuth { username: "me".into(), ..Default::default() };
     let request = Request::post("/services/create")
         .header("X-Registry-Auth", auth.to_header())
+        .header("Content-Type", "application/json")
         .body(Body::from("{}"))
         .unwrap();
     let response = router(Arc::new(Engine::default())).oneshot(request).await.unwrap();

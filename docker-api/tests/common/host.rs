@@ -1,5 +1,6 @@
 //! A host of a few containers whose ids say how they behave; it notes what it is asked.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -30,6 +31,8 @@ impl Drop for Left {
 pub struct Host {
     pub tty: bool,
     pub notes: Mutex<Vec<String>>,
+    /// The commands that were begun since they were made.
+    pub ran: Mutex<HashSet<String>>,
     /// Told when a command is let go.
     pub left: Arc<tokio::sync::Notify>,
     /// Tells a container that is waited for to end.
@@ -330,10 +333,13 @@ impl Backend for Host {
     async fn exec_create(&self, container: &str, request: ExecCreateRequest) -> Answer<String> {
         self.find(container)?;
         self.note(format!("exec {container} {:?} {:?}", request.cmd, request.console_size));
-        Ok(format!("{}-exec", request.cmd[0]))
+        let id = format!("{}-exec", request.cmd[0]);
+        self.ran.lock().unwrap().remove(&id);
+        Ok(id)
     }
     async fn exec_start(&self, id: &str, request: ExecStartRequest) -> Answer<Option<Streams>> {
         self.note(format!("exec start {id} {:?}", request.console_size));
+        self.ran.lock().unwrap().insert(id.into());
         match id {
             "bad-exec" => Err(ApiError::invalid("executable file not found in $PATH")),
             _ if request.detach => Ok(None),
@@ -344,7 +350,8 @@ impl Backend for Host {
         if id == "lost-exec" {
             return Err(ApiError::not_found("No such exec instance: lost-exec"));
         }
-        let exit_code = Some(if id == "bad-exec" { 127 } else { 3 });
+        let ran = self.ran.lock().unwrap().contains(id);
+        let exit_code = ran.then_some(if id == "bad-exec" { 127 } else { 3 });
         Ok(ExecInspect {
             id: id.into(),
             exit_code,

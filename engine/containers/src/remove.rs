@@ -12,6 +12,10 @@ use crate::events;
 use crate::mounts::Mount;
 use crate::record::{Phase, Record};
 
+/// How often a forced removal ends a container: somebody, the daemon at its start too, may start it
+/// again before it is taken away.
+const ENDS_MAX: u32 = 5;
+
 impl Containers {
     pub async fn remove(&self, given: &str, options: RemoveOptions) -> Result<()> {
         if options.link {
@@ -20,13 +24,20 @@ impl Containers {
         let entry = self.find(given)?;
         // Cleared below, by us.
         let _spared = entry.spare();
-        if entry.with(Record::is_alive) {
-            if !options.force {
-                return Err(self.runs(&entry).await);
+        let mut ends_left = if options.force { ENDS_MAX } else { 0 };
+        loop {
+            if entry.with(Record::is_alive) {
+                if ends_left == 0 {
+                    return Err(self.runs(&entry).await);
+                }
+                ends_left -= 1;
+                self.end(&entry).await?;
             }
-            self.end(&entry).await?;
+            match self.clear(&entry, options.volumes).await {
+                Err(_) if options.force && entry.with(Record::is_alive) => {}
+                done => return done,
+            }
         }
-        self.clear(&entry, options.volumes).await
     }
 
     async fn runs(&self, entry: &Entry) -> ApiError {

@@ -174,7 +174,7 @@ async fn paths_are_described_and_links_lead_to_places_in_the_container() {
     assert!(matches!(refused("/absent").await, FileError::NotFound { path } if path == "/absent"));
     assert!(matches!(refused("/etc/conf/").await, FileError::NotDirectory { .. }));
     assert!(matches!(refused("/broken/").await, FileError::NotFound { .. }));
-    assert!(matches!(refused("/loop").await, FileError::Io { .. }));
+    assert!(matches!(refused("/loop").await, FileError::InvalidPath { .. }));
     assert!(matches!(refused("/a\0b").await, FileError::InvalidPath { .. }));
     // Links of any height stay inside.
     place.link("../../outside", "out");
