@@ -11,8 +11,8 @@
 //! or not at all, whenever the daemon is killed: [`Volumes::recover`] ends what was begun.
 
 use std::collections::BTreeMap;
-use std::fs::Metadata;
-use std::io;
+use std::fs::{File, Metadata};
+use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -113,11 +113,20 @@ impl Volumes {
         let (uid, gid) = self.owner;
         chown(&path, Some(uid), Some(gid)).map_err(failed("make"))?;
         let record = serde_json::to_vec(&volume).expect("a record is plain data");
-        // Written last and in one step: a directory without one was not finished.
-        let aside = self.dir.join(&volume.name).join("volume.new");
-        std::fs::write(&aside, record)
-            .and_then(|()| std::fs::rename(&aside, self.record(&volume.name)))
-            .map_err(failed("record"))?;
+        let (place, settled) = (self.dir.join(&volume.name), self.record(&volume.name));
+        // Written last, in one step, and to the disk before anybody writes to the volume: a directory
+        // without a record was not finished, and is taken away.
+        let write = move || -> io::Result<()> {
+            let aside = place.join("volume.new");
+            let mut file = File::create(&aside)?;
+            file.write_all(&record)?;
+            file.sync_all()?;
+            std::fs::rename(&aside, &settled)?;
+            File::open(&place)?.sync_all()
+        };
+        let written = tokio::task::spawn_blocking(write).await;
+        let written = written.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+        written.map_err(failed("record"))?;
         Ok(path)
     }
 
