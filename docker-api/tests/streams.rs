@@ -373,6 +373,10 @@ async fn names_of_images_hold_slashes() {
     for (method, uri, status) in [
         ("GET", "/images/a/b/nothing", 404),
         ("POST", "/images/a/tag", 400),
+        ("GET", "/images/a/history?platform=linux", 501),
+        ("GET", "/images/get?names=a&platform=linux", 501),
+        ("POST", "/images/load?platform=linux", 501),
+        ("DELETE", "/images/a?platforms=linux", 501),
         ("POST", "/images/create", 400),
         ("POST", "/images/create?fromSrc=http://x/y.tar", 400),
         ("GET", "/system/df", 404),

@@ -12,7 +12,7 @@ use http::{HeaderMap, StatusCode};
 use super::query::Pairs;
 use super::{Answer, ApiVersion, Held, answer, registry_auth, versions};
 use crate::backend::Backend;
-use crate::error::ApiError;
+use crate::error::{ApiError, Kind};
 use crate::json::*;
 use crate::stream::from_request;
 
@@ -25,10 +25,12 @@ pub(super) fn images() -> Router<Arc<dyn Backend>> {
         versions::images(b.images(filters).await?, version)
     };
     let load = async |State(b): Held, Query(q): Query<Pairs>, body: Body| -> Answer<_> {
+        one_platform(&q)?;
         let quiet = q.truth_or("quiet", true);
         Ok(answer::progress(b.image_load(quiet, from_request(body)).await?))
     };
     let save = async |State(b): Held, Query(q): Query<Pairs>| -> Answer<_> {
+        one_platform(&q)?;
         // Clients with many names send them in one, parted by commas, or repeat the parameter.
         let names = q.all("names").flat_map(|names| names.split(','));
         let names: Vec<_> = names.filter(|name| !name.is_empty()).map(str::to_owned).collect();
@@ -95,12 +97,25 @@ fn part(path: &str) -> Answer<(&str, &str)> {
     path.rsplit_once('/').filter(|(name, _)| !name.is_empty()).ok_or_else(ApiError::absent)
 }
 
+/// Refuses to look at one platform of an image: to be given another than was asked for would be worse.
+fn one_platform(q: &Pairs) -> Answer<()> {
+    match ["platform", "platforms"].into_iter().all(|name| q.one(name).is_empty()) {
+        true => Ok(()),
+        false => Err(ApiError::new(
+            Kind::NotImplemented,
+            "choosing a platform of an image is not supported: an image here has one",
+        )),
+    }
+}
+
 async fn read(
     State(b): Held,
     Extension(version): Extension<ApiVersion>,
     Path(path): Path<String>,
+    Query(q): Query<Pairs>,
     headers: HeaderMap,
 ) -> Answer<Response> {
+    one_platform(&q)?;
     match part(&path)? {
         (name, "json") => versions::image(b.image(name).await?, versions::meant(version, &headers)),
         (name, "get") => Ok(answer::tar(b.image_save(vec![name.to_owned()]).await?)),
@@ -148,6 +163,7 @@ async fn remove(
     Path(name): Path<String>,
     Query(q): Query<Pairs>,
 ) -> Answer<Json<Vec<ImageDeleteItem>>> {
+    one_platform(&q)?;
     let options = ImageRemoveOptions { force: q.truth("force"), no_prune: q.truth("noprune") };
     Ok(Json(b.image_remove(&name, options).await?))
 }
