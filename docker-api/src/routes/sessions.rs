@@ -35,6 +35,20 @@ fn detach_keys(text: &str) -> Answer<DetachKeys> {
         .map_err(|_| ApiError::invalid(format!("Invalid detach keys ({text}) provided")))
 }
 
+/// What an attachment's query wishes.
+fn attachment(q: &Pairs) -> Answer<(AttachOptions, DetachKeys)> {
+    let text = q.one("detachKeys");
+    let options = AttachOptions {
+        logs: q.truth("logs"),
+        stream: q.truth("stream"),
+        stdin: q.truth("stdin"),
+        stdout: q.truth("stdout"),
+        stderr: q.truth("stderr"),
+        detach_keys: text.to_owned(),
+    };
+    Ok((options, detach_keys(text)?))
+}
+
 /// Attaches, to the output that was asked for: Docker's own client breaks on any other.
 async fn streams(b: &Arc<dyn Backend>, id: &str, options: AttachOptions) -> Answer<Streams> {
     let (stdout, stderr) = (options.stdout, options.stderr);
@@ -60,16 +74,7 @@ async fn attach(
 ) -> Answer<Response> {
     let asked = asked(version, headers, door);
     asked.check()?;
-    let text = q.one("detachKeys");
-    let keys = detach_keys(text)?;
-    let options = AttachOptions {
-        logs: q.truth("logs"),
-        stream: q.truth("stream"),
-        stdin: q.truth("stdin"),
-        stdout: q.truth("stdout"),
-        stderr: q.truth("stderr"),
-        detach_keys: text.to_owned(),
-    };
+    let (options, keys) = attachment(&q)?;
     let only_input = options.stdin && !options.stdout && !options.stderr;
     let until = if only_input { Until::InputEnds } else { Until::OutputEnds };
     let streams = streams(&b, &id, options).await?;
@@ -87,18 +92,11 @@ async fn attach_by_web_socket(
     let head = web_socket::head(&headers)?;
     let asked = asked(version, headers, door);
     asked.check()?;
-    let text = q.one("detachKeys");
-    let keys = detach_keys(text)?;
-    // Before 1.42 nobody looked at them.
-    let all = version < ApiVersion(1, 42);
-    let options = AttachOptions {
-        logs: q.truth("logs"),
-        stream: q.truth("stream"),
-        stdin: all || q.truth("stdin"),
-        stdout: all || q.truth("stdout"),
-        stderr: all || q.truth("stderr"),
-        detach_keys: text.to_owned(),
-    };
+    let (mut options, keys) = attachment(&q)?;
+    if version < ApiVersion(1, 42) {
+        // Nobody looked at them.
+        options = AttachOptions { stdin: true, stdout: true, stderr: true, ..options };
+    }
     let streams = streams(&b, &id, options).await?;
     let form = if version < ApiVersion(1, 28) { Form::Text } else { Form::Binary };
     let run = move |taken| web_socket::session(streams, keys, form, taken).boxed();
