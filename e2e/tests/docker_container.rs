@@ -1,25 +1,12 @@
 //! Containers by hand through the docker command line and skep's own: run, looked at, stopped,
 //! changed, copied and taken away.
 
-use skep_e2e::{CommandLine, IMAGE, both};
-
-/// A container that stays; gives its name.
-fn idle(cli: &CommandLine, base: &str, flags: &[&str]) -> String {
-    let name = cli.name(base);
-    let words = [&["run", "-d", "--name", &name], flags, &[IMAGE, "sleep", "1000"]].concat();
-    cli.ok(&words);
-    name
-}
-
-/// What a container prints that is made, runs to its end and is gone.
-fn said(cli: &CommandLine, flags: &[&str], command: &[&str]) -> String {
-    cli.ok(&[&["run", "--rm"], flags, &[IMAGE], command].concat())
-}
+use skep_e2e::{IMAGE, both};
 
 #[test]
 fn runs_a_command_to_its_end() {
     both(|cli| {
-        assert_eq!(said(cli, &[], &["echo", "hello"]), "hello");
+        assert_eq!(cli.said(&[], &["echo", "hello"]), "hello");
         assert_eq!(cli.run(&["run", "--rm", IMAGE, "sh", "-c", "exit 7"]).status, 7);
         let input = ["run", "-i", "--rm", IMAGE, "cat"];
         assert_eq!(cli.ok_with_input(&input, b"in\nand out\n"), "in\nand out");
@@ -44,9 +31,9 @@ fn is_what_its_flags_say() {
         let flags =
             ["-e", "A=b c", "--env-file", &file, "-w", "/tmp", "-u", "1000:1001", "-h", "box"];
         let seen =
-            said(cli, &flags, &["sh", "-c", "echo $A $FROM_FILE; pwd; id -u; id -g; hostname"]);
+            cli.said(&flags, &["sh", "-c", "echo $A $FROM_FILE; pwd; id -u; id -g; hostname"]);
         assert_eq!(seen, "b c yes\n/tmp\n1000\n1001\nbox");
-        assert_eq!(said(cli, &["--entrypoint", "echo"], &["first"]), "first");
+        assert_eq!(cli.said(&["--entrypoint", "echo"], &["first"]), "first");
         let cid = format!("{}/cid", cli.dir());
         let name = cli.name("flags");
         cli.ok(&[
@@ -90,7 +77,7 @@ fn is_what_its_flags_say() {
 #[test]
 fn stops_starts_and_is_renamed() {
     both(|cli| {
-        let name = idle(cli, "life", &["--stop-timeout", "0"]);
+        let name = cli.idle("life", &["--stop-timeout", "0"]);
         cli.fails(&["rm", &name], "container is running: stop the container before removing");
         cli.fails(&["run", "--name", &name, IMAGE], "is already in use by container");
         assert_eq!(cli.ok(&["stop", &name]), name);
@@ -129,7 +116,7 @@ fn waits_for_its_end() {
 #[test]
 fn pauses_and_goes_on() {
     both(|cli| {
-        let name = idle(cli, "paused", &[]);
+        let name = cli.idle("paused", &[]);
         cli.ok(&["pause", &name]);
         assert_eq!(cli.inspect(&name, "{{.State.Status}} {{.State.Paused}}"), "paused true");
         cli.fails(&["exec", &name, "true"], "is paused, unpause the container before exec");
@@ -143,7 +130,7 @@ fn pauses_and_goes_on() {
 #[test]
 fn limits_hold_and_change() {
     both(|cli| {
-        let name = idle(cli, "limited", &["-m", "64m", "--cpus", "0.5", "--pids-limit", "50"]);
+        let name = cli.idle("limited", &["-m", "64m", "--cpus", "0.5", "--pids-limit", "50"]);
         let format = "{{.HostConfig.Memory}} {{.HostConfig.NanoCpus}} {{.HostConfig.PidsLimit}}";
         assert_eq!(cli.inspect(&name, format), "67108864 500000000 50");
         cli.ok(&["update", "-m", "128m", "--memory-swap", "256m", &name]);
@@ -154,7 +141,7 @@ fn limits_hold_and_change() {
         cli.fails(&["run", "--rm", "-m", "1m", IMAGE], "Minimum memory limit allowed is 6MB");
         let script = "ulimit -n; grep -c . /proc/self/status; touch /x; touch /t/y && echo wrote";
         let flags = ["--read-only", "--tmpfs", "/t", "--ulimit", "nofile=77", "--cap-drop", "ALL"];
-        let seen = said(cli, &flags, &["sh", "-c", script]);
+        let seen = cli.said(&flags, &["sh", "-c", script]);
         assert!(seen.starts_with("77\n") && seen.ends_with("\nwrote"), "{seen}");
     });
 }
@@ -162,26 +149,25 @@ fn limits_hold_and_change() {
 #[test]
 fn is_as_apart_as_it_is_told_to_be() {
     both(|cli| {
-        let caps = |flags: &[&str]| said(cli, flags, &["grep", "CapEff", "/proc/self/status"]);
+        let caps = |flags: &[&str]| cli.said(flags, &["grep", "CapEff", "/proc/self/status"]);
         let (usual, all) = (caps(&[]), caps(&["--privileged"]));
         assert_ne!(usual, all);
         assert_ne!(usual, caps(&["--cap-add", "NET_ADMIN"]));
         assert_eq!(caps(&["--cap-drop", "ALL"]), "CapEff:\t0000000000000000");
-        let other = said(cli, &["--device", "/dev/null:/dev/other:r"], &["ls", "/dev/other"]);
+        let other = cli.said(&["--device", "/dev/null:/dev/other:r"], &["ls", "/dev/other"]);
         assert_eq!(other, "/dev/other");
-        let of_host = said(cli, &["--pid", "host"], &["sh", "-c", "test $$ -gt 1 && echo many"]);
+        let of_host = cli.said(&["--pid", "host"], &["sh", "-c", "test $$ -gt 1 && echo many"]);
         assert_eq!(of_host, "many");
-        let shm = said(cli, &["--shm-size", "8m"], &["sh", "-c", "df -k /dev/shm | tail -1"]);
+        let shm = cli.said(&["--shm-size", "8m"], &["sh", "-c", "df -k /dev/shm | tail -1"]);
         assert!(shm.contains("8192"), "{shm}");
         assert_eq!(
-            said(
-                cli,
+            cli.said(
                 &["--sysctl", "net.ipv4.ip_forward=0"],
                 &["cat", "/proc/sys/net/ipv4/ip_forward"]
             ),
             "0"
         );
-        let shareable = idle(cli, "shareable", &["--ipc", "shareable"]);
+        let shareable = cli.idle("shareable", &["--ipc", "shareable"]);
         assert_eq!(cli.inspect(&shareable, "{{.HostConfig.IpcMode}}"), "shareable");
         cli.ok(&["rm", "-f", &shareable]);
     });
@@ -194,14 +180,13 @@ fn keeps_files_in_volumes_and_binds() {
         let host = host.strip_suffix("/from-host").unwrap().to_owned();
         let bind = format!("{host}:/b");
         let named = format!("{volume}:/data");
-        said(
-            cli,
+        cli.said(
             &["-v", &named, "-v", &bind],
             &["sh", "-c", "cat /b/from-host; echo kept > /data/f; echo x > /b/back"],
         );
         assert_eq!(cli.shell(&format!("cat {host}/back")), "x");
         let long = format!("type=volume,source={volume},target=/d,readonly");
-        assert_eq!(said(cli, &["--mount", &long], &["cat", "/d/f"]), "kept");
+        assert_eq!(cli.said(&["--mount", &long], &["cat", "/d/f"]), "kept");
         cli.fails(&["run", "--rm", "--mount", &long, IMAGE, "touch", "/d/g"], "Read-only");
         cli.fails(&["run", "--rm", "-v", "relative/x:/y", IMAGE], "invalid");
         let missing = "type=bind,source=/nowhere/at/all,target=/x";
@@ -209,7 +194,7 @@ fn keeps_files_in_volumes_and_binds() {
         let first = cli.name("owner");
         cli.ok(&["create", "--name", &first, "-v", &named, "-v", "/anonymous", IMAGE]);
         let from = ["--volumes-from", first.as_str()];
-        assert_eq!(said(cli, &from, &["cat", "/data/f"]), "kept");
+        assert_eq!(cli.said(&from, &["cat", "/data/f"]), "kept");
         cli.fails(&["volume", "rm", &volume], "volume is in use");
         cli.ok(&["rm", "-v", &first]);
         cli.ok(&["volume", "rm", &volume]);
@@ -241,7 +226,7 @@ fn logs_are_read_from_either_end() {
 #[test]
 fn files_go_in_and_out() {
     both(|cli| {
-        let name = idle(cli, "files", &[]);
+        let name = cli.idle("files", &[]);
         let file = cli.file("sent/one", "1\n");
         let folder = file.strip_suffix("/one").unwrap().to_owned();
         cli.ok(&["cp", &file, &format!("{name}:/tmp/two")]);
@@ -295,14 +280,14 @@ fn ports_are_published_and_networks_have_names() {
         assert_eq!(cli.shell(&fetch), "hello");
         let from = |flags: &[&str], host: &str| {
             let url = format!("http://{host}/");
-            said(cli, flags, &["wget", "-q", "-O", "-", &url])
+            cli.said(flags, &["wget", "-q", "-O", "-", &url])
         };
         assert_eq!(from(&["--network", &net], "front"), "hello");
         assert_eq!(from(&["--network", &net], &name), "hello");
-        let other = idle(cli, "other", &[]);
+        let other = cli.idle("other", &[]);
         cli.ok(&["network", "connect", "--alias", "late", &net, &other]);
         assert_eq!(
-            said(cli, &["--network", &net], &["ping", "-c1", "-q", "late"])
+            cli.said(&["--network", &net], &["ping", "-c1", "-q", "late"])
                 .lines()
                 .next()
                 .map(|it| it.starts_with("PING late")),
@@ -313,7 +298,7 @@ fn ports_are_published_and_networks_have_names() {
         cli.fails(&["network", "disconnect", &net, &other], "is not connected");
         let shared = format!("container:{name}");
         assert_eq!(from(&["--network", &shared], "127.0.0.1"), "hello");
-        let none = said(cli, &["--network", "none"], &["ls", "/sys/class/net"]);
+        let none = cli.said(&["--network", "none"], &["ls", "/sys/class/net"]);
         assert_eq!(none, "lo");
         cli.ok(&["rm", "-f", &name, &other]);
         cli.ok(&["network", "rm", &net]);
@@ -343,7 +328,7 @@ fn policies_start_it_again() {
 #[test]
 fn is_watched_from_outside() {
     both(|cli| {
-        let name = idle(cli, "watched", &["--health-cmd", "true", "--health-interval", "100ms"]);
+        let name = cli.idle("watched", &["--health-cmd", "true", "--health-interval", "100ms"]);
         cli.wait_for(&["inspect", "-f", "{{.State.Health.Status}}", &name], |it| it == "healthy");
         assert!(cli.ok(&["top", &name]).contains("sleep 1000"));
         let shown = cli.ok(&["stats", "--no-stream", "--format", "{{.Name}} {{.PIDs}}", &name]);
@@ -428,7 +413,7 @@ fn clients_attach_and_leave() {
 #[test]
 fn commands_run_inside() {
     both(|cli| {
-        let name = idle(cli, "inside", &[]);
+        let name = cli.idle("inside", &[]);
         let flags = ["-e", "A=b", "-w", "/tmp", "-u", "1000"];
         let words = [&["exec"], &flags[..], &[&name, "sh", "-c", "echo $A; pwd; id -u"]].concat();
         assert_eq!(cli.ok(&words), "b\n/tmp\n1000");

@@ -1,20 +1,7 @@
 //! Networks of one host through both command lines: what their flags say, who is on them, and how
 //! they go.
 
-use skep_e2e::{CommandLine, IMAGE, Program, Single, both};
-
-/// What a command says in a container of its own.
-fn said(cli: &CommandLine, flags: &[&str], command: &[&str]) -> String {
-    cli.ok(&[&["run", "--rm"], flags, &[IMAGE], command].concat())
-}
-
-/// A container that does nothing; gives its name.
-fn idle(cli: &CommandLine, base: &str, flags: &[&str]) -> String {
-    let name = cli.name(base);
-    let words = [&["run", "-d", "--name", &name][..], flags, &[IMAGE, "sleep", "1000"]];
-    cli.ok(&words.concat());
-    name
-}
+use skep_e2e::{IMAGE, Program, Single, both};
 
 /// The IPv4 address of a container's own interface.
 const ADDRESS: &str = "ip -4 -o addr show dev eth0 | awk '{print $4}'";
@@ -49,12 +36,12 @@ fn addresses_come_from_where_they_are_to() {
             &net,
         ]);
         // Neither the network's own address of the range nor the one that is kept for the router.
-        assert_eq!(said(cli, &["--network", &net], &["sh", "-c", ADDRESS]), "10.91.0.128/24");
-        let first = idle(cli, "first", &["--network", &net]);
-        assert_eq!(said(cli, &["--network", &net], &["sh", "-c", ADDRESS]), "10.91.0.130/24");
-        let route = said(cli, &["--network", &net], &["ip", "route", "show", "default"]);
+        assert_eq!(cli.said(&["--network", &net], &["sh", "-c", ADDRESS]), "10.91.0.128/24");
+        let first = cli.idle("first", &["--network", &net]);
+        assert_eq!(cli.said(&["--network", &net], &["sh", "-c", ADDRESS]), "10.91.0.130/24");
+        let route = cli.said(&["--network", &net], &["ip", "route", "show", "default"]);
         assert!(route.starts_with("default via 10.91.0.254 "), "{route}");
-        let mtu = said(cli, &["--network", &net], &["cat", "/sys/class/net/eth0/mtu"]);
+        let mtu = cli.said(&["--network", &net], &["cat", "/sys/class/net/eth0/mtu"]);
         assert_eq!(mtu, "1420");
         let taken = ["run", "--rm", "--network", &net, "--ip", "10.91.0.254", IMAGE, "true"];
         cli.fails(&taken, "Address already in use");
@@ -81,15 +68,15 @@ fn an_internal_network_leads_nowhere_and_a_closed_one_not_to_others() {
         let (inner, closed) = (cli.name("inner"), cli.name("closed"));
         cli.ok(&["network", "create", "--internal", &inner]);
         let routes = "ip route | grep ^default || echo none";
-        assert_eq!(said(cli, &["--network", &inner], &["sh", "-c", routes]), "none");
-        let other = idle(cli, "other", &["--network", &inner]);
-        said(cli, &["--network", &inner], &["ping", "-c1", "-W5", &other]);
+        assert_eq!(cli.said(&["--network", &inner], &["sh", "-c", routes]), "none");
+        let other = cli.idle("other", &["--network", &inner]);
+        cli.said(&["--network", &inner], &["ping", "-c1", "-W5", &other]);
         cli.ok(&["rm", "-f", &other]);
         let option = "com.docker.network.bridge.enable_icc=false";
         cli.ok(&["network", "create", "-o", option, &closed]);
-        let other = idle(cli, "other", &["--network", &closed]);
+        let other = cli.idle("other", &["--network", &closed]);
         let ping = format!("ping -c1 -W2 {other} > /dev/null 2>&1 || echo nobody");
-        assert_eq!(said(cli, &["--network", &closed], &["sh", "-c", &ping]), "nobody");
+        assert_eq!(cli.said(&["--network", &closed], &["sh", "-c", &ping]), "nobody");
         cli.ok(&["rm", "-f", &other]);
         cli.ok(&["network", "rm", &inner, &closed]);
     });
@@ -113,18 +100,18 @@ fn a_network_has_either_family_or_both() {
         let families = "{{.EnableIPv4}} {{.EnableIPv6}}";
         assert_eq!(cli.ok(&["network", "inspect", "-f", families, &two]), "true true");
         assert_eq!(cli.ok(&["network", "inspect", "-f", families, &six]), "false true");
-        let other = idle(cli, "other", &["--network", &two, "--ip6", "fd91::7"]);
+        let other = cli.idle("other", &["--network", &two, "--ip6", "fd91::7"]);
         let address =
             cli.inspect(&other, "{{range .NetworkSettings.Networks}}{{.GlobalIPv6Address}}{{end}}");
         assert_eq!(address, "fd91::7");
-        said(cli, &["--network", &two], &["ping", "-6", "-c1", "-W5", &other]);
-        said(cli, &["--network", &two], &["ping", "-4", "-c1", "-W5", &other]);
-        let route = said(cli, &["--network", &two], &["ip", "-6", "route", "show", "default"]);
+        cli.said(&["--network", &two], &["ping", "-6", "-c1", "-W5", &other]);
+        cli.said(&["--network", &two], &["ping", "-4", "-c1", "-W5", &other]);
+        let route = cli.said(&["--network", &two], &["ip", "-6", "route", "show", "default"]);
         assert!(route.starts_with("default via fd91::99 "), "{route}");
-        let v4 = said(cli, &["--network", &six], &["sh", "-c", ADDRESS]);
+        let v4 = cli.said(&["--network", &six], &["sh", "-c", ADDRESS]);
         assert_eq!(v4, "");
         let v6 = "ip -6 -o addr show dev eth0 scope global | awk '{print $4}'";
-        let v6 = said(cli, &["--network", &six], &["sh", "-c", v6]);
+        let v6 = cli.said(&["--network", &six], &["sh", "-c", v6]);
         assert!(v6.starts_with("fd92::"), "{v6}");
         cli.ok(&["rm", "-f", &other]);
         cli.ok(&["network", "rm", &two, &six]);
@@ -155,7 +142,7 @@ fn a_network_is_made_from_anothers_configuration() {
         let format = "{{.ConfigFrom.Network}} {{(index .IPAM.Config 0).Subnet}} {{.Labels.a}}";
         let shown = cli.ok(&["network", "inspect", "-f", format, &net]);
         assert_eq!(shown, format!("{config} 10.93.0.0/24 b"));
-        let mtu = said(cli, &["--network", &net], &["cat", "/sys/class/net/eth0/mtu"]);
+        let mtu = cli.said(&["--network", &net], &["cat", "/sys/class/net/eth0/mtu"]);
         assert_eq!(mtu, "1410");
         cli.fails(&["network", "rm", &config], "is in use");
         let twice =
@@ -176,8 +163,8 @@ fn a_container_is_connected_as_flags_say() {
         cli.ok(&["network", "create", "--subnet", "10.95.0.0/24", &first]);
         let six = ["--ipv6", "--subnet", "10.96.0.0/24", "--subnet", "fd96::/64"];
         cli.ok(&[&["network", "create"], &six[..], &[&second]].concat());
-        let db = idle(cli, "db", &["--network", &second]);
-        let name = idle(cli, "many", &["--network", &first]);
+        let db = cli.idle("db", &["--network", &second]);
+        let name = cli.idle("many", &["--network", &first]);
         let inside = |script: &str| cli.ok(&["exec", &name, "sh", "-c", script]);
         assert!(inside("ip route show default").starts_with("default via 10.95.0.1 "));
         let link = format!("{db}:store");
@@ -243,7 +230,7 @@ fn networks_nobody_is_on_go_together() {
         cli.ok(&["network", "create", &kept]);
         cli.ok(&["network", "create", "--label", "stay", &labelled]);
         cli.ok(&["network", "create", &idle_one]);
-        let name = idle(&cli, "on", &["--network", &kept]);
+        let name = cli.idle("on", &["--network", &kept]);
         let gone = cli.ok(&["network", "prune", "--force", "--filter", "label!=stay"]);
         assert_eq!(gone, format!("Deleted Networks:\n{idle_one}"));
         let gone = cli.ok(&["network", "prune", "-f", "--filter", "until=24h"]);

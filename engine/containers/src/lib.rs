@@ -44,6 +44,6 @@ pub use login::registry_login;
 pub use merge::health_config;
 pub use process::{stats, top};
 pub use record::{Phase, Record};
-pub use show::{NEVER, Shown, driver_data, health_of};
+pub use show::{DRIVER, NEVER, Shown, driver_data, health_of};
 pub use spec::log as log_driver;
 pub use volumes::{Volume, VolumeError, Volumes};

@@ -21,7 +21,7 @@ use crate::record::{Phase, Record};
 use crate::uptime::human;
 
 /// Docker's name for overlayfs over layers that are directories.
-const DRIVER: &str = "overlay2";
+pub const DRIVER: &str = "overlay2";
 
 /// Go's zero time, which clients read as "never".
 pub const NEVER: &str = "0001-01-01T00:00:00Z";

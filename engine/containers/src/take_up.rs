@@ -12,8 +12,8 @@ use time::OffsetDateTime;
 use crate::containers::{Containers, Parts, Result, runtime};
 use crate::entry::Entry;
 use crate::mounts::Mount;
-use crate::policy;
 use crate::record::{Phase, Record, Records};
+use crate::{links, policy};
 
 /// How long a container that is started again waits for those that it needs (Docker's, for links).
 const NEEDED_WITHIN: Duration = Duration::from_secs(5);
@@ -160,8 +160,8 @@ fn needs(record: &Record) -> impl Iterator<Item = &str> {
     let host = &record.host_config;
     let modes = [&host.network_mode, &host.ipc_mode, &host.pid_mode];
     let shared = modes.into_iter().filter_map(|mode| mode.strip_prefix("container:"));
-    let links = host.links.iter().flatten();
-    shared.chain(links.map(|link| link.split_once(':').map_or(link.as_str(), |(it, _)| it)))
+    let linked = host.links.iter().flatten();
+    shared.chain(linked.map(|link| links::parts(link).0))
 }
 
 /// Whether something was to be noted of a container that does not run (any more).

@@ -127,7 +127,7 @@ pub fn fill(info: &mut Info, config: &Config) {
     .map(|(_, option)| option.to_owned())
     .collect();
     info.ipv4_forwarding = is_on("/proc/sys/net/ipv4/ip_forward", "1");
-    info.driver = "overlay2".to_owned();
+    info.driver = skep_containers::DRIVER.to_owned();
     info.driver_status = [
         ("Backing Filesystem", backing(&config.data_root)),
         ("Supports d_type", "true"),

@@ -90,7 +90,7 @@ fn inspect(image: &Image) -> json::ImageInspect {
         os: image.platform.os.clone(),
         size: signed(image.size),
         // An image's layers are shared by others, and no directory holds it alone.
-        graph_driver: json::DriverData { data: None, name: "overlay2".to_owned() },
+        graph_driver: json::DriverData { data: None, name: skep_containers::DRIVER.to_owned() },
         root_fs: json::RootFs {
             kind: "layers".to_owned(),
             layers: image.layers.iter().map(ToString::to_string).collect(),

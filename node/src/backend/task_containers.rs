@@ -159,7 +159,7 @@ impl Seen<'_> {
             hostname_path: path(&config.hostname_path),
             hosts_path: path(&config.hosts_path),
             name: name(config),
-            driver: "overlay2".to_owned(),
+            driver: skep_containers::DRIVER.to_owned(),
             platform: "linux".to_owned(),
             host_config: json::HostConfig {
                 log_config: json::LogConfig { kind: "json-file".to_owned(), ..Default::default() },
