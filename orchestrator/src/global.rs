@@ -64,6 +64,8 @@ fn comes_back(service: &Service, tasks: &[Arc<Task>], now: Timestamp) -> bool {
     };
     match newest.status.state {
         TaskState::Shutdown | TaskState::Orphaned => true,
+        // Told to stop before its node was told of it: nobody will ever report its end.
+        state if state < TaskState::Assigned => true,
         state if state.is_terminal() => restart::calls_for_successor(service, tasks, now),
         _ => false,
     }
