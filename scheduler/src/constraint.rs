@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use skep_types::Node;
 
 /// What is wrong with a constraint's text; SwarmKit's wording.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, thiserror::Error)]
 pub enum ConstraintError {
     #[error("constraint expected one operator from ==, !=: {0:?}")]
     NoOperator(String),
@@ -17,7 +17,7 @@ pub enum ConstraintError {
 }
 
 /// Which property of a node is compared.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Subject {
     Id,
     Hostname,
@@ -32,7 +32,7 @@ enum Subject {
 }
 
 /// One condition on a node.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Constraint {
     text: String,
     subject: Subject,

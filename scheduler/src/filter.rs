@@ -1,95 +1,142 @@
 //! Which nodes a task may go to. Each filter that refuses is counted, so that a pending task can
 //! say why.
+//!
+//! A filter is a method of [`Needs`] that [`Needs::check`] asks in its turn, with a [`Refusal`] of
+//! its own; what it looks at of a service is a field of [`Needs`], and of a node, of [`Host`].
 
-use skep_types::{Availability, NodeState, ServiceId, ServiceSpec};
+use skep_types::service::{Protocol, PublishMode};
+use skep_types::{Availability, NodeState, ServiceSpec};
 
 use crate::constraint::{Constraint, ConstraintError, architecture};
-use crate::host::{Host, host_ports};
+use crate::host::Host;
 
-/// Why a node cannot take a task.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+/// Why a node cannot take a task, in the order in which reasons are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Refusal {
     /// Not in session, paused or drained.
     Unavailable,
     Cpu,
     Memory,
     Platform,
-    /// The constraint that does not hold.
-    Constraint(String),
+    /// The constraint that does not hold, by its place in [`Needs::constraints`].
+    Constraint(usize),
     HostPort(u16),
     MaxReplicas,
 }
 
-/// What one service's tasks ask of a node, parsed once for all of them.
-#[derive(Debug)]
-pub struct Demand<'a> {
-    pub service: ServiceId,
-    pub spec: &'a ServiceSpec,
-    constraints: Vec<Constraint>,
+/// All that filters look at of a service: services that need the same share what is known of nodes.
+///
+/// The most replicas on a node are not part of it: they depend on the service's own tasks.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Needs {
+    pub nano_cpus: i64,
+    pub memory_bytes: i64,
+    /// Ports on the node's own addresses.
+    pub host_ports: Vec<(Protocol, u16)>,
+    /// (os, architecture), either of which may be empty; none: any.
+    pub platforms: Vec<(String, String)>,
+    pub constraints: Vec<Constraint>,
+    /// Labels whose values the tasks are spread over; not a filter, but it orders the nodes.
+    pub spread: Vec<String>,
+    /// A constraint that cannot be read; the control API lets none in.
+    pub unreadable: Option<ConstraintError>,
 }
 
-impl<'a> Demand<'a> {
-    /// Reads a service's demands.
-    ///
-    /// # Errors
-    /// A constraint that cannot be read; the control API lets none in.
-    pub fn of(service: ServiceId, spec: &'a ServiceSpec) -> Result<Self, ConstraintError> {
-        let texts = &spec.task.placement.constraints;
-        let constraints =
-            texts.iter().map(|text| Constraint::parse(text)).collect::<Result<_, _>>()?;
-        Ok(Self { service, spec, constraints })
+impl Needs {
+    /// Reads what a service's tasks ask of a node.
+    pub fn of(spec: &ServiceSpec) -> Self {
+        let placement = &spec.task.placement;
+        let reserved = &spec.task.resources.reservations;
+        let texts = placement.constraints.iter();
+        let parsed: Result<Vec<Constraint>, _> =
+            texts.map(|text| Constraint::parse(text)).collect();
+        let (constraints, unreadable) = match parsed {
+            Ok(constraints) => (constraints, None),
+            Err(error) => (Vec::new(), Some(error)),
+        };
+        Self {
+            nano_cpus: reserved.nano_cpus,
+            memory_bytes: reserved.memory_bytes,
+            host_ports: host_ports(spec).collect(),
+            platforms: placement.platforms.clone(),
+            constraints,
+            spread: placement.spread.clone(),
+            unreadable,
+        }
     }
 
     /// Asks the filters in order; the first that refuses is the reason.
     ///
     /// # Errors
-    /// Why the node cannot take one more task of the service.
+    /// Why the node cannot take one more task with these needs.
     pub fn check(&self, host: &Host) -> Result<(), Refusal> {
-        self.check_standing(host)?;
-        let reserved = &self.spec.task.resources.reservations;
-        if reserved.nano_cpus > 0 && host.free_nano_cpus < reserved.nano_cpus {
-            return Err(Refusal::Cpu);
-        }
-        if reserved.memory_bytes > 0 && host.free_memory_bytes < reserved.memory_bytes {
-            return Err(Refusal::Memory);
-        }
-        let taken = host_ports(self.spec).find(|port| host.host_ports.contains(port));
-        if let Some((_, port)) = taken {
-            return Err(Refusal::HostPort(port));
-        }
-        let max = self.spec.task.placement.max_replicas_per_node;
-        if max > 0 && host.count(self.service) as u64 >= max {
-            return Err(Refusal::MaxReplicas);
-        }
-        Ok(())
+        // First those that no other task can change, so that a node which is none for a service at
+        // all is not said to be full.
+        self.available(host)?;
+        self.platform(host)?;
+        self.constraints(host)?;
+        self.cpu(host)?;
+        self.memory(host)?;
+        self.host_port(host)
     }
 
-    /// Asks the filters that no other task can change: the node's readiness, platform, constraints.
-    ///
-    /// # Errors
-    /// Why the node is none for this service.
-    pub fn check_standing(&self, host: &Host) -> Result<(), Refusal> {
-        let node = &host.node;
-        if node.status.state != NodeState::Ready || node.spec.availability != Availability::Active {
-            return Err(Refusal::Unavailable);
-        }
-        if !self.platform_fits(host) {
-            return Err(Refusal::Platform);
-        }
-        match self.constraints.iter().find(|constraint| !constraint.holds(node)) {
-            Some(constraint) => Err(Refusal::Constraint(constraint.to_string())),
-            None => Ok(()),
-        }
+    fn available(&self, host: &Host) -> Result<(), Refusal> {
+        let ready = host.node().is_some_and(|node| {
+            node.status.state == NodeState::Ready && node.spec.availability == Availability::Active
+        });
+        if ready { Ok(()) } else { Err(Refusal::Unavailable) }
     }
 
-    fn platform_fits(&self, host: &Host) -> bool {
-        let platforms = &self.spec.task.placement.platforms;
-        let Some(description) = &host.node.description else { return platforms.is_empty() };
-        platforms.is_empty()
-            || platforms.iter().any(|(os, arch)| {
+    fn platform(&self, host: &Host) -> Result<(), Refusal> {
+        if self.platforms.is_empty() {
+            return Ok(());
+        }
+        let description = host.node().and_then(|node| node.description.as_ref());
+        let fits = description.is_some_and(|description| {
+            self.platforms.iter().any(|(os, arch)| {
                 (os.is_empty() || os.eq_ignore_ascii_case(&description.os))
                     && (arch.is_empty()
                         || architecture(arch) == architecture(&description.architecture))
             })
+        });
+        if fits { Ok(()) } else { Err(Refusal::Platform) }
     }
+
+    fn constraints(&self, host: &Host) -> Result<(), Refusal> {
+        let Some(node) = host.node() else { return Ok(()) };
+        match self.constraints.iter().position(|constraint| !constraint.holds(node)) {
+            Some(place) => Err(Refusal::Constraint(place)),
+            None => Ok(()),
+        }
+    }
+
+    fn cpu(&self, host: &Host) -> Result<(), Refusal> {
+        if self.nano_cpus > 0 && host.free_nano_cpus() < self.nano_cpus {
+            return Err(Refusal::Cpu);
+        }
+        Ok(())
+    }
+
+    fn memory(&self, host: &Host) -> Result<(), Refusal> {
+        if self.memory_bytes > 0 && host.free_memory_bytes() < self.memory_bytes {
+            return Err(Refusal::Memory);
+        }
+        Ok(())
+    }
+
+    fn host_port(&self, host: &Host) -> Result<(), Refusal> {
+        match self.host_ports.iter().find(|port| host.has_port(**port)) {
+            Some((_, port)) => Err(Refusal::HostPort(*port)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Ports that a service wants on the node's own addresses.
+fn host_ports(spec: &ServiceSpec) -> impl Iterator<Item = (Protocol, u16)> + '_ {
+    spec.endpoint
+        .ports
+        .iter()
+        .filter(|port| port.publish_mode == PublishMode::Host && port.published_port != 0)
+        .map(|port| (port.protocol, port.published_port))
 }

@@ -1,72 +1,125 @@
-//! A node as the scheduler sees it: what is there, what is taken, and by how many tasks.
+//! A node as the scheduler sees it: what is there, and what its tasks take of it.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use skep_state::State;
-use skep_types::service::{Protocol, PublishMode};
-use skep_types::{Node, ServiceId, ServiceSpec, Task, TaskState};
+use skep_types::service::Protocol;
+use skep_types::{Node, NodeId, Resources};
 
-/// A node with its means counted.
-#[derive(Debug, Clone)]
+use crate::filter::Needs;
+
+/// A node with its means counted. It is there as long as the node is, or a task that names it.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Host {
-    pub node: Arc<Node>,
-    /// Free of reservations; negative where more is reserved than the node now says it has.
-    pub free_nano_cpus: i64,
-    pub free_memory_bytes: i64,
-    /// Tasks that are to run here.
-    pub tasks: usize,
-    pub tasks_of: BTreeMap<ServiceId, usize>,
-    /// Ports published in host mode.
-    pub host_ports: BTreeSet<(Protocol, u16)>,
+    id: NodeId,
+    node: Option<Arc<Node>>,
+    /// Reserved by tasks that have not ended. Wider than one reservation, so that no sum of them
+    /// overflows and what is added can be taken away again.
+    used_nano_cpus: i128,
+    used_memory_bytes: i128,
+    /// Tasks that have not ended, and of them those that are to stay.
+    holding: u32,
+    tasks: u32,
+    /// Tasks that failed here of late.
+    failed: u32,
+    /// Ports published in host mode, with how many tasks hold each: a task that is on its way out
+    /// and one whose node was given may both hold one. Few, so a sorted list.
+    ports: Vec<((Protocol, u16), u32)>,
 }
 
 impl Host {
-    /// Counts what the tasks on a node take.
-    pub fn of(state: &State, node: &Arc<Node>) -> Self {
-        let resources = node.description.as_ref().map(|description| &description.resources);
-        let mut host = Self {
-            node: Arc::clone(node),
-            free_nano_cpus: resources.map_or(0, |resources| resources.nano_cpus),
-            free_memory_bytes: resources.map_or(0, |resources| resources.memory_bytes),
+    pub fn new(id: NodeId) -> Self {
+        Self {
+            id,
+            node: None,
+            used_nano_cpus: 0,
+            used_memory_bytes: 0,
+            holding: 0,
             tasks: 0,
-            tasks_of: BTreeMap::new(),
-            host_ports: BTreeSet::new(),
-        };
-        for task in state.tasks_on_node(node.id).filter(|task| takes_room(task)) {
-            if let Some(spec) = state.spec(task.service_id, task.spec_version) {
-                host.take(task.service_id, spec);
+            failed: 0,
+            ports: Vec::new(),
+        }
+    }
+
+    pub fn id(&self) -> NodeId {
+        self.id
+    }
+
+    /// None where tasks name a node that is gone.
+    pub fn node(&self) -> Option<&Arc<Node>> {
+        self.node.as_ref()
+    }
+
+    /// Tasks that are to run here.
+    pub fn tasks(&self) -> u32 {
+        self.tasks
+    }
+
+    /// Free of reservations; negative where more is reserved than the node now says it has.
+    pub fn free_nano_cpus(&self) -> i64 {
+        difference(self.resources().map_or(0, |of| of.nano_cpus), self.used_nano_cpus)
+    }
+
+    pub fn free_memory_bytes(&self) -> i64 {
+        difference(self.resources().map_or(0, |of| of.memory_bytes), self.used_memory_bytes)
+    }
+
+    /// Whether a task holds this port.
+    pub fn has_port(&self, port: (Protocol, u16)) -> bool {
+        self.ports.iter().any(|(held, _)| *held == port)
+    }
+
+    pub(crate) fn set_node(&mut self, node: Option<Arc<Node>>) {
+        self.node = node;
+    }
+
+    /// Counts one more task; `stays` if it is not on its way out.
+    pub(crate) fn take(&mut self, needs: &Needs, stays: bool) {
+        self.used_nano_cpus += i128::from(needs.nano_cpus);
+        self.used_memory_bytes += i128::from(needs.memory_bytes);
+        self.holding += 1;
+        self.tasks += u32::from(stays);
+        for port in &needs.host_ports {
+            match self.ports.binary_search_by_key(port, |(held, _)| *held) {
+                Ok(place) => self.ports[place].1 += 1,
+                Err(place) => self.ports.insert(place, (*port, 1)),
             }
         }
-        host
     }
 
-    /// Counts one more task of a service.
-    pub fn take(&mut self, service: ServiceId, spec: &ServiceSpec) {
-        let reserved = &spec.task.resources.reservations;
-        self.free_nano_cpus = self.free_nano_cpus.saturating_sub(reserved.nano_cpus);
-        self.free_memory_bytes = self.free_memory_bytes.saturating_sub(reserved.memory_bytes);
-        self.tasks += 1;
-        *self.tasks_of.entry(service).or_default() += 1;
-        self.host_ports.extend(host_ports(spec));
+    /// Undoes [`Host::take`].
+    pub(crate) fn release(&mut self, needs: &Needs, stayed: bool) {
+        self.used_nano_cpus -= i128::from(needs.nano_cpus);
+        self.used_memory_bytes -= i128::from(needs.memory_bytes);
+        self.holding -= 1;
+        self.tasks -= u32::from(stayed);
+        for port in &needs.host_ports {
+            if let Ok(place) = self.ports.binary_search_by_key(port, |(held, _)| *held) {
+                self.ports[place].1 -= 1;
+                if self.ports[place].1 == 0 {
+                    self.ports.remove(place);
+                }
+            }
+        }
     }
 
-    /// Tasks of one service that are to run here.
-    pub fn count(&self, service: ServiceId) -> usize {
-        self.tasks_of.get(&service).copied().unwrap_or(0)
+    pub(crate) fn add_failure(&mut self) {
+        self.failed += 1;
+    }
+
+    pub(crate) fn remove_failure(&mut self) {
+        self.failed -= 1;
+    }
+
+    /// Whether neither a node nor a task stands for it any more.
+    pub(crate) fn is_vacant(&self) -> bool {
+        self.node.is_none() && self.holding == 0 && self.failed == 0
+    }
+
+    fn resources(&self) -> Option<&Resources> {
+        self.node.as_ref()?.description.as_ref().map(|description| &description.resources)
     }
 }
 
-/// Whether a task still holds what it reserved: until its container has really ended.
-fn takes_room(task: &Task) -> bool {
-    task.status.state <= TaskState::Running
-}
-
-/// Ports that a service wants on the node's own addresses.
-pub fn host_ports(spec: &ServiceSpec) -> impl Iterator<Item = (Protocol, u16)> + '_ {
-    spec.endpoint
-        .ports
-        .iter()
-        .filter(|port| port.publish_mode == PublishMode::Host && port.published_port != 0)
-        .map(|port| (port.protocol, port.published_port))
+fn difference(has: i64, used: i128) -> i64 {
+    (i128::from(has) - used).clamp(i64::MIN.into(), i64::MAX.into()) as i64
 }

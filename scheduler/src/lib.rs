@@ -1,19 +1,30 @@
 //! Where tasks go: filters, spread, placement preferences, and why a task is pending.
 //!
-//! [`schedule`] looks at a view of the state and gives the decisions; it changes nothing itself.
+//! A [`Scheduler`] is built from the state when a leadership begins, follows the state's events
+//! ([`Scheduler::observe`]) and gives decisions ([`Scheduler::schedule`]); it changes nothing
+//! itself. A pass costs what changed since the last one, not what there is.
 //!
-//! **Invariant:** the same view and the same failures give the same decisions: no clock, no
-//! entropy, and ties are broken by node id.
+//! **Invariant:** it is a cache of the state and nothing else: one built anew decides the same.
+//!
+//! **Invariant:** no clock, no entropy: `now` comes in, and ties are broken by node id.
 
+pub mod cluster;
 pub mod constraint;
 pub mod defaults;
 pub mod filter;
+pub mod hash;
 pub mod host;
+pub mod hosts;
+pub mod kinds;
 pub mod placement;
+pub mod scheduler;
 pub mod spread;
+pub mod tally;
 pub mod why;
 
+pub use cluster::Cluster;
 pub use constraint::Constraint;
+pub use filter::{Needs, Refusal};
 pub use host::Host;
-pub use placement::{Decision, Failures, schedule};
+pub use scheduler::{Decision, Round, Scheduler};
 pub use why::Pending;

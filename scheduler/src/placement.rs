@@ -1,170 +1,190 @@
-//! The pass over all pending tasks: groups of the same service and spec are placed together.
+//! Tasks that are all alike: each to the best node, or all the rest told why there is none.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use skep_types::{Revision, ServiceId, TaskId, Timestamp};
 
-use skep_state::State;
-use skep_types::task::Slot;
-use skep_types::{NodeId, Revision, ServiceId, ServiceSpec, Task, TaskId, TaskState};
-
-use crate::defaults::FAILURES_MAX;
-use crate::filter::{Demand, Refusal};
+use crate::cluster::Cluster;
+use crate::defaults::{FAILURES_MAX, REASON_INTERVAL, REASON_INTERVAL_PER_TASK};
+use crate::filter::Refusal;
 use crate::host::Host;
+use crate::hosts::Place;
+use crate::scheduler::{Decision, Round};
 use crate::spread::{Load, Tree, path};
+use crate::tally::{Tally, Told, Version, bound_node};
 use crate::why::Pending;
 
-/// Where a task goes, or why it goes nowhere now.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Decision {
-    pub task: TaskId,
-    pub node: Result<NodeId, Pending>,
-}
-
-/// Failures of a service on a node within [`crate::defaults::FAILURE_WINDOW`], counted by the
-/// caller, who has the clock.
-pub type Failures = BTreeMap<(ServiceId, NodeId), usize>;
-
-/// Places every pending task that has no node, and confirms those of global services, whose node
-/// is given.
-pub fn schedule(state: &State, failures: &Failures) -> Vec<Decision> {
-    let mut groups: BTreeMap<(ServiceId, Revision), Vec<&Arc<Task>>> = BTreeMap::new();
-    for task in state.tasks().iter().filter(|task| is_waiting(task)) {
-        groups.entry((task.service_id, task.spec_version)).or_default().push(task);
-    }
-    if groups.is_empty() {
-        return Vec::new();
-    }
-    let mut hosts: BTreeMap<NodeId, Host> =
-        state.nodes().iter().map(|node| (node.id, Host::of(state, node))).collect();
-    let mut decisions = Vec::new();
-    for ((service, version), tasks) in groups {
-        let Some(spec) = state.spec(service, version) else { continue };
-        let group = Group { service, spec, failures };
-        decisions.extend(group.place(&tasks, &mut hosts));
-    }
-    decisions
-}
-
-fn is_waiting(task: &Task) -> bool {
-    task.status.state == TaskState::Pending
-        && TaskState::from(task.desired_state) < TaskState::Shutdown
-}
-
-/// Tasks that are all alike.
-struct Group<'a> {
+/// Tasks of one version of a service's spec.
+pub struct Group<'a> {
+    cluster: &'a mut Cluster,
     service: ServiceId,
-    spec: &'a ServiceSpec,
-    failures: &'a Failures,
+    revision: Revision,
 }
 
-impl Group<'_> {
-    fn place(&self, tasks: &[&Arc<Task>], hosts: &mut BTreeMap<NodeId, Host>) -> Vec<Decision> {
-        let demand = match Demand::of(self.service, self.spec) {
-            Ok(demand) => demand,
-            Err(error) => {
-                let pending = Pending::unreadable(&error);
-                let refuse =
-                    |task: &&Arc<Task>| Decision { task: task.id, node: Err(pending.clone()) };
-                return tasks.iter().map(refuse).collect();
-            }
-        };
-        let (bound, free): (Vec<&Arc<Task>>, Vec<&Arc<Task>>) =
-            tasks.iter().partition(|task| bound_node(task).is_some());
-        let mut decisions: Vec<Decision> =
-            bound.iter().map(|task| self.confirm(task, &demand, hosts)).collect();
-        if !free.is_empty() {
-            decisions.extend(self.spread(&free, &demand, hosts));
-        }
-        decisions
+impl<'a> Group<'a> {
+    pub fn new(cluster: &'a mut Cluster, service: ServiceId, revision: Revision) -> Self {
+        Self { cluster, service, revision }
     }
 
-    /// A task of a global service goes to its node or nowhere.
-    fn confirm(
-        &self,
-        task: &Task,
-        demand: &Demand<'_>,
-        hosts: &mut BTreeMap<NodeId, Host>,
-    ) -> Decision {
-        let host = bound_node(task).and_then(|node| hosts.get_mut(&node));
-        let node = match host {
-            None => Err(Pending::refused(self.spec, &[])),
-            // Its own node already counts it where the task carries the node.
-            Some(host) if task.node_id.is_some() => demand
-                .check_standing(host)
-                .map(|()| host.node.id)
-                .map_err(|refusal| Pending::refused(self.spec, &[(&*host, refusal)])),
-            Some(host) => match demand.check(host) {
-                Ok(()) => {
-                    host.take(self.service, self.spec);
-                    Ok(host.node.id)
+    fn tally(&self) -> &Tally {
+        &self.cluster.services[&self.service]
+    }
+
+    fn version(&self) -> &Version {
+        self.tally().version(self.revision).expect("a version of which tasks wait")
+    }
+
+    fn version_mut(&mut self) -> &mut Version {
+        let tally = self.cluster.services.get_mut(&self.service).expect("a service that waits");
+        tally.version_mut(self.revision).expect("a version of which tasks wait")
+    }
+
+    /// Why the host cannot take one more task of the group.
+    fn check(&self, host: &Host, place: Place) -> Result<(), Refusal> {
+        let version = self.version();
+        self.cluster.kinds.needs(version.kind).check(host)?;
+        let max = version.max_replicas;
+        if max > 0 && u64::from(self.tally().counts.tasks_on(place)) >= max {
+            return Err(Refusal::MaxReplicas);
+        }
+        Ok(())
+    }
+
+    /// Tasks whose node is given go there or nowhere.
+    pub fn confirm(&mut self, round: &mut Round) {
+        let mut tasks: Vec<TaskId> = self.version().bound.keys().copied().collect();
+        tasks.sort_unstable();
+        for id in tasks {
+            let task = &self.version().bound[&id].task;
+            let node = bound_node(task).and_then(|node| self.cluster.hosts.find(node));
+            let checked =
+                node.map(|place| (place, self.check(self.cluster.hosts.get(place), place)));
+            let node = match checked {
+                Some((place, Ok(()))) => {
+                    self.cluster.decide(self.service, self.revision, id, place);
+                    Ok(self.cluster.hosts.get(place).id())
                 }
-                Err(refusal) => Err(Pending::refused(self.spec, &[(&*host, refusal)])),
-            },
-        };
-        Decision { task: task.id, node }
-    }
-
-    fn spread(
-        &self,
-        tasks: &[&Arc<Task>],
-        demand: &Demand<'_>,
-        hosts: &mut BTreeMap<NodeId, Host>,
-    ) -> Vec<Decision> {
-        let preferences = &self.spec.task.placement.spread;
-        let mut tree = Tree::default();
-        for host in hosts.values() {
-            let path = path(preferences, &host.node);
-            tree.count(&path, host.count(self.service));
-            if demand.check(host).is_ok() {
-                tree.offer(&path, self.load(host));
-            }
-        }
-        let mut decisions = Vec::with_capacity(tasks.len());
-        let mut left = tasks.iter();
-        for task in left.by_ref() {
-            let host = tree.take().and_then(|load| hosts.get_mut(&load.node));
-            let Some(host) = host else {
-                let pending = self.why(demand, hosts);
-                decisions.push(Decision { task: task.id, node: Err(pending.clone()) });
-                // Nothing frees room within a pass: the same holds for all that are left.
-                decisions.extend(
-                    left.map(|task| Decision { task: task.id, node: Err(pending.clone()) }),
-                );
-                break;
+                Some((place, Err(refusal))) if self.cluster.hosts.get(place).node().is_some() => {
+                    let version = self.version();
+                    let needs = self.cluster.kinds.needs(version.kind);
+                    let refusals = [(self.cluster.hosts.get(place), refusal)].into_iter();
+                    Err(Pending::refused(needs, version.max_replicas, refusals))
+                }
+                _ => Err(Pending::node_gone()),
             };
-            host.take(self.service, self.spec);
-            let path = path(preferences, &host.node);
-            tree.count(&path, 1);
-            if demand.check(host).is_ok() {
-                tree.offer(&path, self.load(host));
+            self.say(id, node, round);
+        }
+    }
+
+    /// Says what is decided, unless the task's status has it already.
+    fn say(&self, id: TaskId, node: Result<skep_types::NodeId, Pending>, round: &mut Round) {
+        let version = self.version();
+        let waiting = version.free.get(&id).or_else(|| version.bound.get(&id));
+        let told = waiting.map(|waiting| waiting.task.status.error.as_str());
+        match &node {
+            Err(pending) if told == Some(pending.as_str()) => {}
+            _ => round.decisions.push(Decision { task: id, node }),
+        }
+    }
+
+    /// Tasks that may go anywhere are spread.
+    pub fn place(&mut self, now: Timestamp, round: &mut Round) {
+        let mut tasks: Vec<TaskId> = self.version().free.keys().copied().collect();
+        if tasks.is_empty() {
+            return;
+        }
+        tasks.sort_unstable();
+        let needs = std::sync::Arc::clone(self.cluster.kinds.needs(self.version().kind));
+        let mut tree = Tree::default();
+        if needs.unreadable.is_none() {
+            for (place, host) in self.cluster.hosts.iter() {
+                let Some(node) = host.node() else { continue };
+                let path = path(&needs.spread, node);
+                tree.count(&path, self.tally().counts.tasks_on(place));
+                if self.check(host, place).is_ok() {
+                    tree.offer(&path, self.load(host, place));
+                }
             }
-            decisions.push(Decision { task: task.id, node: Ok(host.node.id) });
         }
-        decisions
+        let mut left = tasks.into_iter();
+        while let Some(load) = tree.take() {
+            let place = load.place;
+            let Some(id) = left.next() else { return };
+            self.cluster.decide(self.service, self.revision, id, place);
+            let host = self.cluster.hosts.get(place);
+            round.decisions.push(Decision { task: id, node: Ok(host.id()) });
+            let Some(node) = host.node() else { continue };
+            let path = path(&needs.spread, node);
+            tree.count(&path, 1);
+            if self.check(host, place).is_ok() {
+                tree.offer(&path, self.load(host, place));
+            }
+        }
+        self.explain(left.collect(), now, round);
     }
 
-    fn load(&self, host: &Host) -> Load {
-        let failures = self.failures.get(&(self.service, host.node.id)).copied().unwrap_or(0);
+    fn load(&self, host: &Host, place: Place) -> Load {
+        let failures = self.tally().counts.failures_on(place);
         Load {
-            failing: failures >= FAILURES_MAX,
-            of_service: host.count(self.service),
-            in_all: host.tasks,
-            node: host.node.id,
+            failures: if failures < FAILURES_MAX { 0 } else { failures },
+            of_service: self.tally().counts.tasks_on(place),
+            in_all: host.tasks(),
+            node: host.id(),
+            place,
         }
     }
 
-    fn why(&self, demand: &Demand<'_>, hosts: &BTreeMap<NodeId, Host>) -> Pending {
-        let refusals: Vec<(&Host, Refusal)> = hosts
-            .values()
-            .filter_map(|host| demand.check(host).err().map(|refusal| (host, refusal)))
-            .collect();
-        Pending::refused(self.spec, &refusals)
+    /// Tells those that found no node why. Nothing frees room within a pass, so one reason holds
+    /// for all of them.
+    fn explain(&mut self, tasks: Vec<TaskId>, now: Timestamp, round: &mut Round) {
+        if tasks.is_empty() {
+            return;
+        }
+        let moment = self.cluster.hosts.now();
+        let version = self.version();
+        let untold = version.untold > 0;
+        let told = version.told.as_ref();
+        let due = told.is_none_or(|told| told.again <= now);
+        let current = told.is_some_and(|told| told.at == moment);
+        let behind = told.is_some_and(|told| told.behind || !current);
+        if !untold && !behind && told.is_some() {
+            return;
+        }
+        if !untold && !due {
+            round.wake = round.wake.into_iter().chain(told.map(|told| told.again)).min();
+            return;
+        }
+        let pending = match told {
+            Some(told) if current => told.pending.clone(),
+            _ => self.why(),
+        };
+        for id in &tasks {
+            // New ones are told at once; the others when it is their time.
+            if due || version.free[id].task.status.error.is_empty() {
+                self.say(*id, Err(pending.clone()), round);
+            }
+        }
+        let again = match told {
+            Some(told) if !due => told.again,
+            _ => {
+                let tasks = u32::try_from(tasks.len()).unwrap_or(u32::MAX);
+                let for_all = REASON_INTERVAL_PER_TASK.saturating_mul(tasks);
+                now.saturating_add(REASON_INTERVAL + for_all)
+            }
+        };
+        if behind && !due {
+            round.wake = round.wake.into_iter().chain([again]).min();
+        }
+        self.version_mut().told = Some(Told { pending, at: moment, behind: behind && !due, again });
     }
-}
 
-fn bound_node(task: &Task) -> Option<NodeId> {
-    task.node_id.or(match task.slot {
-        Slot::Node(node) => Some(node),
-        Slot::Replica(_) => None,
-    })
+    fn why(&self) -> Pending {
+        let version = self.version();
+        let needs = self.cluster.kinds.needs(version.kind);
+        if let Some(error) = &needs.unreadable {
+            return Pending::unreadable(error);
+        }
+        let nodes = self.cluster.hosts.iter().filter(|(_, host)| host.node().is_some());
+        let refusals =
+            nodes.filter_map(|(place, host)| Some((host, self.check(host, place).err()?)));
+        Pending::refused(needs, version.max_replicas, refusals)
+    }
 }

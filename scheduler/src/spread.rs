@@ -9,20 +9,24 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use skep_types::{Node, NodeId};
 
+use crate::hosts::Place;
+
 /// How full a node is, least first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Load {
-    pub failing: bool,
-    pub of_service: usize,
-    pub in_all: usize,
+    /// Failures of the service of late, if they are enough to count.
+    pub failures: u32,
+    pub of_service: u32,
+    pub in_all: u32,
     pub node: NodeId,
+    pub place: Place,
 }
 
 /// A branch of the preference tree.
 #[derive(Debug, Default)]
 pub struct Tree {
     /// Tasks of the service on all nodes beneath, those that can take no more included.
-    tasks: usize,
+    tasks: u32,
     /// Beneath the last preference: the nodes that can take a task.
     nodes: BTreeSet<Load>,
     branches: BTreeMap<String, Tree>,
@@ -30,7 +34,7 @@ pub struct Tree {
 
 impl Tree {
     /// Counts a node's tasks of the service on its branch, whether or not it can take one more.
-    pub fn count(&mut self, path: &[String], tasks: usize) {
+    pub fn count(&mut self, path: &[String], tasks: u32) {
         self.tasks += tasks;
         if let [first, rest @ ..] = path {
             self.branches.entry(first.clone()).or_default().count(rest, tasks);
@@ -54,20 +58,10 @@ impl Tree {
         if let Some(load) = self.nodes.pop_first() {
             return Some(load);
         }
-        let best = self
-            .branches
-            .iter()
-            .filter_map(|(name, branch)| Some((branch.failing()?, branch.tasks, name)))
-            .min()
-            .map(|(_, _, name)| name.clone())?;
-        self.branches.get_mut(&best)?.take()
-    }
-
-    /// Whether every node that can take a task is one that keeps failing; none if there is none.
-    fn failing(&self) -> Option<bool> {
-        let here = self.nodes.first().map(|load| load.failing);
-        let beneath = self.branches.values().filter_map(Self::failing).min();
-        here.into_iter().chain(beneath).min()
+        let mut branches: Vec<(u32, &mut Self)> =
+            self.branches.values_mut().map(|branch| (branch.tasks, branch)).collect();
+        branches.sort_by_key(|(tasks, _)| *tasks);
+        branches.into_iter().find_map(|(_, branch)| branch.take())
     }
 }
 

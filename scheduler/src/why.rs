@@ -2,69 +2,100 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-
-use skep_types::ServiceSpec;
+use std::sync::Arc;
 
 use crate::constraint::ConstraintError;
-use crate::filter::Refusal;
+use crate::filter::{Needs, Refusal};
 use crate::host::Host;
 
-/// No node can take a task.
+/// No node can take a task. Shared by all tasks that it holds for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pending {
-    text: String,
+    text: Arc<str>,
+}
+
+/// What one filter refused.
+#[derive(Debug, Default, Clone, Copy)]
+struct Refused {
+    nodes: usize,
+    most_free: Option<i64>,
 }
 
 impl Pending {
-    pub(crate) fn unreadable(error: &ConstraintError) -> Self {
-        Self { text: format!("no suitable node: {error}") }
+    pub fn as_str(&self) -> &str {
+        &self.text
     }
 
-    pub(crate) fn refused(spec: &ServiceSpec, refusals: &[(&Host, Refusal)]) -> Self {
-        if refusals.is_empty() {
-            return Self { text: "no suitable node: the swarm has no nodes".to_owned() };
-        }
-        let mut by_reason: BTreeMap<&Refusal, Vec<&Host>> = BTreeMap::new();
+    fn because(reason: &str) -> Self {
+        // Docker's words first: tools look for them.
+        Self { text: format!("no suitable node: {reason}").into() }
+    }
+
+    pub(crate) fn unreadable(error: &ConstraintError) -> Self {
+        Self::because(&error.to_string())
+    }
+
+    /// The node that a task is for is not there.
+    pub(crate) fn node_gone() -> Self {
+        Self::because("its node is gone")
+    }
+
+    /// Counts for each filter the nodes that it refused.
+    pub(crate) fn refused<'a>(
+        needs: &Needs,
+        max_replicas: u64,
+        refusals: impl Iterator<Item = (&'a Host, Refusal)>,
+    ) -> Self {
+        let mut by_reason: BTreeMap<Refusal, Refused> = BTreeMap::new();
         for (host, refusal) in refusals {
-            by_reason.entry(refusal).or_default().push(host);
+            let refused = by_reason.entry(refusal).or_default();
+            refused.nodes += 1;
+            let free = match refusal {
+                Refusal::Cpu => Some(host.free_nano_cpus()),
+                Refusal::Memory => Some(host.free_memory_bytes()),
+                _ => None,
+            };
+            refused.most_free = refused.most_free.max(free);
         }
-        let reserved = &spec.task.resources.reservations;
-        let parts: Vec<String> = by_reason
-            .into_iter()
-            .map(|(reason, hosts)| {
-                let count = hosts.len();
-                let (nodes, do_not, are, have, lack) = if count == 1 {
-                    ("node", "does not", "is", "has", "lacks")
-                } else {
-                    ("nodes", "do not", "are", "have", "lack")
-                };
-                match reason {
-                    Refusal::Unavailable => format!("{count} {nodes} {are} not available"),
-                    Refusal::Cpu => {
-                        let most = hosts.iter().map(|host| host.free_nano_cpus).max();
-                        let (need, most) = (Cpus(reserved.nano_cpus), Cpus(most.unwrap_or(0)));
-                        format!("{count} {nodes} {lack} cpu (need {need}, most free {most})")
-                    }
-                    Refusal::Memory => {
-                        let most = hosts.iter().map(|host| host.free_memory_bytes).max();
-                        let (need, most) = (Bytes(reserved.memory_bytes), Bytes(most.unwrap_or(0)));
-                        format!("{count} {nodes} {lack} memory (need {need}, most free {most})")
-                    }
-                    Refusal::Platform => format!("{count} {nodes} {have} another platform"),
-                    Refusal::Constraint(text) => {
-                        format!("{count} {nodes} {do_not} match {text}")
-                    }
-                    Refusal::HostPort(port) => {
-                        format!("{count} {nodes} {have} host port {port} in use")
-                    }
-                    Refusal::MaxReplicas => {
-                        let max = spec.task.placement.max_replicas_per_node;
-                        format!("{count} {nodes} {have} the most replicas allowed ({max})")
-                    }
-                }
-            })
-            .collect();
-        Self { text: format!("no suitable node: {}", parts.join(", ")) }
+        if by_reason.is_empty() {
+            return Self::because("the swarm has no nodes");
+        }
+        let mut text = String::new();
+        for (reason, refused) in by_reason {
+            // What is counted is named once.
+            let (before, after) = match (text.is_empty(), refused.nodes) {
+                (true, 1) => ("", " node"),
+                (true, _) => ("", " nodes"),
+                (false, _) => (", ", ""),
+            };
+            let reason = reason_text(needs, max_replicas, reason, refused);
+            text += &format!("{before}{}{after} {reason}", refused.nodes);
+        }
+        Self::because(&text)
+    }
+}
+
+fn reason_text(needs: &Needs, max_replicas: u64, reason: Refusal, refused: Refused) -> String {
+    let (do_not, are, have, lack) = match refused.nodes {
+        1 => ("does not", "is", "has", "lacks"),
+        _ => ("do not", "are", "have", "lack"),
+    };
+    let most = refused.most_free.unwrap_or(0);
+    match reason {
+        Refusal::Unavailable => format!("{are} not available"),
+        Refusal::Cpu => {
+            format!("{lack} cpu (need {}, most free {})", Cpus(needs.nano_cpus), Cpus(most))
+        }
+        Refusal::Memory => {
+            format!("{lack} memory (need {}, most free {})", Bytes(needs.memory_bytes), Bytes(most))
+        }
+        Refusal::Platform => format!("{have} another platform"),
+        Refusal::Constraint(place) => match needs.constraints.get(place) {
+            Some(constraint) => format!("{do_not} match {constraint}"),
+            None => format!("{do_not} match a constraint"),
+        },
+        Refusal::HostPort(port) => format!("{have} host port {port} in use"),
+        Refusal::MaxReplicas => format!("{have} the most replicas allowed ({max_replicas})"),
     }
 }
 

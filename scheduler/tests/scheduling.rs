@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use skep_scheduler::{Failures, schedule};
+use skep_scheduler::Scheduler;
+use skep_scheduler::defaults::FAILURE_WINDOW;
 use skep_state::{Action, Change, State, Transaction};
 use skep_types::node::{NodeDescription, NodeStatus};
 use skep_types::service::{EndpointSpec, PortConfig, PublishMode};
 use skep_types::task::Slot;
 use skep_types::*;
 
+const NOW: Timestamp = Timestamp(1_000_000_000_000);
 const GIB: i64 = 1 << 30;
 
 struct Swarm(State);
@@ -68,7 +70,12 @@ impl Swarm {
             endpoint: None,
             update_status: None,
         })));
-        for slot in 1..=tasks {
+        self.tasks(id, 1..=tasks)
+    }
+
+    /// Pending tasks of a service, by slot.
+    fn tasks(mut self, id: u128, slots: std::ops::RangeInclusive<u64>) -> Self {
+        for slot in slots {
             self.act(Change::Create(Arc::new(Task {
                 id: TaskId::new(id * 100 + u128::from(slot)),
                 meta: Meta::default(),
@@ -84,12 +91,18 @@ impl Swarm {
         self
     }
 
+    fn change(&mut self, task: u128, change: impl FnOnce(&mut Task)) {
+        let mut task = Task::clone(self.0.tasks().get(TaskId::new(task)).unwrap());
+        change(&mut task);
+        self.act(Change::Update(Arc::new(task)));
+    }
+
     /// Tasks that each node gets, ascending by node, and the reasons of those that got none.
-    fn placed(&self, failures: &Failures) -> (Vec<usize>, Vec<String>) {
+    fn placed(&self) -> (Vec<usize>, Vec<String>) {
         let mut counts: BTreeMap<NodeId, usize> =
             self.0.nodes().iter().map(|node| (node.id, 0)).collect();
         let mut reasons = Vec::new();
-        for decision in schedule(&self.0, failures) {
+        for decision in Scheduler::of(&self.0).schedule(NOW).decisions {
             match decision.node {
                 Ok(node) => *counts.get_mut(&node).unwrap() += 1,
                 Err(pending) => reasons.push(pending.to_string()),
@@ -100,7 +113,7 @@ impl Swarm {
     }
 
     fn check(&self, counts: &[usize], reasons: &[&str]) {
-        let (got, why) = self.placed(&Failures::new());
+        let (got, why) = self.placed();
         assert_eq!(got, counts);
         assert_eq!(why, reasons);
     }
@@ -156,8 +169,8 @@ fn each_reason_is_counted() {
     swarm.check(
         &[0, 0, 0],
         &["no suitable node: 1 node is not available, \
-           1 node lacks cpu (need 2.5, most free 2), \
-           1 node does not match node.labels.zone == east"],
+           1 lacks cpu (need 2.5, most free 2), \
+           1 does not match node.labels.zone == east"],
     );
 }
 
@@ -195,19 +208,30 @@ fn preferences_even_their_branches() {
 
 #[test]
 fn a_node_that_keeps_failing_a_service_comes_last() {
-    let swarm = Swarm::new().node(1, plain).node(2, plain).service(1, 3, |_| {});
-    let failures = Failures::from([((ServiceId::new(1), NodeId::new(1)), 5)]);
-    assert_eq!(swarm.placed(&failures).0, [0, 3]);
+    for (failures, age, expected) in
+        [(5, 0, [0, 3]), (4, 0, [2, 1]), (5, FAILURE_WINDOW.as_nanos() as i64, [2, 1])]
+    {
+        let mut swarm = Swarm::new().node(1, plain).node(2, plain).service(1, failures, |_| {});
+        for task in 101..=100 + u128::from(failures) {
+            swarm.change(task, |task| {
+                task.node_id = Some(NodeId::new(1));
+                task.status.state = TaskState::Failed;
+                task.status.timestamp = Timestamp(NOW.0 - age);
+            });
+        }
+        let swarm = swarm.tasks(1, 11..=13);
+        assert_eq!(swarm.placed().0, expected, "{failures} failures, {age} ns ago");
+    }
 }
 
 #[test]
 fn what_runs_already_counts() {
     let mut swarm = Swarm::new().node(1, plain).node(2, plain).service(1, 2, |_| {});
     for task in [101, 102] {
-        let mut task = Task::clone(swarm.0.tasks().get(TaskId::new(task)).unwrap());
-        task.node_id = Some(NodeId::new(1));
-        task.status.state = TaskState::Running;
-        swarm.act(Change::Update(Arc::new(task)));
+        swarm.change(task, |task| {
+            task.node_id = Some(NodeId::new(1));
+            task.status.state = TaskState::Running;
+        });
     }
     swarm.service(2, 1, |_| {}).check(&[0, 1], &[]);
 }

@@ -8,7 +8,7 @@ use skep_agent_plan::{Observed, Step, next_step};
 use skep_dispatch::assignment::AssignedTask;
 use skep_dispatch::{Assignments, Report, reported};
 use skep_orchestrator::{Plan, reconcile};
-use skep_scheduler::{Failures, schedule};
+use skep_scheduler::Scheduler;
 use skep_state::{Action, Change, Speculation, State, Ticket, Transaction};
 use skep_types::node::NodeStatus;
 use skep_types::service::{EndpointSpec, NetworkAttachmentConfig, PortConfig};
@@ -196,7 +196,7 @@ impl World {
             self.propose(actions);
         }
         let mut placed: Vec<Action> = Vec::new();
-        for decision in schedule(self.view(), &Failures::new()) {
+        for decision in Scheduler::of(self.view()).schedule(self.now).decisions {
             let Some(task) = self.view().tasks().get(decision.task) else { continue };
             let mut changed = Task::clone(task);
             match decision.node {

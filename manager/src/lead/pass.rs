@@ -3,11 +3,9 @@
 //! It keeps nothing between passes, so a new leader's first pass is like any other.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use skep_orchestrator::{Plan, reconcile};
-use skep_scheduler::defaults::FAILURE_WINDOW;
-use skep_scheduler::{Failures, schedule};
+use skep_scheduler::{Decision, Scheduler};
 use skep_state::{Action, Change, State};
 use skep_types::{Task, TaskState, Timestamp};
 
@@ -71,8 +69,9 @@ fn pass(core: &Core) -> Outcome {
     }
     propose(core, actions, &mut outcome);
     let Some(view) = core.proposer.view() else { return outcome };
-    let placed = placements(&view, now);
-    propose(core, placed, &mut outcome);
+    let round = Scheduler::of(&view).schedule(now);
+    outcome.wake = outcome.wake.into_iter().chain(round.wake).min();
+    propose(core, placements(&view, now, round.decisions), &mut outcome);
     outcome
 }
 
@@ -93,10 +92,10 @@ fn propose(core: &Core, actions: Vec<Action>, outcome: &mut Outcome) {
     }
 }
 
-/// The scheduler's decisions as actions; what is pending already for the same reason is left out.
-fn placements(view: &State, now: Timestamp) -> Vec<Action> {
+/// The scheduler's decisions as actions.
+fn placements(view: &State, now: Timestamp, decisions: Vec<Decision>) -> Vec<Action> {
     let mut actions = Vec::new();
-    for decision in schedule(view, &failures(view, now)) {
+    for decision in decisions {
         let Some(task) = view.tasks().get(decision.task) else { continue };
         let mut changed = Task::clone(task);
         match decision.node {
@@ -117,20 +116,4 @@ fn placements(view: &State, now: Timestamp) -> Vec<Action> {
         }
     }
     actions
-}
-
-/// How often each service's tasks failed on each node of late.
-fn failures(view: &State, now: Timestamp) -> Failures {
-    let window: Duration = FAILURE_WINDOW;
-    let mut counts = Failures::new();
-    for task in view.tasks().iter() {
-        let failed = matches!(task.status.state, TaskState::Failed | TaskState::Rejected);
-        if failed
-            && let Some(node) = task.node_id
-            && now.saturating_since(task.status.timestamp) < window
-        {
-            *counts.entry((task.service_id, node)).or_default() += 1;
-        }
-    }
-    counts
 }

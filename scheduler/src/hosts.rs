@@ -1,0 +1,142 @@
+//! All nodes, each at a place of its own, and which of them changed in what order.
+
+use std::collections::VecDeque;
+
+use skep_types::NodeId;
+
+use crate::hash::IdMap;
+use crate::host::Host;
+
+/// Where a host stands in the list; small enough to be kept millions of times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place(u32);
+
+impl Place {
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// A moment in the order of changes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment(u64);
+
+/// The hosts, and a log of their changes that whoever keeps them in an order follows.
+#[derive(Debug, Default)]
+pub struct Hosts {
+    hosts: Vec<Host>,
+    /// When each host changed last.
+    changed: Vec<Moment>,
+    by_id: IdMap<NodeId, Place>,
+    vacant: Vec<Place>,
+    log: VecDeque<Place>,
+    /// The moment of the log's first entry; entries before it were dropped.
+    first: u64,
+    /// Changes before it were read by somebody: a host that changed since needs no second entry.
+    read: u64,
+}
+
+/// A reader that is further behind than the log is long starts anew, which costs about as much as
+/// to read so much; so the log need not be longer than a few entries for each host.
+const LOG_ENTRIES_PER_HOST: usize = 2;
+/// Of swarms so small that it does not matter.
+const LOG_ENTRIES_MIN: usize = 64;
+
+impl Hosts {
+    pub fn get(&self, place: Place) -> &Host {
+        &self.hosts[place.index()]
+    }
+
+    pub fn find(&self, id: NodeId) -> Option<Place> {
+        self.by_id.get(&id).copied()
+    }
+
+    /// Places that were ever given, vacant ones included.
+    pub fn places(&self) -> usize {
+        self.hosts.len()
+    }
+
+    /// Every host that is a node or that a task names, in no order that means anything.
+    pub fn iter(&self) -> impl Iterator<Item = (Place, &Host)> {
+        self.by_id.values().map(|place| (*place, self.get(*place)))
+    }
+
+    /// The host of that id, made if it is new.
+    pub(crate) fn place(&mut self, id: NodeId) -> Place {
+        if let Some(place) = self.find(id) {
+            return place;
+        }
+        let place = match self.vacant.pop() {
+            Some(place) => {
+                self.hosts[place.index()] = Host::new(id);
+                place
+            }
+            None => {
+                let next = u32::try_from(self.hosts.len()).expect("fewer nodes than 2^32");
+                self.hosts.push(Host::new(id));
+                self.changed.push(Moment(0));
+                Place(next)
+            }
+        };
+        self.by_id.insert(id, place);
+        self.note(place);
+        place
+    }
+
+    /// Changes a host, and notes it.
+    pub(crate) fn change(&mut self, place: Place, change: impl FnOnce(&mut Host)) {
+        let host = &mut self.hosts[place.index()];
+        change(host);
+        if host.is_vacant() {
+            self.by_id.remove(&host.id());
+            self.vacant.push(place);
+        }
+        self.note(place);
+    }
+
+    /// Notes that something about a host changed that is not kept here.
+    pub(crate) fn note(&mut self, place: Place) {
+        let changed = &mut self.changed[place.index()];
+        // Moments begin with one, so zero is a host that was not noted yet.
+        if changed.0 > self.read {
+            return;
+        }
+        self.log.push_back(place);
+        changed.0 = self.first + self.log.len() as u64;
+        let bound = self.hosts.len() * LOG_ENTRIES_PER_HOST + LOG_ENTRIES_MIN;
+        while self.log.len() > bound {
+            self.log.pop_front();
+            self.first += 1;
+        }
+    }
+
+    /// The moment of the last change.
+    pub fn now(&self) -> Moment {
+        Moment(self.first + self.log.len() as u64)
+    }
+
+    /// The same, for a reader that has seen every host as it is.
+    pub fn seen_all(&mut self) -> Moment {
+        self.read = self.now().0;
+        self.now()
+    }
+
+    /// When a host changed last.
+    pub fn changed(&self, place: Place) -> Moment {
+        self.changed[place.index()]
+    }
+
+    /// What changed since a moment, each host once; none if the log does not reach back so far.
+    pub fn since(&mut self, seen: Moment) -> Option<impl Iterator<Item = Place> + use<'_>> {
+        self.read = self.now().0;
+        let this = &*self;
+        let skip = usize::try_from(seen.0.checked_sub(this.first)?).ok()?;
+        let entries = this.log.iter().enumerate().skip(skip);
+        // An entry that a later one follows says nothing more.
+        let last = move |(at, place): (usize, &Place)| {
+            let moment = Moment(this.first + at as u64 + 1);
+            (this.changed(*place) == moment).then_some(*place)
+        };
+        Some(entries.filter_map(last))
+    }
+}
