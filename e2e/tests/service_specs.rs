@@ -183,9 +183,7 @@ fn a_task_is_what_its_service_says() {
 fn what_nobody_would_do_is_refused() {
     let Some((fleet, host)) = swarm() else { return };
     for (flags, why) in [
-        (&["--mode", "replicated-job"][..], "jobs are not supported yet"),
-        (&["--mode", "global-job"], "jobs are not supported yet"),
-        (&["--hostname", "{{.Task.Colour}}"], "can't evaluate field Colour"),
+        (&["--hostname", "{{.Task.Colour}}"][..], "can't evaluate field Colour"),
         (&["--env", "A={{.Task"], "unclosed action"),
         (&["--publish", "target=80,mode=host"], "a published port must be given"),
         (&["--oom-score-adj", "1001"], "range for oom score adj is [-1000, 1000]"),

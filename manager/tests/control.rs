@@ -98,8 +98,18 @@ fn bad_service_specs_are_refused_in_docker_s_words() {
             "expanding hostname failed: template parsing error: can't evaluate field Colour",
         ),
         (
-            |it| it.mode = ServiceMode::GlobalJob,
-            "jobs are not supported yet: use replicated or global",
+            |it| {
+                it.mode = ServiceMode::GlobalJob;
+                it.update.parallelism = 2;
+            },
+            "Jobs may not have an update config",
+        ),
+        (
+            |it| {
+                let (max_concurrent, total_completions) = (1, u64::MAX);
+                it.mode = ServiceMode::ReplicatedJob { max_concurrent, total_completions };
+            },
+            "Total completed jobs must not be negative",
         ),
     ];
     for (spoil, expected) in cases {
@@ -148,6 +158,27 @@ fn a_service_is_made_changed_and_rolled_back() {
     assert_eq!(error.message, "service mode change is not allowed");
     ask(&mut state, Request::RemoveService(id)).unwrap();
     assert_eq!(ask(&mut state, Request::RemoveService(id)).unwrap_err().code, Code::NotFound);
+}
+
+#[test]
+fn every_update_of_a_job_is_another_run() {
+    let mut state = State::default();
+    let mut spec = web();
+    spec.mode = ServiceMode::ReplicatedJob { max_concurrent: 1, total_completions: 2 };
+    let create = Request::CreateService(spec.clone());
+    let id: ServiceId = ask(&mut state, create).unwrap().parse().unwrap();
+    let run = |state: &State| state.services().get(id).unwrap().job.unwrap().iteration;
+    assert_eq!(run(&state), 0);
+    // Even one that changes nothing.
+    let revision = Revision(1);
+    ask(&mut state, Request::UpdateService { id, revision, spec: spec.clone() }).unwrap();
+    assert_eq!(run(&state), 1);
+    spec.task.force_update = 1;
+    ask(&mut state, Request::UpdateService { id, revision: Revision(2), spec }).unwrap();
+    ask(&mut state, Request::RollbackService { id, revision: Revision(3) }).unwrap();
+    let service = state.services().get(id).unwrap();
+    assert_eq!((run(&state), service.spec.task.force_update), (3, 0));
+    assert_eq!(service.update_status, None, "there is nothing to watch");
 }
 
 #[test]

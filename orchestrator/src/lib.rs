@@ -4,13 +4,14 @@
 //! None remembers anything: what a new leader needs to know stands in the state, so a full pass
 //! reaches the same end as the events would have.
 //!
-//! What is here: replicated and global services, restarts, rolling updates and rollback,
-//! allocation, history. Jobs are not.
+//! What is here: replicated and global services, jobs, restarts, rolling updates and rollback,
+//! allocation, history.
 //!
 //! **Invariant:** no clock, no entropy: `now` and the source of ids come in as arguments.
 
 pub mod allocator;
 pub mod global;
+pub mod job;
 pub mod plan;
 pub mod progress;
 pub mod reaper;
@@ -55,8 +56,10 @@ fn reconcile_service(
     let wake = match service.spec.mode {
         ServiceMode::Replicated { replicas } => replicated::reconcile(plan, service, replicas),
         ServiceMode::Global => global::reconcile(plan, service),
-        // Jobs are refused where services are made.
-        ServiceMode::ReplicatedJob { .. } | ServiceMode::GlobalJob => None,
+        ServiceMode::ReplicatedJob { max_concurrent, total_completions } => {
+            job::reconcile_replicated(plan, service, max_concurrent, total_completions)
+        }
+        ServiceMode::GlobalJob => job::reconcile_global(plan, service),
     };
     (wake, update::reconcile(plan, service))
 }

@@ -80,10 +80,17 @@ impl<'a> Plan<'a> {
                 message: "created".to_owned(),
                 ..TaskStatus::default()
             },
-            desired_state: desired,
+            desired_state: started(desired, service.job.is_some()),
             networks: Vec::new(),
+            job_iteration: service.job.map(|job| job.iteration),
+            generic: Vec::new(),
         };
         self.act(Change::Create(Arc::new(task)));
+    }
+
+    /// Lets a task go that was held when it was ready.
+    pub(crate) fn release(&mut self, task: &Task) {
+        self.desire(task, started(DesiredState::Running, task.job_iteration.is_some()));
     }
 
     /// Asks a task to go further; does nothing where it is asked for that much already.
@@ -93,5 +100,13 @@ impl<'a> Plan<'a> {
             changed.desired_state = desired;
             self.update(changed);
         }
+    }
+}
+
+/// What a task that is let go shall reach: one of a job is to come to its end.
+fn started(desired: DesiredState, job: bool) -> DesiredState {
+    match desired {
+        DesiredState::Running if job => DesiredState::Complete,
+        other => other,
     }
 }

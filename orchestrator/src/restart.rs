@@ -79,7 +79,7 @@ fn release(
     if still_there && plan.now() < last {
         return Some(last);
     }
-    plan.desire(waiting, DesiredState::Running);
+    plan.release(waiting);
     None
 }
 
@@ -90,7 +90,8 @@ pub(crate) fn calls_for_successor(service: &Service, tasks: &[Arc<Task>], now: T
     let condition_holds = match policy.condition {
         RestartCondition::None => false,
         RestartCondition::OnFailure => ended.status.state != TaskState::Complete,
-        RestartCondition::Any => true,
+        // A job's task that completed has done what it was for.
+        RestartCondition::Any => service.job.is_none() || ended.status.state != TaskState::Complete,
     };
     let made = || attempts(policy, tasks, service.spec_version, now);
     condition_holds && (policy.max_attempts == 0 || made() < policy.max_attempts)

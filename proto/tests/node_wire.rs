@@ -44,6 +44,7 @@ fn a_node_reads_all_that_a_task_is() {
         annotations: Annotations { name: format!("web.1.{}", task.id), labels: BTreeMap::new() },
         networks: vec![(network(), attachment())],
         endpoint: Some(endpoint.clone()),
+        generic: task.generic.clone(),
     };
     assert_eq!(NodeTask::try_from(shown(&task, Some(&endpoint))), Ok(expected));
 }

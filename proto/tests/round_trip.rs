@@ -73,6 +73,8 @@ fn the_defaults_too() {
         slot: Slot::Node(NodeId::new(0)),
         networks: vec![],
         status: TaskStatus::default(),
+        job_iteration: None,
+        generic: vec![],
         ..task()
     };
     check::<state::Task, _>(&bare);
@@ -81,6 +83,7 @@ fn the_defaults_too() {
         previous_spec_version: None,
         endpoint: None,
         update_status: None,
+        job: None,
         ..service()
     };
     check::<state::Service, _>(&bare);

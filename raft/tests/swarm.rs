@@ -90,6 +90,7 @@ fn service(id: u128, name: &str, port: u16) -> Service {
         previous_spec_version: None,
         endpoint: None,
         update_status: None,
+        job: None,
     }
 }
 
@@ -104,6 +105,8 @@ fn task(id: u128, service: u128, slot: u64) -> Task {
         status: TaskStatus::default(),
         desired_state: DesiredState::Running,
         networks: vec![],
+        job_iteration: None,
+        generic: vec![],
     }
 }
 

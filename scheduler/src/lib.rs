@@ -9,7 +9,6 @@
 //! **Invariant:** no clock, no entropy: `now` comes in, and ties are broken by node id.
 
 pub mod cluster;
-pub mod constraint;
 pub mod defaults;
 pub mod filter;
 pub mod hash;
@@ -23,8 +22,8 @@ pub mod tally;
 pub mod why;
 
 pub use cluster::Cluster;
-pub use constraint::Constraint;
 pub use filter::{Needs, Refusal};
 pub use host::Host;
 pub use scheduler::{Decision, Round, Scheduler};
+pub use skep_types::constraint::{self, Constraint};
 pub use why::Pending;

@@ -69,6 +69,7 @@ impl Swarm {
             previous_spec_version: None,
             endpoint: None,
             update_status: None,
+            job: None,
         })));
         self.tasks(id, 1..=tasks)
     }
@@ -86,6 +87,8 @@ impl Swarm {
                 status: TaskStatus { state: TaskState::Pending, ..TaskStatus::default() },
                 desired_state: DesiredState::Running,
                 networks: vec![],
+                job_iteration: None,
+                generic: vec![],
             })));
         }
         self

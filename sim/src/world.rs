@@ -416,5 +416,6 @@ fn service(id: ServiceId, mode: ServiceMode, published: bool) -> Service {
         previous_spec_version: None,
         endpoint: None,
         update_status: None,
+        job: None,
     }
 }

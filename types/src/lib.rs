@@ -6,6 +6,7 @@
 //! **Invariant:** this crate depends on no other crate of the project.
 
 pub mod cluster;
+pub mod constraint;
 pub mod container;
 pub mod defaults;
 pub mod error_chain;

@@ -161,6 +161,14 @@ pub struct UpdateStatus {
     pub message: String,
 }
 
+/// Which run of a job stands, and since when.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct JobStatus {
+    /// The first run is number 0; every update of the service begins another.
+    pub iteration: u64,
+    pub last_execution: Timestamp,
+}
+
 /// A service as it stands.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Service {
@@ -173,4 +181,6 @@ pub struct Service {
     pub previous_spec_version: Option<Revision>,
     pub endpoint: Option<Endpoint>,
     pub update_status: Option<UpdateStatus>,
+    /// Of jobs only.
+    pub job: Option<JobStatus>,
 }

@@ -2,6 +2,7 @@
 //! that has ended is replaced, not started again.
 
 use crate::network::NetworkAttachment;
+use crate::resources::GenericResource;
 use crate::service::PortConfig;
 use crate::{Meta, NodeId, Revision, ServiceId, TaskId, Timestamp};
 
@@ -156,6 +157,10 @@ pub struct Task {
     pub status: TaskStatus,
     pub desired_state: DesiredState,
     pub networks: Vec<NetworkAttachment>,
+    /// The run that it belongs to, if its service is a job.
+    pub job_iteration: Option<u64>,
+    /// What it was given of its node's generic resources, by name where they have names.
+    pub generic: Vec<GenericResource>,
 }
 
 #[cfg(test)]

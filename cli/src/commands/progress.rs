@@ -26,7 +26,7 @@ pub struct WaitArgs {
 }
 
 /// Between two looks (Docker's value).
-pub const PAUSE: Duration = Duration::from_millis(200);
+const PAUSE: Duration = Duration::from_millis(200);
 /// How long tasks must stay up where the service does not say (SwarmKit's default of an update's monitor).
 const MONITOR: Duration = Duration::from_secs(5);
 
@@ -72,46 +72,18 @@ pub async fn wait(session: &Session, id: &str, args: &WaitArgs) -> Outcome {
 }
 
 async fn watch(session: &Session, id: &str, display: &mut Display) -> Outcome {
-    let mut watch = Watch::new(id);
-    while !watch.look(session, &mut |name, text| display.set(name, text)).await? {
-        tokio::time::sleep(PAUSE).await;
-    }
-    Ok(())
-}
-
-/// Where the lines that tell how far a service has come are shown: a name and a text.
-pub type Show<'a> = &'a mut dyn FnMut(&str, &str) -> Outcome;
-
-/// One service that is watched until it runs as asked.
-pub struct Watch {
-    id: String,
-    converged: Option<Instant>,
-    rolling_back: bool,
-    /// What became of the rollback that ended the update.
-    rolled_back: Option<String>,
-}
-
-impl Watch {
-    pub fn new(id: &str) -> Self {
-        Self { id: id.to_owned(), converged: None, rolling_back: false, rolled_back: None }
-    }
-
-    /// Why the service runs as it did before, where it does.
-    pub fn rolled_back(&self) -> Option<&str> {
-        self.rolled_back.as_deref()
-    }
-
-    /// Looks once; gives whether the service has got where it was to go.
-    pub async fn look(&mut self, session: &Session, show: Show<'_>) -> Outcome<bool> {
-        let client = &session.client;
-        let service = client.service(&self.id, false).await?;
-        match told(&service, self.converged.is_some(), self.rolling_back) {
-            Told::Done => return Ok(true),
+    let client = &session.client;
+    let mut converged: Option<Instant> = None;
+    let mut rolling_back = false;
+    loop {
+        let service = client.service(id, false).await?;
+        match told(&service, converged.is_some(), rolling_back) {
+            Told::Done => return Ok(()),
             Told::Failed(message) => return Err(Failure::new(message)),
-            Told::Go { rolling_back, message } => {
-                self.rolling_back = rolling_back;
+            Told::Go { rolling_back: now, message } => {
+                rolling_back = now;
                 if let Some(message) = message.filter(|message| !message.is_empty()) {
-                    show("rollback", &message)?;
+                    display.set("rollback", &message)?;
                 }
             }
         }
@@ -121,15 +93,14 @@ impl Watch {
             .as_ref()
             .filter(|config| config.monitor_ns > 0)
             .map_or(MONITOR, |config| Duration::from_nanos(config.monitor_ns.unsigned_abs()));
-        if self.converged.is_some_and(|since| since.elapsed() >= monitor) {
-            show("verify", &format!("Service {} converged", self.id))?;
-            if let Some(status) = service.update_status.filter(|_| self.rolling_back)
+        if converged.is_some_and(|since| since.elapsed() >= monitor) {
+            display.set("verify", &format!("Service {id} converged"))?;
+            if let Some(status) = service.update_status.filter(|_| rolling_back)
                 && status.state == "rollback_completed"
             {
-                show("rollback", &status.message)?;
-                self.rolled_back = Some(status.message);
+                display.set("rollback", &status.message)?;
             }
-            return Ok(true);
+            return Ok(());
         }
         let mut filters = Filters::default();
         filters.add("service", &service.id);
@@ -137,21 +108,24 @@ impl Watch {
         let tasks = client.tasks(&filters).await?;
         let nodes = client.nodes(&Filters::default()).await?;
         let alive = nodes.into_iter().filter(|n| n.status.state != "down").map(|n| n.id).collect();
-        let tally = tally::count(&service, &tasks, &alive, self.rolling_back)?;
+        let tally = tally::count(&service, &tasks, &alive, rolling_back)?;
         for (name, text) in &tally.lines {
-            show(name, text)?;
+            display.set(name, text)?;
         }
         if tally.complete && tally.job {
-            show("job complete", "")?;
-            return Ok(true);
+            display.set("job complete", "")?;
+            return Ok(());
         }
         if tally.complete {
-            let since = *self.converged.get_or_insert_with(Instant::now);
+            let since = *converged.get_or_insert_with(Instant::now);
             let left = monitor.saturating_sub(since.elapsed()).as_secs() + 1;
-            show("verify", &format!("Waiting {left} seconds to verify that tasks are stable..."))?;
-        } else if self.converged.take().is_some() {
-            show("verify", "Detected task failure")?;
+            display.set(
+                "verify",
+                &format!("Waiting {left} seconds to verify that tasks are stable..."),
+            )?;
+        } else if converged.take().is_some() {
+            display.set("verify", "Detected task failure")?;
         }
-        Ok(false)
+        tokio::time::sleep(PAUSE).await;
     }
 }

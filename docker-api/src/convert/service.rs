@@ -115,5 +115,9 @@ pub fn service_to_api(service: &Service, status: Option<json::ServiceStatus>) ->
         endpoint: endpoint::endpoint_to_api(service),
         update_status: service.update_status.as_ref().map(status_to_api),
         service_status: status,
+        job_status: service.job.map(|job| json::JobStatus {
+            job_iteration: json::ObjectVersion { index: job.iteration },
+            last_execution: Some(timestamp(job.last_execution)),
+        }),
     }
 }

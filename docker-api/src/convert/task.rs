@@ -3,7 +3,7 @@
 use skep_types::{Network, NetworkId, Task, TaskSpec, TaskState};
 
 use super::network::swarm_network_to_api;
-use super::task_spec::task_spec_to_api;
+use super::task_spec::{generic_to_api, task_spec_to_api};
 use super::{endpoint, timestamp, version};
 use crate::json;
 
@@ -54,5 +54,7 @@ pub fn task_to_api<'a>(
         },
         desired_state: TaskState::from(task.desired_state).name().to_owned(),
         networks_attachments: networks.collect(),
+        generic_resources: generic_to_api(&task.generic),
+        job_iteration: task.job_iteration.map(|index| json::ObjectVersion { index }),
     }
 }

@@ -1,6 +1,6 @@
 //! A service's task template: its container, resources, placement, networks and log driver.
 
-use skep_types::resources::ResourceRequirements;
+use skep_types::resources::{GenericResource, ResourceRequirements};
 use skep_types::service::{LogDriver, NetworkAttachmentConfig, Placement};
 use skep_types::{NetworkId, Resources, TaskSpec};
 
@@ -173,8 +173,15 @@ pub fn task_spec_to_api(spec: &TaskSpec) -> json::TaskSpec {
 }
 
 pub(super) fn resources_to_api(resources: &Resources) -> json::Resources {
-    use skep_types::resources::GenericResource;
-    let generic = resources.generic.iter().map(|generic| match generic {
+    json::Resources {
+        nano_cpus: resources.nano_cpus,
+        memory_bytes: resources.memory_bytes,
+        generic: generic_to_api(&resources.generic),
+    }
+}
+
+pub(super) fn generic_to_api(generic: &[GenericResource]) -> Vec<json::GenericResource> {
+    let one = |generic: &GenericResource| match generic {
         GenericResource::Named { kind, value } => json::GenericResource {
             named: Some(json::NamedGenericResource { kind: kind.clone(), value: value.clone() }),
             ..Default::default()
@@ -183,10 +190,6 @@ pub(super) fn resources_to_api(resources: &Resources) -> json::Resources {
             discrete: Some(json::DiscreteGenericResource { kind: kind.clone(), value: *value }),
             ..Default::default()
         },
-    });
-    json::Resources {
-        nano_cpus: resources.nano_cpus,
-        memory_bytes: resources.memory_bytes,
-        generic: generic.collect(),
-    }
+    };
+    generic.iter().map(one).collect()
 }

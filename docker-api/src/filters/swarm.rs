@@ -104,7 +104,12 @@ impl TaskFilter {
         let none = Annotations::default();
         let annotations = service.map_or(&none, |it| &it.spec.annotations);
         let desired = TaskState::from(task.desired_state).name();
-        let up_to_date = || service.is_some_and(|it| it.spec_version == task.spec_version);
+        let up_to_date = || {
+            service.is_some_and(|it| match it.job {
+                Some(job) => task.job_iteration == Some(job.iteration),
+                None => it.spec_version == task.spec_version,
+            })
+        };
         (self.services.is_empty() || self.services.contains(&task.service_id))
             && (self.nodes.is_empty() || task.node_id.is_some_and(|id| self.nodes.contains(&id)))
             && self.filters.caseless("desired-state", desired)

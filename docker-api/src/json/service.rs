@@ -70,6 +70,9 @@ shape! {
         "Message" message: String => "omitempty",
     }
 
+    /// Of jobs only: which run stands, and since when.
+    JobStatus { "JobIteration" job_iteration: ObjectVersion, "LastExecution" last_execution: Option<Timestamp> => "omitempty" }
+
     /// In lists asked with `status=true`.
     ServiceStatus { "RunningTasks" running_tasks: u64, "DesiredTasks" desired_tasks: u64, "CompletedTasks" completed_tasks: u64 }
 
@@ -83,6 +86,7 @@ shape! {
         "Endpoint" endpoint: Endpoint,
         "UpdateStatus" update_status: Option<UpdateStatus> => "omitempty",
         "ServiceStatus" service_status: Option<ServiceStatus> => "omitempty",
+        "JobStatus" job_status: Option<JobStatus> => "omitempty",
     }
 
     ServiceCreateResponse { "ID" id: String => "omitempty", "Warnings" warnings: Vec<String> => "omitempty" }

@@ -1,7 +1,7 @@
 //! `/tasks`: one-shot runs of a service's template.
 
 use super::shape::{null_default, omitempty, shape};
-use super::{Map, ObjectVersion, PortConfig, SwarmNetwork, TaskSpec, Timestamp};
+use super::{GenericResource, Map, ObjectVersion, PortConfig, SwarmNetwork, TaskSpec, Timestamp};
 
 shape! {
     ContainerStatus { "ContainerID" container_id: String, "PID" pid: i64, "ExitCode" exit_code: i64 }
@@ -33,5 +33,7 @@ shape! {
         "Status" status: TaskStatus,
         "DesiredState" desired_state: String => "omitempty",
         "NetworksAttachments" networks_attachments: Vec<NetworkAttachment> => "omitempty",
+        "GenericResources" generic_resources: Vec<GenericResource> => "omitempty",
+        "JobIteration" job_iteration: Option<ObjectVersion> => "omitempty",
     }
 }

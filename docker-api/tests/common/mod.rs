@@ -231,6 +231,7 @@ pub fn service() -> Service {
             completed_at: Some(Timestamp(1_700_000_002_000_000_000)),
             message: "update completed".into(),
         }),
+        job: None,
     }
 }
 
@@ -260,6 +261,8 @@ pub fn task(slot: u64) -> Task {
             addresses: vec!["10.0.1.3/24".parse().unwrap()],
             aliases: vec!["web".into()],
         }],
+        job_iteration: None,
+        generic: vec![],
     }
 }
 

@@ -66,6 +66,7 @@ fn swarm() -> State {
             previous_spec_version: None,
             endpoint: None,
             update_status: None,
+            job: None,
         })),
     );
     act(
@@ -80,6 +81,8 @@ fn swarm() -> State {
             status: TaskStatus { state: TaskState::Assigned, ..TaskStatus::default() },
             desired_state: DesiredState::Running,
             networks: vec![],
+            job_iteration: None,
+            generic: vec![],
         })),
     );
     state

@@ -46,6 +46,8 @@ fn task(state: &mut State, id: u128, node: Option<u128>) {
             status: TaskStatus::default(),
             desired_state: DesiredState::Running,
             networks: vec![],
+            job_iteration: None,
+            generic: vec![],
         })),
     );
 }
@@ -74,6 +76,7 @@ fn swarm() -> State {
             previous_spec_version: None,
             endpoint: None,
             update_status: None,
+            job: None,
         })),
     );
     task(&mut state, 1, Some(1));

@@ -97,9 +97,9 @@ pub fn decide(
     fresh: u128,
 ) -> Result<Plan, ControlError> {
     match request {
-        Request::CreateService(spec) => services::create(state, spec, ServiceId::new(fresh)),
+        Request::CreateService(spec) => services::create(state, spec, ServiceId::new(fresh), now),
         Request::UpdateService { id, revision, spec } => {
-            services::update(state, id, revision, spec)
+            services::update(state, id, revision, spec, now)
         }
         Request::RollbackService { id, revision } => services::rollback(state, id, revision, now),
         Request::RemoveService(id) => {

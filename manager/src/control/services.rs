@@ -8,7 +8,7 @@ use skep_scheduler::Constraint;
 use skep_state::{Change, State};
 use skep_template::service::Names;
 use skep_types::service::{
-    EndpointMode, EndpointSpec, PublishMode, TaskSpec, UpdateState, UpdateStatus,
+    EndpointMode, EndpointSpec, JobStatus, PublishMode, TaskSpec, UpdateState, UpdateStatus,
 };
 use skep_types::{
     Meta, MountKind, Resources, Revision, Service, ServiceId, ServiceMode, ServiceSpec, Timestamp,
@@ -17,8 +17,15 @@ use skep_types::{
 
 use super::{ControlError, Plan, plan};
 
-pub fn create(state: &State, spec: ServiceSpec, id: ServiceId) -> Result<Plan, ControlError> {
+pub fn create(
+    state: &State,
+    spec: ServiceSpec,
+    id: ServiceId,
+    now: Timestamp,
+) -> Result<Plan, ControlError> {
     check(state, &spec)?;
+    let first = JobStatus { iteration: 0, last_execution: now };
+    let job = spec.mode.is_job().then_some(first);
     let service = Service {
         id,
         meta: Meta::default(),
@@ -28,6 +35,7 @@ pub fn create(state: &State, spec: ServiceSpec, id: ServiceId) -> Result<Plan, C
         previous_spec_version: None,
         endpoint: None,
         update_status: None,
+        job,
     };
     Ok(plan(id, Change::Create(Arc::new(service))))
 }
@@ -37,6 +45,7 @@ pub fn update(
     id: ServiceId,
     revision: Revision,
     spec: ServiceSpec,
+    now: Timestamp,
 ) -> Result<Plan, ControlError> {
     let service = find(state, id)?;
     if service.spec.annotations.name != spec.annotations.name {
@@ -47,7 +56,7 @@ pub fn update(
     }
     check(state, &spec)?;
     // Whatever an earlier update came to: this one starts afresh.
-    Ok(respec(service, revision, Arc::new(spec), None))
+    Ok(respec(service, revision, Arc::new(spec), None, now))
 }
 
 pub fn rollback(
@@ -65,7 +74,9 @@ pub fn rollback(
                 completed_at: None,
                 message: "manually requested rollback".to_owned(),
             };
-            Ok(respec(service, revision, Arc::clone(previous), Some(status)))
+            // A job has nothing to roll back: its tasks begin anew, as after every update.
+            let status = (!previous.mode.is_job()).then_some(status);
+            Ok(respec(service, revision, Arc::clone(previous), status, now))
         }
         None => {
             let name = &service.spec.annotations.name;
@@ -83,11 +94,16 @@ fn respec(
     revision: Revision,
     spec: Arc<ServiceSpec>,
     status: Option<UpdateStatus>,
+    now: Timestamp,
 ) -> Plan {
     let mut changed = service.clone();
     changed.meta.revision = revision;
     changed.spec = spec;
     changed.update_status = status;
+    // SwarmKit's: every update of a job runs it again, whatever it changes.
+    changed.job = service
+        .job
+        .map(|job| JobStatus { iteration: job.iteration.saturating_add(1), last_execution: now });
     plan(service.id, Change::Update(Arc::new(changed)))
 }
 
@@ -95,14 +111,17 @@ fn respec(
 fn check(state: &State, spec: &ServiceSpec) -> Result<(), ControlError> {
     validate::name(&spec.annotations.name)?;
     validate::labels(&spec.annotations.labels)?;
-    if spec.mode.is_job() {
-        return Err(ControlError::invalid("jobs are not supported yet: use replicated or global"));
-    }
+    check_mode(spec.mode)?;
     check_task(&spec.task)?;
-    check_update("update", &spec.update)?;
-    check_update("rollback", &spec.rollback)?;
+    if !spec.mode.is_job() {
+        check_update("update", &spec.update)?;
+        check_update("rollback", &spec.rollback)?;
+    } else if [&spec.update, &spec.rollback].iter().any(|it| **it != UpdateConfig::default()) {
+        return Err(ControlError::invalid("Jobs may not have an update config"));
+    }
     check_endpoint(&spec.endpoint)?;
-    if spec.mode == ServiceMode::Global && spec.task.placement.max_replicas_per_node > 0 {
+    let global = matches!(spec.mode, ServiceMode::Global | ServiceMode::GlobalJob);
+    if global && spec.task.placement.max_replicas_per_node > 0 {
         return Err(ControlError::invalid(
             "replicas-max-per-node can only be used with replicated mode",
         ));
@@ -117,6 +136,23 @@ fn check(state: &State, spec: &ServiceSpec) -> Result<(), ControlError> {
         }
     }
     Ok(())
+}
+
+fn check_mode(mode: ServiceMode) -> Result<(), ControlError> {
+    // Numbers that are negative in the eyes of clients that count with signs.
+    let negative = |number: u64| i64::try_from(number).is_err();
+    match mode {
+        ServiceMode::Replicated { replicas } if negative(replicas) => {
+            Err(ControlError::invalid("Number of replicas must be non-negative"))
+        }
+        ServiceMode::ReplicatedJob { max_concurrent, .. } if negative(max_concurrent) => {
+            Err(ControlError::invalid("Maximum concurrent jobs must not be negative"))
+        }
+        ServiceMode::ReplicatedJob { total_completions, .. } if negative(total_completions) => {
+            Err(ControlError::invalid("Total completed jobs must not be negative"))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn check_task(task: &TaskSpec) -> Result<(), ControlError> {

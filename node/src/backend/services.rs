@@ -31,13 +31,20 @@ fn status(view: &State, service: &Service) -> json::ServiceStatus {
         node.is_some_and(|node| node.status.state != NodeState::Down)
     };
     let (mut running, mut wanted, mut completed) = (0, 0, 0);
-    for task in view.tasks_of_service(service.id) {
+    let iteration = service.job.map(|job| job.iteration);
+    for task in view.tasks_of_service(service.id).filter(|it| it.job_iteration == iteration) {
         match task.status.state {
             TaskState::Running if on_live_node(task) => running += 1,
             TaskState::Complete => completed += 1,
             _ => {}
         }
-        wanted += u64::from(task.desired_state == DesiredState::Running);
+        wanted += u64::from(match iteration {
+            Some(_) => {
+                task.desired_state <= DesiredState::Complete
+                    && task.status.state <= TaskState::Running
+            }
+            None => task.desired_state == DesiredState::Running,
+        });
     }
     let desired_tasks = match service.spec.mode {
         ServiceMode::Replicated { replicas } => replicas,

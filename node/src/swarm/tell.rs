@@ -269,6 +269,7 @@ mod tests {
             previous_spec_version: None,
             endpoint: None,
             update_status: state.map(status),
+            job: None,
         })
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use skep_orchestrator::{Plan, reconcile};
 use skep_state::{Action, Change, State, Transaction};
 use skep_types::node::NodeStatus;
-use skep_types::service::EndpointSpec;
+use skep_types::service::{EndpointSpec, JobStatus};
 use skep_types::*;
 
 pub struct Swarm {
@@ -22,17 +22,21 @@ impl Swarm {
     pub fn new(nodes: u128) -> Self {
         let mut swarm = Self { state: State::default(), now: Timestamp(0), ids: 1000, wake: None };
         for id in 1..=nodes {
-            swarm.act(Change::Create(Arc::new(Node {
-                id: NodeId::new(id),
-                meta: Meta::default(),
-                spec: NodeSpec::default(),
-                description: None,
-                status: NodeStatus { state: NodeState::Ready, ..NodeStatus::default() },
-                manager: None,
-                certificate: vec![],
-            })));
+            swarm.join(id);
         }
         swarm
+    }
+
+    pub fn join(&mut self, id: u128) {
+        self.act(Change::Create(Arc::new(Node {
+            id: NodeId::new(id),
+            meta: Meta::default(),
+            spec: NodeSpec::default(),
+            description: None,
+            status: NodeStatus { state: NodeState::Ready, ..NodeStatus::default() },
+            manager: None,
+            certificate: vec![],
+        })));
     }
 
     pub fn act(&mut self, action: impl Into<Action>) {
@@ -70,6 +74,7 @@ impl Swarm {
             previous_spec_version: None,
             endpoint: None,
             update_status: None,
+            job: mode.is_job().then(JobStatus::default),
         })));
     }
 
@@ -77,6 +82,9 @@ impl Swarm {
         let mut service = Service::clone(self.state.services().get(WEB).unwrap());
         change(Arc::make_mut(&mut service.spec));
         service.update_status = None;
+        if let Some(job) = &mut service.job {
+            *job = JobStatus { iteration: job.iteration + 1, last_execution: self.now };
+        }
         self.act(Change::Update(Arc::new(service)));
     }
 
@@ -113,7 +121,7 @@ impl Swarm {
     pub fn run(&mut self) {
         let nodes = self.state.nodes().len() as u128;
         for task in self.all() {
-            if task.desired_state == DesiredState::Running
+            if matches!(task.desired_state, DesiredState::Running | DesiredState::Complete)
                 && (TaskState::Pending..TaskState::Running).contains(&task.status.state)
             {
                 let node = task.node_id.unwrap_or(NodeId::new(task.id.bits() % nodes + 1));

@@ -5,15 +5,18 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use skep_types::resources::GenericResource;
 use skep_types::service::Endpoint;
 use skep_types::task::Slot;
 use skep_types::{
-    Annotations, DesiredState, Meta, Network, NetworkAttachment, NodeId, ServiceId, ServiceSpec,
-    Task, TaskId, TaskSpec, TaskStatus,
+    Annotations, DesiredState, Meta, Network, NetworkAttachment, NodeId, Revision, ServiceId,
+    ServiceSpec, Task, TaskId, TaskSpec, TaskStatus,
 };
 
 use super::error::ConvertError;
-use super::field::{WireEnum, absent, enumeration, id, list_with, optional, or_default, part};
+use super::field::{
+    WireEnum, absent, enumeration, id, list, list_with, messages, optional, or_default, part,
+};
 use super::meta::version;
 use super::node_network::{attachment, attachment_of, endpoint as wire_endpoint};
 use crate::swarmkit;
@@ -38,6 +41,8 @@ pub struct NodeTask {
     pub networks: Vec<(Network, NetworkAttachment)>,
     /// The service's; `None` if nothing was allocated.
     pub endpoint: Option<Endpoint>,
+    /// What the managers claimed for it of the node's generic resources.
+    pub generic: Vec<GenericResource>,
 }
 
 /// Docker's name of a task: `service.slot.task`, with the node in the slot's place if it is global.
@@ -81,8 +86,8 @@ pub fn wire_task(
         endpoint: endpoint.map(|endpoint| wire_endpoint(endpoint, &spec.endpoint)),
         log_driver: spec.task.log_driver.as_ref().map(Into::into),
         spec_version: Some(version(task.spec_version)),
-        assigned_generic_resources: Vec::new(),
-        job_iteration: None,
+        assigned_generic_resources: messages(&task.generic),
+        job_iteration: task.job_iteration.map(|iteration| version(Revision(iteration))),
         volumes: Vec::new(),
     }
 }
@@ -92,8 +97,6 @@ impl TryFrom<swarmkit::Task> for NodeTask {
 
     fn try_from(message: swarmkit::Task) -> Result<Self, ConvertError> {
         absent(message.volumes.is_empty(), "a cluster volume", "volumes")?;
-        let resources = message.assigned_generic_resources.is_empty();
-        absent(resources, "a generic resource", "assigned_generic_resources")?;
         let id_of_task: TaskId = id(&message.id, "id")?;
         let node_id: NodeId = id(&message.node_id, "node_id")?;
         let slot = match message.slot {
@@ -125,6 +128,7 @@ impl TryFrom<swarmkit::Task> for NodeTask {
             annotations,
             networks: list_with(message.networks, "networks", attachment_of)?,
             endpoint: optional(message.endpoint, "endpoint")?,
+            generic: list(message.assigned_generic_resources, "assigned_generic_resources")?,
         })
     }
 }

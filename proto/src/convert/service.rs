@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use skep_types::service::{NetworkAttachmentConfig, Placement};
-use skep_types::{Revision, Service, ServiceId, ServiceMode, ServiceSpec, TaskSpec};
+use skep_types::service::{JobStatus, NetworkAttachmentConfig, Placement};
+use skep_types::{Revision, Service, ServiceId, ServiceMode, ServiceSpec, TaskSpec, Timestamp};
 
 use super::error::{At, ConvertError};
 use super::field::{CompactId, absent, id, list, list_with, messages, optional, or_default, part};
@@ -178,6 +178,18 @@ impl TryFrom<swarmkit::ServiceSpec> for ServiceSpec {
     }
 }
 
+impl From<JobStatus> for state::JobStatus {
+    fn from(status: JobStatus) -> Self {
+        Self { iteration: status.iteration, last_execution_ns: status.last_execution.0 }
+    }
+}
+
+impl From<state::JobStatus> for JobStatus {
+    fn from(message: state::JobStatus) -> Self {
+        Self { iteration: message.iteration, last_execution: Timestamp(message.last_execution_ns) }
+    }
+}
+
 impl From<&Service> for state::Service {
     fn from(service: &Service) -> Self {
         Self {
@@ -189,7 +201,7 @@ impl From<&Service> for state::Service {
             previous_spec_version: service.previous_spec_version.map(|version| version.0),
             endpoint: service.endpoint.as_ref().map(Into::into),
             update_status: service.update_status.as_ref().map(Into::into),
-            job_status: None,
+            job_status: service.job.map(Into::into),
         }
     }
 }
@@ -198,7 +210,6 @@ impl TryFrom<state::Service> for Service {
     type Error = ConvertError;
 
     fn try_from(message: state::Service) -> Result<Self, ConvertError> {
-        absent(message.job_status.is_none(), "a job's status", "job_status")?;
         Ok(Self {
             id: ServiceId::from_bytes(&message.id, "id")?,
             meta: part(message.meta, "meta")?,
@@ -208,6 +219,7 @@ impl TryFrom<state::Service> for Service {
             previous_spec_version: message.previous_spec_version.map(Revision),
             endpoint: optional(message.endpoint, "endpoint")?,
             update_status: optional(message.update_status, "update_status")?,
+            job: message.job_status.map(Into::into),
         })
     }
 }

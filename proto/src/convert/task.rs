@@ -116,8 +116,8 @@ impl From<&Task> for state::Task {
             networks: messages(&task.networks),
             endpoint_ports: Vec::new(),
             detached_spec: None,
-            job_iteration: 0,
-            assigned_generic_resources: Vec::new(),
+            job_iteration: task.job_iteration,
+            assigned_generic_resources: messages(&task.generic),
         }
     }
 }
@@ -128,9 +128,6 @@ impl TryFrom<state::Task> for Task {
     fn try_from(message: state::Task) -> Result<Self, ConvertError> {
         absent(message.endpoint_ports.is_empty(), "a task's own port", "endpoint_ports")?;
         absent(message.detached_spec.is_none(), "a task of no service", "detached_spec")?;
-        absent(message.job_iteration == 0, "a job's iteration", "job_iteration")?;
-        let plain = message.assigned_generic_resources.is_empty();
-        absent(plain, "a generic resource of a task", "assigned_generic_resources")?;
         let node = Some(message.node_id).filter(|bytes| !bytes.is_empty());
         Ok(Self {
             id: TaskId::from_bytes(&message.id, "id")?,
@@ -146,6 +143,8 @@ impl TryFrom<state::Task> for Task {
             status: part(message.status, "status")?,
             desired_state: enumeration(message.desired_state, "desired_state")?,
             networks: list(message.networks, "networks")?,
+            job_iteration: message.job_iteration,
+            generic: list(message.assigned_generic_resources, "assigned_generic_resources")?,
         })
     }
 }

@@ -240,6 +240,7 @@ pub fn service() -> Service {
             completed_at: Some(Timestamp(9)),
             message: "rollback in progress".into(),
         }),
+        job: Some(JobStatus { iteration: 3, last_execution: Timestamp(1_795_460_593_426_645_437) }),
     }
 }
 
@@ -311,6 +312,8 @@ pub fn task() -> Task {
         status: task_status(),
         desired_state: DesiredState::Shutdown,
         networks: vec![attachment()],
+        job_iteration: Some(0),
+        generic: resources().generic,
     }
 }
 

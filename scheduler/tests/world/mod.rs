@@ -129,6 +129,7 @@ impl World {
             previous_spec_version: None,
             endpoint: None,
             update_status: None,
+            job: None,
         })));
     }
 
@@ -170,6 +171,8 @@ impl World {
                 status: TaskStatus { state: TaskState::Pending, ..TaskStatus::default() },
                 desired_state: DesiredState::Running,
                 networks: vec![],
+                job_iteration: None,
+                generic: vec![],
             })));
         }
     }

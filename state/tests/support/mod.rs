@@ -30,6 +30,7 @@ pub fn service(id: u128, name: &str) -> Service {
         previous_spec_version: None,
         endpoint: None,
         update_status: None,
+        job: None,
     }
 }
 
@@ -63,6 +64,8 @@ pub fn task(id: u128, service: ServiceId, version: u64, slot: u64) -> Task {
         status: TaskStatus::default(),
         desired_state: DesiredState::Running,
         networks: vec![],
+        job_iteration: None,
+        generic: vec![],
     }
 }
 

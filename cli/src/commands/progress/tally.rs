@@ -116,6 +116,11 @@ pub fn count(
         }
         return Ok(Tally { lines, complete: running == wanted, job: false });
     }
+    // Tasks of earlier runs are in the list of a daemon that goes by the spec alone.
+    let iteration = service.job_status.as_ref().map(|job| job.job_iteration.clone());
+    let of_run: Vec<Task> =
+        tasks.iter().filter(|task| task.job_iteration == iteration).cloned().collect();
+    let tasks = &of_run;
     let (places, total) = match &mode.replicated_job {
         Some(job) => {
             let places: Vec<_> = by_place(tasks, |task| Some(task.slot)).into_values().collect();

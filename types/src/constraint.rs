@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
+use crate::Node;
 use ipnet::IpNet;
-use skep_types::Node;
 
 /// What is wrong with a constraint's text; SwarmKit's wording.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, thiserror::Error)]
@@ -72,7 +72,7 @@ impl Constraint {
     /// Whether a node meets the condition.
     pub fn holds(&self, node: &Node) -> bool {
         let description = node.description.as_ref();
-        let of = |get: fn(&skep_types::node::NodeDescription) -> &str| {
+        let of = |get: fn(&crate::node::NodeDescription) -> &str| {
             description.map_or("", get).eq_ignore_ascii_case(&self.value)
         };
         let same = match &self.subject {
@@ -164,8 +164,8 @@ pub fn architecture(name: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use skep_types::node::{NodeDescription, NodeStatus};
-    use skep_types::{Meta, NodeId, NodeRole, NodeSpec};
+    use crate::node::{NodeDescription, NodeStatus};
+    use crate::{Meta, NodeId, NodeRole, NodeSpec};
 
     use super::*;
 

@@ -1,0 +1,161 @@
+//! Jobs: tasks that are to come to their end, so many of them or one on each node, once for each
+//! iteration.
+//!
+//! An update of the service begins a new iteration; the tasks of those before are told to stop and
+//! stay as history. Slots are numbered from 0, as in SwarmKit.
+//!
+//! **Invariant:** a slot in which a task of the current iteration completed gets no other one.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use skep_types::constraint::Constraint;
+use skep_types::task::Slot;
+use skep_types::{
+    Availability, DesiredState, Node, NodeState, Service, Task, TaskState, Timestamp,
+};
+
+use crate::global::takes_tasks;
+use crate::plan::Plan;
+use crate::slot::{has_ended, is_wanted, slots};
+use crate::{earliest, restart};
+
+/// How far a slot has come in the current iteration.
+enum Progress {
+    /// No task yet.
+    Free,
+    Complete,
+    /// A task is on its way, or has ended and is still to be looked after.
+    Active,
+    /// Its last task was told to stop, and has not ended yet.
+    Stopping,
+    /// Its last task ended because it was told to: another may begin.
+    Stopped,
+    /// Its last task ended without success, and the restart policy allows no other.
+    GaveUp,
+}
+
+/// Looks after the tasks of a replicated job and begins those that may be begun.
+pub fn reconcile_replicated(
+    plan: &mut Plan<'_>,
+    service: &Service,
+    max_concurrent: u64,
+    total_completions: u64,
+) -> Option<Timestamp> {
+    let mut wake = None;
+    for (slot, tasks) in slots(plan.view(), service.id) {
+        let gone = !matches!(slot, Slot::Replica(number) if number < total_completions);
+        let current = retire(plan, service, tasks, gone);
+        if matches!(progress(&current), Progress::Active) {
+            wake = earliest(wake, restart::supervise(plan, service, &current));
+        }
+    }
+    // Once more, for a slot that has just given up makes room for another.
+    let mut active = 0;
+    let mut taken = BTreeSet::new();
+    for (slot, tasks) in slots(plan.view(), service.id) {
+        let current: Vec<_> = tasks.into_iter().filter(|task| of_this_run(service, task)).collect();
+        match progress(&current) {
+            Progress::Free | Progress::Stopped => continue,
+            Progress::Active => active += 1,
+            // DEVIATION: SwarmKit fills a slot again whose task failed for good, so that neither
+            // `--restart-condition none` nor a limit of attempts holds for jobs.
+            Progress::Complete | Progress::Stopping | Progress::GaveUp => {}
+        }
+        taken.insert(slot);
+    }
+    let room = max_concurrent.saturating_sub(active);
+    let free = (0..total_completions).map(Slot::Replica).filter(|slot| !taken.contains(slot));
+    for slot in free.take(usize::try_from(room).unwrap_or(usize::MAX)) {
+        plan.create_task(service, slot, DesiredState::Running);
+    }
+    wake
+}
+
+/// Looks after the tasks of a global job and begins one on each node that is ready and was there
+/// when the iteration began.
+pub fn reconcile_global(plan: &mut Plan<'_>, service: &Service) -> Option<Timestamp> {
+    let began = service.job.map(|job| job.last_execution).unwrap_or_default();
+    let constraints: Vec<Constraint> = service
+        .spec
+        .task
+        .placement
+        .constraints
+        .iter()
+        // One that cannot be read was let in by nobody.
+        .filter_map(|text| Constraint::parse(text).ok())
+        .collect();
+    let mut all = slots(plan.view(), service.id);
+    let nodes: Vec<Arc<Node>> = plan.view().nodes().iter().cloned().collect();
+    let mut wake = None;
+    for node in nodes {
+        let slot = Slot::Node(node.id);
+        let tasks = all.remove(&slot).unwrap_or_default();
+        let current = retire(plan, service, tasks, false);
+        let progress = progress(&current);
+        if matches!(progress, Progress::Active) {
+            if keeps_jobs(&node) {
+                wake = earliest(wake, restart::supervise(plan, service, &current));
+            } else {
+                stop(plan, &current);
+            }
+        }
+        let fits = takes_tasks(&node)
+            && node.meta.created_at <= began
+            && constraints.iter().all(|constraint| constraint.holds(&node));
+        if fits && matches!(progress, Progress::Free | Progress::Stopped) {
+            plan.create_task(service, slot, DesiredState::Running);
+        }
+    }
+    // What is left belongs to nodes that are gone.
+    for tasks in all.into_values() {
+        stop(plan, &tasks);
+    }
+    wake
+}
+
+/// Tells the tasks of earlier iterations to stop, or to be removed where their slot is `gone`, and
+/// gives those of the current one.
+fn retire(
+    plan: &mut Plan<'_>,
+    service: &Service,
+    tasks: Vec<Arc<Task>>,
+    gone: bool,
+) -> Vec<Arc<Task>> {
+    let (current, old): (Vec<_>, Vec<_>) =
+        tasks.into_iter().partition(|task| of_this_run(service, task));
+    for task in old {
+        plan.desire(&task, if gone { DesiredState::Remove } else { DesiredState::Shutdown });
+    }
+    current
+}
+
+fn of_this_run(service: &Service, task: &Task) -> bool {
+    task.job_iteration == service.job.map(|job| job.iteration)
+}
+
+fn stop(plan: &mut Plan<'_>, tasks: &[Arc<Task>]) {
+    for task in tasks.iter().filter(|task| task.status.state != TaskState::Complete) {
+        plan.desire(task, DesiredState::Shutdown);
+    }
+}
+
+/// `tasks`: those of the current iteration in one slot, newest first.
+fn progress(tasks: &[Arc<Task>]) -> Progress {
+    let Some(newest) = tasks.first() else { return Progress::Free };
+    if tasks.iter().any(|task| task.status.state == TaskState::Complete) {
+        Progress::Complete
+    } else if tasks.iter().any(|task| is_wanted(task)) {
+        Progress::Active
+    } else if matches!(newest.status.state, TaskState::Failed | TaskState::Rejected) {
+        Progress::GaveUp
+    } else if has_ended(newest) {
+        Progress::Stopped
+    } else {
+        Progress::Stopping
+    }
+}
+
+fn keeps_jobs(node: &Node) -> bool {
+    node.status.state != NodeState::Down && node.spec.availability != Availability::Drain
+}
