@@ -89,6 +89,213 @@ fn deploy_makes_what_is_missing_and_updates_what_is_there() {
     "#]]);
 }
 
+const VERSIONED: &str = "
+services:
+  web:
+    image: nginx:${TAG}
+    environment: {A: '${TAG}'}
+    secrets: [key]
+    configs: [conf]
+  extra:
+    image: extra
+secrets:
+  key:
+    file: ./key
+configs:
+  conf:
+    file: ./conf
+";
+
+/// A stack's folder in which a variable stands for the image's tag.
+fn versioned(tag: &str, key: &str, conf: &str) -> Folder {
+    let file = VERSIONED.replace("${TAG}", tag);
+    Folder::new(&[("web.yml", &file), ("key", key), ("conf", conf)])
+}
+
+#[test]
+fn changed_content_goes_out_as_a_new_version_and_old_ones_go() {
+    let daemon = Daemon::start(Fake::swarm());
+    let deploy = |folder: &Folder| {
+        daemon.skep(&folder.line("stack deploy -d -c @/web.yml st").split(' ').collect::<Vec<_>>())
+    };
+    let held = || {
+        let secrets = daemon.fake.secrets.lock().unwrap();
+        let configs = daemon.fake.configs.lock().unwrap();
+        let names = secrets.iter().map(|it| it.spec.name.clone());
+        names.chain(configs.iter().map(|it| it.spec.name.clone())).collect::<Vec<_>>()
+    };
+    deploy(&versioned("1", "one", "a"));
+    assert_eq!(held(), ["st_key", "st_conf"]);
+    // The fake stores no updates of services: what they refer to then is set by hand.
+    let refer = |secret: &str, previous: Option<&str>| {
+        let mut services = daemon.fake.services.lock().unwrap();
+        let web = services.iter_mut().find(|it| it.spec.name == "st_web").unwrap();
+        let spec_with = |name: &str, spec: &ServiceSpec| {
+            let mut spec = spec.clone();
+            let container = spec.task_template.container_spec.as_mut().unwrap();
+            container.secrets[0].secret_id = format!("secret-{name}");
+            container.configs[0].config_id = "config-st_conf.2".into();
+            spec
+        };
+        web.previous_spec = previous.map(|name| spec_with(name, &web.spec));
+        web.spec = spec_with(secret, &web.spec);
+    };
+    let said = deploy(&versioned("1", "two", "b"));
+    assert!(said.contains("Creating secret st_key.2\n"), "{said}");
+    assert!(said.contains("Creating config st_conf.2\n"), "{said}");
+    let calls = daemon.calls();
+    let update = calls.lines().rfind(|call| call.starts_with("update ")).unwrap();
+    assert!(update.contains(r#""SecretID":"secret-st_key.2","SecretName":"st_key.2""#), "{update}");
+    assert!(update.contains(r#""File":{"Name":"key""#), "{update}");
+    assert!(calls.contains(r#""skep.stack.version-of":"st_key""#), "{calls}");
+    // The service still refers to the first ones as far as the fake knows.
+    assert_eq!(held(), ["st_key", "st_key.2", "st_conf", "st_conf.2"]);
+    refer("st_key.2", Some("st_key"));
+    // What a rollback goes back to stays.
+    let said = deploy(&versioned("1", "two", "b"));
+    assert!(!said.contains("Creating"), "{said}");
+    assert!(said.contains("Removing config st_conf\n"), "{said}");
+    assert_eq!(held(), ["st_key", "st_key.2", "st_conf.2"]);
+    refer("st_key.2", Some("st_key.2"));
+    let said = deploy(&versioned("1", "two", "b"));
+    assert!(said.contains("Removing secret st_key\n"), "{said}");
+    assert_eq!(held(), ["st_key.2", "st_conf.2"]);
+}
+
+#[test]
+fn a_dry_run_tells_what_a_deploy_would_do_and_does_nothing() {
+    let daemon = Daemon::start(Fake::swarm());
+    let first = versioned("1", "one", "a");
+    first.check(
+        &daemon,
+        "stack deploy --dry-run -c @/web.yml st",
+        expect![[r#"
+        + network st_default
+        + secret st_key
+        + config st_conf
+        + service st_extra
+        + service st_web
+        5 to create, 0 to change, 0 to remove, 0 unchanged
+    "#]],
+    );
+    daemon.skep(&first.line("stack deploy -d -c @/web.yml st").split(' ').collect::<Vec<_>>());
+    daemon.calls();
+    first.check(
+        &daemon,
+        "stack diff -c @/web.yml st",
+        expect![[r#"
+        0 to create, 0 to change, 0 to remove, 5 unchanged
+    "#]],
+    );
+    let second = versioned("2", "two", "a");
+    std::fs::write(
+        second.0.path().join("web.yml"),
+        VERSIONED.replace("${TAG}", "2").replace("extra:", "other:"),
+    )
+    .unwrap();
+    second.check(
+        &daemon,
+        "stack diff --prune -c @/web.yml st",
+        expect![[r#"
+        + secret st_key.2 (the content of st_key changed)
+        + service st_other
+        ~ service st_web
+            Labels.com.docker.stack.image: "nginx:1" -> "nginx:2"
+            TaskTemplate.ContainerSpec.Env.A: "1" -> "2"
+            TaskTemplate.ContainerSpec.Image: "nginx:1" -> "nginx:2"
+            TaskTemplate.ContainerSpec.Secrets[0].SecretName: "st_key" -> "st_key.2"
+        - service st_extra
+        2 to create, 1 to change, 1 to remove, 2 unchanged
+        [1]
+    "#]],
+    );
+    second.check(
+        &daemon,
+        "stack deploy --dry-run -c @/web.yml st",
+        expect![[r#"
+        + secret st_key.2 (the content of st_key changed)
+        + service st_other
+        ~ service st_web
+            Labels.com.docker.stack.image: "nginx:1" -> "nginx:2"
+            TaskTemplate.ContainerSpec.Env.A: "1" -> "2"
+            TaskTemplate.ContainerSpec.Image: "nginx:1" -> "nginx:2"
+            TaskTemplate.ContainerSpec.Secrets[0].SecretName: "st_key" -> "st_key.2"
+        ! service st_extra is not in the files and stays: --prune removes it
+        2 to create, 1 to change, 0 to remove, 2 unchanged
+    "#]],
+    );
+    second.check(
+        &daemon,
+        "stack diff -c @/none.yml st",
+        expect![[r#"
+        open @/none.yml: no such file or directory
+        [2]
+    "#]],
+    );
+}
+
+#[test]
+fn waiting_ends_with_the_word_on_every_service() {
+    let folder = versioned("1", "one", "a");
+    let stand = |status: &str, state: &str| {
+        let daemon = Daemon::start(Fake::swarm());
+        daemon.skep(&folder.line("stack deploy -d -c @/web.yml st").split(' ').collect::<Vec<_>>());
+        for service in daemon.fake.services.lock().unwrap().iter_mut() {
+            service.spec.update_config = Some(UpdateConfig { monitor_ns: 1, ..Default::default() });
+            let status = if service.spec.name == "st_web" { status } else { "" };
+            service.update_status = (!status.is_empty()).then(|| UpdateStatus {
+                state: status.into(),
+                message: "task t failed".into(),
+                ..Default::default()
+            });
+            let mut task = task("t", 1, WORKER, state, "running", "");
+            task.service_id = service.id.clone();
+            daemon.fake.tasks.lock().unwrap().push(task);
+        }
+        daemon.calls();
+        daemon
+    };
+    let wait = |daemon: &Daemon, more: &str| {
+        let line = folder.line(&format!("stack deploy --wait{more} -c @/web.yml st"));
+        let said = daemon.skep(&line.split(' ').collect::<Vec<_>>());
+        let about = said.lines().filter(|line| !line.starts_with("Updating"));
+        about.map(|line| format!("{line}\n")).collect::<String>()
+    };
+    expect![[r#"
+        st_extra: 1 out of 1 tasks
+        st_web: 1 out of 1 tasks
+        st_extra: converged
+        st_web: converged
+    "#]]
+    .assert_eq(&wait(&stand("", "running"), ""));
+    expect![[r#"
+        st_extra: 1 out of 1 tasks
+        st_web: rolling back update: 1 out of 1 tasks
+        st_extra: converged
+        st_web: converged
+        st_web: task t failed
+        service st_web: task t failed
+        [1]
+    "#]]
+    .assert_eq(&wait(&stand("rollback_completed", "running"), ""));
+    expect![[r#"
+        st_extra: 1 out of 1 tasks
+        st_web: service update paused: task t failed
+        st_extra: converged
+        service st_web: service update paused: task t failed
+        [1]
+    "#]]
+    .assert_eq(&wait(&stand("paused", "running"), ""));
+    expect![[r#"
+        st_extra: 0 out of 1 tasks
+        st_web: 0 out of 1 tasks
+        service st_extra did not converge in time: 0 out of 1 tasks
+        service st_web did not converge in time: 0 out of 1 tasks
+        [1]
+    "#]]
+    .assert_eq(&wait(&stand("", "pending"), " --wait-timeout 1s"));
+}
+
 #[test]
 fn nothing_changes_for_files_that_are_wrong() {
     let folder = Folder::new(&[

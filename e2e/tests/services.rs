@@ -372,6 +372,75 @@ fn a_stack_is_deployed_updated_rolled_back_and_removed() {
 }
 
 #[test]
+fn changed_content_is_rolled_out_by_a_deploy_that_waits() {
+    if !root() {
+        return;
+    }
+    let fleet = swarm(1);
+    let one = fleet.host(1);
+    let dir = tempfile::tempdir().unwrap();
+    let file = COMPOSE
+        .replace("/banner >", "/banner /run/secrets/word >")
+        .replace("    networks: [front]\n    deploy:", "    secrets: [word]\n    deploy:")
+        + "secrets:\n  word:\n    file: ./word\n";
+    std::fs::write(dir.path().join("compose.yaml"), file).unwrap();
+    let stack = |banner: &str, word: &str, words: &[&str]| {
+        std::fs::write(dir.path().join("banner"), banner).unwrap();
+        std::fs::write(dir.path().join("word"), word).unwrap();
+        let mut deploy = Command::new(skep_binary());
+        deploy.current_dir(dir.path()).arg("-H").arg(format!("unix://{}", one.socket().display()));
+        let done = deploy.arg("stack").args(words).args(["-c", "compose.yaml", "app"]).output();
+        let done = done.unwrap();
+        let text = [done.stdout, done.stderr].map(|text| String::from_utf8(text).unwrap()).concat();
+        (done.status.code(), text)
+    };
+    let wait = ["deploy", "--wait", "--wait-timeout", "120s"];
+    let (code, said) = stack("first ", "hush", &wait);
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(fetch(&one, "http://127.0.0.1:8080/").unwrap(), "first hush");
+    let (code, said) = stack("first ", "hush", &["diff"]);
+    assert_eq!(code, Some(0), "{said}");
+
+    let revision = || {
+        let format = "{{.Version.Index}}";
+        skep(&one, &["secret", "inspect", "--format", format, "app_word"]).unwrap()
+    };
+    let before = revision();
+    let (code, said) = stack("second ", "psst", &["diff"]);
+    assert_eq!(code, Some(1), "{said}");
+    for line in ["+ secret app_word.2 (the content of app_word changed)", "+ config app_banner.2"] {
+        assert!(said.contains(line), "{said}");
+    }
+    assert_eq!(revision(), before, "a look changes nothing");
+    let (code, said) = stack("second ", "psst", &wait);
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(fetch(&one, "http://127.0.0.1:8080/").unwrap(), "second psst");
+    // The first versions stay as long as a rollback would need them.
+    skep(&one, &["service", "rollback", "app_web"]).unwrap();
+    assert_eq!(fetch(&one, "http://127.0.0.1:8080/").unwrap(), "first hush");
+    for content in ["third", "fourth"] {
+        let (code, said) = stack(content, "", &wait);
+        assert_eq!(code, Some(1), "an empty secret is none: {said}");
+        let (code, said) = stack(content, "psst", &wait);
+        assert_eq!(code, Some(0), "{said}");
+    }
+    let left = skep(&one, &["config", "ls", "--format", "{{.Name}}"]).unwrap();
+    let mut left: Vec<&str> = left.lines().collect();
+    left.sort_unstable();
+    assert_eq!(left, ["app_banner.3", "app_banner.4"]);
+    let left = skep(&one, &["secret", "ls", "--format", "{{.Name}}"]).unwrap();
+    assert_eq!(left.trim(), "app_word.2");
+    // What cannot run is told by the exit status.
+    let broken = std::fs::read_to_string(dir.path().join("compose.yaml")).unwrap();
+    let broken = broken.replace("exec httpd", "exit 3; httpd");
+    std::fs::write(dir.path().join("compose.yaml"), broken).unwrap();
+    let (code, said) = stack("fourth", "psst", &wait);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("service app_web: service update paused"), "{said}");
+    fleet.down().unwrap();
+}
+
+#[test]
 fn logs_come_from_every_host() {
     if !root() {
         return;

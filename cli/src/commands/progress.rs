@@ -26,7 +26,7 @@ pub struct WaitArgs {
 }
 
 /// Between two looks (Docker's value).
-const PAUSE: Duration = Duration::from_millis(200);
+pub const PAUSE: Duration = Duration::from_millis(200);
 /// How long tasks must stay up where the service does not say (SwarmKit's default of an update's monitor).
 const MONITOR: Duration = Duration::from_secs(5);
 
@@ -72,18 +72,46 @@ pub async fn wait(session: &Session, id: &str, args: &WaitArgs) -> Outcome {
 }
 
 async fn watch(session: &Session, id: &str, display: &mut Display) -> Outcome {
-    let client = &session.client;
-    let mut converged: Option<Instant> = None;
-    let mut rolling_back = false;
-    loop {
-        let service = client.service(id, false).await?;
-        match told(&service, converged.is_some(), rolling_back) {
-            Told::Done => return Ok(()),
+    let mut watch = Watch::new(id);
+    while !watch.look(session, &mut |name, text| display.set(name, text)).await? {
+        tokio::time::sleep(PAUSE).await;
+    }
+    Ok(())
+}
+
+/// Where the lines that tell how far a service has come are shown: a name and a text.
+pub type Show<'a> = &'a mut dyn FnMut(&str, &str) -> Outcome;
+
+/// One service that is watched until it runs as asked.
+pub struct Watch {
+    id: String,
+    converged: Option<Instant>,
+    rolling_back: bool,
+    /// What became of the rollback that ended the update.
+    rolled_back: Option<String>,
+}
+
+impl Watch {
+    pub fn new(id: &str) -> Self {
+        Self { id: id.to_owned(), converged: None, rolling_back: false, rolled_back: None }
+    }
+
+    /// Why the service runs as it did before, where it does.
+    pub fn rolled_back(&self) -> Option<&str> {
+        self.rolled_back.as_deref()
+    }
+
+    /// Looks once; gives whether the service has got where it was to go.
+    pub async fn look(&mut self, session: &Session, show: Show<'_>) -> Outcome<bool> {
+        let client = &session.client;
+        let service = client.service(&self.id, false).await?;
+        match told(&service, self.converged.is_some(), self.rolling_back) {
+            Told::Done => return Ok(true),
             Told::Failed(message) => return Err(Failure::new(message)),
-            Told::Go { rolling_back: now, message } => {
-                rolling_back = now;
+            Told::Go { rolling_back, message } => {
+                self.rolling_back = rolling_back;
                 if let Some(message) = message.filter(|message| !message.is_empty()) {
-                    display.set("rollback", &message)?;
+                    show("rollback", &message)?;
                 }
             }
         }
@@ -93,14 +121,15 @@ async fn watch(session: &Session, id: &str, display: &mut Display) -> Outcome {
             .as_ref()
             .filter(|config| config.monitor_ns > 0)
             .map_or(MONITOR, |config| Duration::from_nanos(config.monitor_ns.unsigned_abs()));
-        if converged.is_some_and(|since| since.elapsed() >= monitor) {
-            display.set("verify", &format!("Service {id} converged"))?;
-            if let Some(status) = service.update_status.filter(|_| rolling_back)
+        if self.converged.is_some_and(|since| since.elapsed() >= monitor) {
+            show("verify", &format!("Service {} converged", self.id))?;
+            if let Some(status) = service.update_status.filter(|_| self.rolling_back)
                 && status.state == "rollback_completed"
             {
-                display.set("rollback", &status.message)?;
+                show("rollback", &status.message)?;
+                self.rolled_back = Some(status.message);
             }
-            return Ok(());
+            return Ok(true);
         }
         let mut filters = Filters::default();
         filters.add("service", &service.id);
@@ -108,24 +137,21 @@ async fn watch(session: &Session, id: &str, display: &mut Display) -> Outcome {
         let tasks = client.tasks(&filters).await?;
         let nodes = client.nodes(&Filters::default()).await?;
         let alive = nodes.into_iter().filter(|n| n.status.state != "down").map(|n| n.id).collect();
-        let tally = tally::count(&service, &tasks, &alive, rolling_back)?;
+        let tally = tally::count(&service, &tasks, &alive, self.rolling_back)?;
         for (name, text) in &tally.lines {
-            display.set(name, text)?;
+            show(name, text)?;
         }
         if tally.complete && tally.job {
-            display.set("job complete", "")?;
-            return Ok(());
+            show("job complete", "")?;
+            return Ok(true);
         }
         if tally.complete {
-            let since = *converged.get_or_insert_with(Instant::now);
+            let since = *self.converged.get_or_insert_with(Instant::now);
             let left = monitor.saturating_sub(since.elapsed()).as_secs() + 1;
-            display.set(
-                "verify",
-                &format!("Waiting {left} seconds to verify that tasks are stable..."),
-            )?;
-        } else if converged.take().is_some() {
-            display.set("verify", "Detected task failure")?;
+            show("verify", &format!("Waiting {left} seconds to verify that tasks are stable..."))?;
+        } else if self.converged.take().is_some() {
+            show("verify", "Detected task failure")?;
         }
-        tokio::time::sleep(PAUSE).await;
+        Ok(false)
     }
 }

@@ -234,9 +234,10 @@ impl Backend for Fake {
         auth: Option<RegistryAuth>,
     ) -> Answer<ServiceCreateResponse> {
         self.note(format!("create {}{}", json(&spec), login(auth)));
-        let id = "newserviceidnewserviceid1".to_owned();
-        let service = Service { id: id.clone(), spec, ..Default::default() };
-        self.services.lock().unwrap().push(service);
+        let mut services = self.services.lock().unwrap();
+        let made = services.iter().filter(|it| it.id.starts_with("newservice")).count();
+        let id = format!("newserviceidnewserviceid{}", made + 1);
+        services.push(Service { id: id.clone(), spec, ..Default::default() });
         Ok(ServiceCreateResponse { id, ..Default::default() })
     }
 
@@ -291,6 +292,14 @@ impl Backend for Fake {
     }
 
     async fn secret_update(&self, id: &str, v: u64, spec: SecretSpec) -> Answer<()> {
+        let have = self.secret(id).await?;
+        // As a manager does: content before revision.
+        if !spec.data.is_empty() && spec.data != have.spec.data {
+            return Err(ApiError::invalid("only updates to Labels are allowed"));
+        }
+        if v != have.version.index {
+            return Err(ApiError::invalid("update out of sequence"));
+        }
         self.note(format!("secret update {id} {v} {}", json(&spec)));
         Ok(())
     }

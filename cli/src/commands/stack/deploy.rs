@@ -1,25 +1,23 @@
-//! `skep stack deploy`: makes what a stack lacks and changes what differs, in the order in which one thing needs another.
+//! `skep stack deploy` and `skep stack diff`.
 //!
-//! Invariant: files are read and understood wholly before anything is changed.
+//! Invariant: files are read and understood wholly, and compared with what stands, before anything is changed.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 use clap::Args;
-use skep_compose::{FileByName, ServiceTemplate};
-use skep_docker_api::convert::{config_spec_to_api, secret_spec_to_api, service_spec_to_api};
-use skep_docker_api::json::{
-    ConfigReference, ConfigSpec, FileTarget, Ipam, IpamConfig, NetworkAttachmentConfig,
-    NetworkCreateRequest, SecretReference, SecretSpec, ServiceSpec, ServiceUpdateOptions,
-};
-use skep_types::NetworkSpec;
+use skep_compose::{FileByName, Stack};
+use skep_docker_api::Filters;
+use skep_docker_api::convert::{config_spec_to_api, secret_spec_to_api};
 
 use super::files::{self, Disk, FileArgs};
-use super::{named, of, remove};
+use super::plan::{Act, Plan, Standing};
+use super::versions::{self, Kind, Version};
+use super::{apply, named, of, remove, wait};
 use crate::commands::Session;
-use crate::commands::progress::{self, WaitArgs};
-use crate::commands::service::settings::login_for;
 use crate::failure::{Failure, Outcome};
-use crate::output::{line, warn};
+use crate::output::{print, warn};
+use crate::values::duration;
 
 #[derive(Debug, Args)]
 pub struct DeployArgs {
@@ -28,6 +26,9 @@ pub struct DeployArgs {
     /// Exit immediately instead of waiting for the stack services to converge (default true)
     #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "bool")]
     detach: Option<bool>,
+    /// Show what would be created, changed and removed, and change nothing
+    #[arg(long)]
+    dry_run: bool,
     /// Prune services that are no longer referenced
     #[arg(long)]
     prune: bool,
@@ -38,6 +39,12 @@ pub struct DeployArgs {
     // DEVIATION: each node resolves an image when it pulls it; all three keep the digest that a service already has.
     #[arg(long, value_name = "string", default_value = "always")]
     resolve_image: String,
+    /// Wait until all services run as asked; fail where one does not, or was rolled back
+    #[arg(long, conflicts_with_all = ["detach", "dry_run"])]
+    wait: bool,
+    /// How long to wait at most; without it there is no end
+    #[arg(long, value_name = "duration", value_parser = duration::positive, requires = "wait", allow_hyphen_values = true)]
+    wait_timeout: Option<i64>,
     /// Send registry authentication details to Swarm agents
     #[arg(long)]
     with_registry_auth: bool,
@@ -45,8 +52,25 @@ pub struct DeployArgs {
     stack: String,
 }
 
-/// Docker's label for the image as the file names it.
-const IMAGE: &str = "com.docker.stack.image";
+#[derive(Debug, Args)]
+pub struct DiffArgs {
+    #[command(flatten)]
+    files: FileArgs,
+    /// Show services that are no longer referenced as removed
+    #[arg(long)]
+    prune: bool,
+    #[arg(hide = true, value_name = "STACK")]
+    stack: String,
+}
+
+/// A stack as its files have it and as it stands, compared.
+struct Prepared {
+    /// Its services name secrets and configs by their versions.
+    stack: Stack,
+    versions: Vec<Version>,
+    standing: Standing,
+    plan: Plan,
+}
 
 pub async fn run(session: &Session, args: DeployArgs) -> Outcome {
     let stack = named(&args.stack)?;
@@ -56,54 +80,125 @@ pub async fn run(session: &Session, args: DeployArgs) -> Outcome {
             args.resolve_image
         )));
     }
-    let project = files::load(&args.files, false)?;
-    let stack = project.stack(stack, &Disk).map_err(files::failure)?;
-    files::say(&stack.warnings);
-    if args.detach.is_none() {
+    let stack = read(&args.files, stack)?;
+    if args.detach.is_none() && !args.wait && !args.dry_run {
         warn(
             "Since --detach=false was not specified, tasks will be created in the background.\nIn a future release, --detach=false will become the default.",
         );
     }
-    let info = session.client.info().await?;
-    if !info.swarm.control_available {
+    let prepared = prepare(session, stack, args.prune).await?;
+    if args.dry_run {
+        return print(&prepared.plan.to_string());
+    }
+    let ids = deploy(session, prepared, args.with_registry_auth).await?;
+    if args.wait {
+        let most = args.wait_timeout.map(|nanos| Duration::from_nanos(nanos.unsigned_abs()));
+        return wait::until_converged(session, &ids, args.quiet, most).await;
+    }
+    match args.detach {
+        Some(false) => wait::each(session, &ids, args.quiet).await,
+        _ => Ok(()),
+    }
+}
+
+/// The exit status of a difference: that of `diff`, where 0 says there is none and more than 1 is an error.
+const EXIT_DIFFERS: u8 = 1;
+const EXIT_TROUBLE: u8 = 2;
+
+pub async fn diff(session: &Session, args: DiffArgs) -> Outcome {
+    let trouble = |failure: Failure| Failure { status: EXIT_TROUBLE, ..failure };
+    let compared = async {
+        let stack = read(&args.files, named(&args.stack)?)?;
+        prepare(session, stack, args.prune).await
+    };
+    let plan = compared.await.map_err(trouble)?.plan;
+    print(&plan.to_string())?;
+    match plan.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::with_status(EXIT_DIFFERS, "")),
+    }
+}
+
+fn read(files: &FileArgs, stack: &str) -> Outcome<Stack> {
+    let project = files::load(files, false)?;
+    let stack = project.stack(stack, &Disk).map_err(files::failure)?;
+    files::say(&stack.warnings);
+    Ok(stack)
+}
+
+/// Looks at the swarm and says what is to be done. It changes nothing.
+async fn prepare(session: &Session, mut stack: Stack, prune: bool) -> Outcome<Prepared> {
+    let client = &session.client;
+    if !client.info().await?.swarm.control_available {
         return Err(Failure::new(
             "this node is not a swarm manager. Use \"skep swarm init\" or \"skep swarm join\" to connect this node to swarm and try again",
         ));
     }
-    if args.prune {
-        let kept: BTreeSet<_> =
-            stack.services.iter().map(|one| one.spec.annotations.name.as_str()).collect();
-        let mut old = session.client.services(&of(&stack.name), false).await?;
-        old.retain(|service| !kept.contains(service.spec.name.as_str()));
-        remove::services(session, old).await?;
-    }
     for name in &stack.external_networks {
         external_network(session, name).await?;
     }
-    networks(session, &stack.name, &stack.networks).await?;
-    for spec in stack.secrets {
-        secret(session, secret_spec_to_api(&spec)).await?;
+    let mut versions = Vec::new();
+    for kind in [Kind::Secret, Kind::Config] {
+        let wanted = match kind {
+            Kind::Secret => stack.secrets.iter().map(secret_spec_to_api).collect(),
+            Kind::Config => {
+                let specs = stack.configs.iter().map(config_spec_to_api);
+                specs.map(versions::of_config).collect::<Vec<_>>()
+            }
+        };
+        if !wanted.is_empty() {
+            let held = kind.list(client).await?;
+            versions.extend(versions::choose(client, kind, wanted, &held).await?);
+        }
     }
-    for spec in stack.configs {
-        config(session, config_spec_to_api(&spec)).await?;
+    for service in &mut stack.services {
+        name_by_version(&mut service.secrets, Kind::Secret, &versions);
+        name_by_version(&mut service.configs, Kind::Config, &versions);
+    }
+    let standing = Standing {
+        networks: client.networks(&Filters::default()).await?,
+        services: client.services(&of(&stack.name), false).await?,
+    };
+    let plan = Plan::of(&stack, &versions, &standing, prune);
+    Ok(Prepared { stack, versions, standing, plan })
+}
+
+fn name_by_version(files: &mut [FileByName], kind: Kind, versions: &[Version]) {
+    let of_kind = versions.iter().filter(|version| version.kind == kind);
+    let names: BTreeMap<&str, &str> =
+        of_kind.map(|version| (version.known_as(), version.spec.name.as_str())).collect();
+    for file in files {
+        if let Some(name) = names.get(file.name.as_str()) {
+            file.name = (*name).to_owned();
+        }
+    }
+}
+
+/// Carries a plan out; gives the ids of the stack's services.
+async fn deploy(session: &Session, prepared: Prepared, with_login: bool) -> Outcome<Vec<String>> {
+    let Prepared { stack, versions, standing, plan } = prepared;
+    let removed = |service: &skep_docker_api::json::Service| {
+        let name = &service.spec.name;
+        plan.steps
+            .iter()
+            .any(|step| step.kind == "service" && step.name == *name && step.act == Act::Remove)
+    };
+    let Standing { networks, services } = standing;
+    let (gone, kept): (Vec<_>, Vec<_>) = services.into_iter().partition(removed);
+    remove::services(session, gone).await?;
+    apply::networks(session, &networks, &stack.networks).await?;
+    for version in &versions {
+        versions::make(&session.client, version).await?;
     }
     let mut specs = Vec::with_capacity(stack.services.len());
     for template in &stack.services {
-        specs.push(resolved(session, template).await?);
+        specs.push(apply::resolved(session, template).await?);
     }
-    let login = args.with_registry_auth;
-    let ids = services(session, &stack.name, specs, login).await?;
-    if args.detach.unwrap_or(true) {
-        return Ok(());
+    let ids = apply::services(session, &kept, specs, with_login).await?;
+    if !versions.is_empty() {
+        versions::clean(session, &versions).await?;
     }
-    let wait = WaitArgs { detach: false, quiet: args.quiet };
-    let mut failures = Vec::new();
-    for id in ids {
-        if let Err(failure) = progress::wait(session, &id, &wait).await {
-            failures.push(Failure::new(format!("{id}: {failure}")));
-        }
-    }
-    Failure::join(failures)
+    Ok(ids)
 }
 
 async fn external_network(session: &Session, name: &str) -> Outcome {
@@ -122,182 +217,4 @@ async fn external_network(session: &Session, name: &str) -> Outcome {
         ))),
         Err(error) => Err(error.into()),
     }
-}
-
-fn failed(what: &str, name: &str, error: skep_docker_api::ClientError) -> Failure {
-    Failure::new(format!("failed to {what} {name}: {}", Failure::from(error)))
-}
-
-async fn networks(session: &Session, stack: &str, wanted: &[NetworkSpec]) -> Outcome {
-    let have = session.client.networks(&of(stack)).await?;
-    for spec in wanted {
-        let name = &spec.annotations.name;
-        if have.iter().any(|network| network.name == *name) {
-            continue;
-        }
-        line(format!("Creating network {name}"))?;
-        let config = |part: &skep_types::network::IpamConfig| IpamConfig {
-            subnet: part.subnet.to_string(),
-            ip_range: part.range.map(|range| range.to_string()).unwrap_or_default(),
-            gateway: part.gateway.map(|gateway| gateway.to_string()).unwrap_or_default(),
-            ..Default::default()
-        };
-        let ipam = Ipam {
-            driver: "default".into(),
-            config: spec.ipam.iter().map(config).collect(),
-            ..Default::default()
-        };
-        let request = NetworkCreateRequest {
-            name: name.clone(),
-            driver: if spec.driver.is_empty() { "overlay" } else { &spec.driver }.into(),
-            enable_ipv6: spec.ipv6.then_some(true),
-            ipam: (!spec.ipam.is_empty()).then_some(ipam),
-            internal: spec.internal,
-            attachable: spec.attachable,
-            ingress: spec.ingress,
-            options: spec.driver_options.clone(),
-            labels: spec.annotations.labels.clone(),
-            ..Default::default()
-        };
-        session
-            .client
-            .network_create(&request)
-            .await
-            .map_err(|error| failed("create network", name, error))?;
-    }
-    Ok(())
-}
-
-async fn secret(session: &Session, spec: SecretSpec) -> Outcome {
-    let client = &session.client;
-    match client.secret(&spec.name).await {
-        Ok(have) => client
-            .secret_update(&have.id, have.version.index, &spec)
-            .await
-            .map_err(|error| failed("update secret", &spec.name, error)),
-        Err(error) if error.is_not_found() => {
-            line(format!("Creating secret {}", spec.name))?;
-            let made = client.secret_create(&spec).await;
-            made.map(drop).map_err(|error| failed("create secret", &spec.name, error))
-        }
-        Err(error) => Err(error.into()),
-    }
-}
-
-async fn config(session: &Session, spec: ConfigSpec) -> Outcome {
-    let client = &session.client;
-    match client.config(&spec.name).await {
-        Ok(have) => client
-            .config_update(&have.id, have.version.index, &spec)
-            .await
-            .map_err(|error| failed("update config", &spec.name, error)),
-        Err(error) if error.is_not_found() => {
-            line(format!("Creating config {}", spec.name))?;
-            let made = client.config_create(&spec).await;
-            made.map(drop).map_err(|error| failed("create config", &spec.name, error))
-        }
-        Err(error) => Err(error.into()),
-    }
-}
-
-fn file(one: &FileByName) -> Option<FileTarget> {
-    let target = one.target.clone();
-    let skep_types::container::FileTarget { name, uid, gid, mode } = target;
-    Some(FileTarget { name, uid, gid, mode })
-}
-
-/// A service's spec with the ids of what it names.
-async fn resolved(session: &Session, template: &ServiceTemplate) -> Outcome<ServiceSpec> {
-    let client = &session.client;
-    let within = |what: &str, name: &str| {
-        Failure::new(format!("service {}: {what} not found: {name}", template.name))
-    };
-    let mut spec = service_spec_to_api(&template.spec);
-    for network in &template.networks {
-        // Networks of the nodes themselves have no id in the swarm.
-        let target = match network.network.as_str() {
-            own @ ("host" | "bridge" | "none") => own.to_owned(),
-            name => client.network(name).await?.id,
-        };
-        spec.task_template.networks.push(NetworkAttachmentConfig {
-            target,
-            aliases: network.aliases.clone(),
-            ..Default::default()
-        });
-    }
-    spec.task_template.networks.sort_by(|a, b| a.target.cmp(&b.target));
-    let container = spec.task_template.container_spec.get_or_insert_default();
-    for one in &template.secrets {
-        let found = client.secret(&one.name).await;
-        let secret = found.map_err(|error| match error.is_not_found() {
-            true => within("secret", &one.name),
-            false => error.into(),
-        })?;
-        container.secrets.push(SecretReference {
-            file: file(one),
-            secret_id: secret.id,
-            secret_name: one.name.clone(),
-        });
-    }
-    for one in &template.configs {
-        let found = client.config(&one.name).await;
-        let config = found.map_err(|error| match error.is_not_found() {
-            true => within("config", &one.name),
-            false => error.into(),
-        })?;
-        container.configs.push(ConfigReference {
-            file: file(one),
-            config_id: config.id,
-            config_name: one.name.clone(),
-            runtime: None,
-        });
-    }
-    Ok(spec)
-}
-
-async fn services(
-    session: &Session,
-    stack: &str,
-    specs: Vec<ServiceSpec>,
-    with_login: bool,
-) -> Outcome<Vec<String>> {
-    let client = &session.client;
-    let have = client.services(&of(stack), false).await?;
-    let mut ids = Vec::with_capacity(specs.len());
-    for mut spec in specs {
-        let name = spec.name.clone();
-        let login = if with_login { login_for(session, &spec)? } else { None };
-        let Some(old) = have.iter().find(|service| service.spec.name == name) else {
-            line(format!("Creating service {name}"))?;
-            let made = client
-                .service_create(&spec, login.as_ref())
-                .await
-                .map_err(|error| failed("create service", &name, error))?;
-            made.warnings.iter().for_each(warn);
-            ids.push(made.id);
-            continue;
-        };
-        line(format!("Updating service {name} (id: {})", old.id))?;
-        let container = spec.task_template.container_spec.get_or_insert_default();
-        let before = old.spec.task_template.container_spec.as_ref();
-        if let Some(before) = before
-            && old.spec.labels.get(IMAGE) == Some(&container.image)
-        {
-            // The same image: keep the digest it has been given, or all tasks would be replaced.
-            container.image = before.image.clone();
-        }
-        spec.task_template.force_update = old.spec.task_template.force_update;
-        let options = ServiceUpdateOptions {
-            version: old.version.index,
-            registry_auth: login,
-            ..Default::default()
-        };
-        let updated = client
-            .service_update(&old.id, &options, &spec)
-            .await
-            .map_err(|error| failed("update service", &name, error))?;
-        updated.warnings.iter().flatten().for_each(warn);
-        ids.push(old.id.clone());
-    }
-    Ok(ids)
 }

@@ -1,8 +1,13 @@
 //! `skep stack`: what Compose files describe, as one thing. A stack is no object of the swarm's but a label on others.
 
+mod apply;
 mod deploy;
+mod differences;
 mod files;
+mod plan;
 mod remove;
+mod versions;
+mod wait;
 
 use std::collections::BTreeMap;
 
@@ -25,6 +30,9 @@ pub enum Command {
     /// Deploy a new stack or update an existing stack
     #[command(visible_alias = "up", override_usage = "skep stack deploy [OPTIONS] STACK")]
     Deploy(deploy::DeployArgs),
+    /// Show what a deploy would change; the exit status is 1 if there is a difference
+    #[command(override_usage = "skep stack diff [OPTIONS] STACK")]
+    Diff(deploy::DiffArgs),
     /// List stacks
     #[command(visible_alias = "list")]
     Ls(LsArgs),
@@ -83,6 +91,7 @@ pub async fn run(session: &Session, command: Command) -> Outcome {
             print(&project.to_yaml())
         }
         Command::Deploy(args) => deploy::run(session, args).await,
+        Command::Diff(args) => deploy::diff(session, args).await,
         Command::Ls(args) => list(session, args).await,
         Command::Ps(args) => ps(session, args).await,
         Command::Rm(args) => remove::run(session, args).await,
