@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use skep_state::{Action, Change, Object, Rejection, State, Transaction};
+use skep_state::{Action, Change, Object, Reason, State};
 use skep_types::{DesiredState, NodeId, task::Slot};
 use skep_types::{Revision, Service, Task, TaskId, TaskState, TaskStatus, Timestamp};
 
@@ -16,7 +16,7 @@ pub struct Plan<'a> {
     now: Timestamp,
     mint: Mint<'a>,
     actions: Vec<Action>,
-    rejections: Vec<Rejection>,
+    rejections: Vec<Reason>,
 }
 
 impl<'a> Plan<'a> {
@@ -35,19 +35,17 @@ impl<'a> Plan<'a> {
 
     /// The actions, in order, and what the view refused: the latter is never more than a race
     /// with the user (a port that two services want), and stands in the service's own status.
-    pub fn finish(self) -> (Vec<Action>, Vec<Rejection>) {
+    pub fn finish(self) -> (Vec<Action>, Vec<Reason>) {
         (self.actions, self.rejections)
     }
 
     /// Tries an action and, if it holds, keeps it.
     pub(crate) fn act(&mut self, action: impl Into<Action>) -> bool {
         let action = action.into();
-        let transaction =
-            Transaction { epoch: self.view.epoch(), now: self.now, actions: vec![action] };
-        match self.view.apply(&transaction) {
-            Ok(_) => self.actions.extend(transaction.actions),
-            Err(rejection) => {
-                self.rejections.push(rejection);
+        match self.view.act(&action, self.now) {
+            Ok(_) => self.actions.push(action),
+            Err(reason) => {
+                self.rejections.push(reason);
                 return false;
             }
         }

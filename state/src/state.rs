@@ -1,13 +1,15 @@
 //! The whole state, as one immutable view, with the indexes that rules and reconcilers look in.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
+use ipnet::IpNet;
 use skep_types::service::Protocol;
+use skep_types::task::Slot;
 use skep_types::{
-    Cluster, Config, Network, NetworkId, Node, NodeId, Revision, Secret, Service, ServiceId,
-    ServiceSpec, Task, TaskId,
+    Cluster, Config, ConfigId, Network, NetworkId, Node, NodeId, Revision, Secret, SecretId,
+    Service, ServiceId, ServiceSpec, Task, TaskId, Vni,
 };
 
 use crate::rejection::Reason;
@@ -26,12 +28,19 @@ pub struct State {
     pub(crate) secrets: Table<Secret>,
     pub(crate) configs: Table<Config>,
     /// Specs that tasks were made from, the current and the previous one of each service included.
-    pub(crate) specs: OrdMap<(ServiceId, Revision), Arc<ServiceSpec>>,
-    pub(crate) tasks_by_service: OrdSet<(ServiceId, TaskId)>,
+    pub(crate) specs: OrdMap<(ServiceId, Revision), KeptSpec>,
+    pub(crate) tasks_by_slot: OrdSet<(ServiceId, Slot, TaskId)>,
     pub(crate) tasks_by_node: OrdSet<(NodeId, TaskId)>,
     /// Who has an address: a service's VIP or a task that has not ended.
     pub(crate) addresses: OrdMap<(NetworkId, IpAddr), AddressOwner>,
     pub(crate) ports: OrdMap<(Protocol, u16), ServiceId>,
+    /// Nodes that are managers by role, or that still are members of the Raft group.
+    pub(crate) managers: OrdSet<NodeId>,
+    /// What services name in their specs: such an object stays.
+    pub(crate) named_by: OrdSet<(Named, ServiceId)>,
+    pub(crate) vnis: OrdMap<Vni, NetworkId>,
+    /// By first address, wider ones first.
+    pub(crate) subnets: OrdSet<(IpAddr, u8, NetworkId)>,
 }
 
 /// Who an address belongs to.
@@ -39,6 +48,21 @@ pub struct State {
 pub enum AddressOwner {
     Service(ServiceId),
     Task(TaskId),
+}
+
+/// Something that a service's spec names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Named {
+    Network(NetworkId),
+    Secret(SecretId),
+    Config(ConfigId),
+}
+
+/// A spec, and how many of the tasks that stand were made from it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct KeptSpec {
+    pub spec: Arc<ServiceSpec>,
+    pub tasks: u32,
 }
 
 impl State {
@@ -78,14 +102,32 @@ impl State {
 
     /// The spec that a task was made from.
     pub fn spec(&self, service: ServiceId, version: Revision) -> Option<&Arc<ServiceSpec>> {
-        self.specs.get(&(service, version))
+        self.specs.get(&(service, version)).map(|kept| &kept.spec)
     }
 
-    /// Tasks of a service, ascending by id, those that have ended included.
+    /// Tasks of a service, slot by slot, those that have ended included.
     pub fn tasks_of_service(&self, service: ServiceId) -> impl Iterator<Item = &Arc<Task>> {
-        let first = (service, TaskId::new(0));
-        let last = (service, TaskId::new(u128::MAX));
-        self.tasks_by_service.range(first..=last).filter_map(|(_, id)| self.tasks.get(*id))
+        self.slots_between(service, Slot::Replica(0), Slot::Node(NodeId::new(u128::MAX)))
+    }
+
+    /// Tasks of one slot of a service, ascending by id, those that have ended included.
+    pub fn tasks_in_slot(
+        &self,
+        service: ServiceId,
+        slot: Slot,
+    ) -> impl Iterator<Item = &Arc<Task>> {
+        self.slots_between(service, slot, slot)
+    }
+
+    fn slots_between(
+        &self,
+        service: ServiceId,
+        first: Slot,
+        last: Slot,
+    ) -> impl Iterator<Item = &Arc<Task>> {
+        let first = (service, first, TaskId::new(0));
+        let last = (service, last, TaskId::new(u128::MAX));
+        self.tasks_by_slot.range(first..=last).filter_map(|(_, _, id)| self.tasks.get(*id))
     }
 
     /// Tasks that were given to a node, ascending by id, those that have ended included.
@@ -93,6 +135,49 @@ impl State {
         let first = (node, TaskId::new(0));
         let last = (node, TaskId::new(u128::MAX));
         self.tasks_by_node.range(first..=last).filter_map(|(_, id)| self.tasks.get(*id))
+    }
+
+    /// Nodes that are managers by role, or that still are members of the Raft group.
+    pub fn managers(&self) -> impl Iterator<Item = &Arc<Node>> {
+        self.managers.iter().filter_map(|id| self.nodes.get(*id))
+    }
+
+    /// Services whose specs name an object, ascending by id.
+    pub fn services_naming(&self, named: Named) -> impl Iterator<Item = &Arc<Service>> {
+        let first = (named, ServiceId::new(0));
+        let last = (named, ServiceId::new(u128::MAX));
+        self.named_by.range(first..=last).filter_map(|(_, id)| self.services.get(*id))
+    }
+
+    /// Who has an address on a network, in the order of addresses.
+    pub fn address_owners(&self, network: NetworkId) -> impl Iterator<Item = AddressOwner> + '_ {
+        let first = (network, IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        let last = (network, IpAddr::V6(Ipv6Addr::from(u128::MAX)));
+        self.addresses.range(first..=last).map(|(_, owner)| *owner)
+    }
+
+    /// Networks that have a subnet of which an address is in the given one too.
+    pub fn subnet_owners(&self, subnet: IpNet) -> impl Iterator<Item = NetworkId> + '_ {
+        let any = |id| NetworkId::new(id);
+        // Two subnets that overlap are one within the other: those around it, then those within.
+        let around = (0..subnet.prefix_len()).filter_map(move |length| {
+            let wider = IpNet::new(subnet.network(), length).ok()?.network();
+            Some((wider, length, any(0))..=(wider, length, any(u128::MAX)))
+        });
+        let within = (subnet.network(), subnet.prefix_len(), any(0))
+            ..=(subnet.broadcast(), u8::MAX, any(u128::MAX));
+        let candidates = around.chain(std::iter::once(within));
+        candidates.flat_map(|range| self.subnets.range(range)).filter_map(
+            move |(first, length, network)| {
+                let found = IpNet::new(*first, *length).ok()?;
+                (found.contains(&subnet) || subnet.contains(&found)).then_some(*network)
+            },
+        )
+    }
+
+    /// Which network has this VXLAN id.
+    pub fn vni_owner(&self, vni: Vni) -> Option<NetworkId> {
+        self.vnis.get(&vni).copied()
     }
 
     /// Who has this address on this network.
@@ -107,7 +192,7 @@ impl State {
 
     /// Every retained spec, for a snapshot.
     pub fn specs(&self) -> impl Iterator<Item = (ServiceId, Revision, &Arc<ServiceSpec>)> {
-        self.specs.iter().map(|((service, version), spec)| (*service, *version, spec))
+        self.specs.iter().map(|((service, version), kept)| (*service, *version, &kept.spec))
     }
 
     /// Everything that stands, for a snapshot; [`State::from_objects`] gives the same state back.
@@ -134,17 +219,19 @@ impl State {
     /// Builds a state from the objects of a snapshot, as they are, and makes the indexes anew.
     ///
     /// # Errors
-    /// Two objects claim the same id, name, address or port: the snapshot is not one that
-    /// `apply` made.
+    /// Two objects claim the same id, name, address or port, or a task was made from a spec that is
+    /// not there: the snapshot is not one that `apply` made.
     pub fn from_objects(objects: Objects) -> Result<Self, Reason> {
         let mut state = Self { epoch: objects.epoch, ..Self::default() };
         if let Some(cluster) = objects.cluster {
             state.cluster.load(cluster)?;
         }
         for node in objects.nodes {
+            rules::nodes::index(&mut state, None, Some(&node));
             state.nodes.load(node)?;
         }
         for network in objects.networks {
+            rules::networks::index(&mut state, None, Some(&network));
             state.networks.load(network)?;
         }
         for secret in objects.secrets {
@@ -154,14 +241,17 @@ impl State {
             state.configs.load(config)?;
         }
         for (service, version, spec) in objects.specs {
-            state.specs.insert((service, version), spec);
+            state.specs.insert((service, version), KeptSpec { spec, tasks: 0 });
         }
         for service in objects.services {
-            rules::services::index(&mut state, None, Some(&service))?;
+            rules::services::claims_are_free(&state, &service)?;
+            rules::services::index(&mut state, None, Some(&service));
             state.services.load(service)?;
         }
         for task in objects.tasks {
-            rules::tasks::index(&mut state, None, Some(&task))?;
+            rules::tasks::spec_exists(&state, &task)?;
+            rules::tasks::claims_are_free(&state, &task)?;
+            rules::tasks::index(&mut state, None, Some(&task));
             state.tasks.load(task)?;
         }
         Ok(state)

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use imbl::OrdMap;
-use skep_types::{Revision, Timestamp};
+use skep_types::{Meta, Revision, Timestamp};
 
+use crate::action::Change;
+use crate::event::Delta;
 use crate::object::Object;
 use crate::rejection::Reason;
 
@@ -55,49 +57,58 @@ impl<T: Object> Table<T> {
         self.get(id).ok_or_else(|| Reason::NotFound { kind: T::KIND, id: id.to_string() })
     }
 
-    pub(crate) fn create(&mut self, object: &Arc<T>, now: Timestamp) -> Result<Arc<T>, Reason> {
-        if self.by_id.contains_key(&object.id()) {
-            return Err(Reason::IdTaken { kind: T::KIND, id: object.id().to_string() });
+    /// What a change would come to, if nothing but this table had a say: the object before, and as
+    /// it would stand after, its `meta` written.
+    ///
+    /// # Errors
+    /// The object is not there, or there already; its name is another's; or it was changed since
+    /// the change was made.
+    pub(crate) fn judge(&self, change: &Change<T>, now: Timestamp) -> Result<Delta<T>, Reason> {
+        match change {
+            Change::Create(object) => {
+                if self.by_id.contains_key(&object.id()) {
+                    return Err(Reason::IdTaken { kind: T::KIND, id: object.id().to_string() });
+                }
+                self.check_name(object)?;
+                let meta = Meta { revision: Revision(1), created_at: now, updated_at: now };
+                Ok(Delta { before: None, after: Some(stored(object, meta)) })
+            }
+            Change::Update(object) => {
+                let current = Arc::clone(self.expect(object.id())?);
+                self.check_revision(&current, object.meta().revision)?;
+                self.check_name(object)?;
+                let meta = Meta {
+                    revision: current.meta().revision.next(),
+                    created_at: current.meta().created_at,
+                    updated_at: now,
+                };
+                Ok(Delta { before: Some(current), after: Some(stored(object, meta)) })
+            }
+            Change::Remove(id, expected) => {
+                let current = Arc::clone(self.expect(*id)?);
+                if let Some(expected) = expected {
+                    self.check_revision(&current, *expected)?;
+                }
+                Ok(Delta { before: Some(current), after: None })
+            }
         }
-        self.check_name(object)?;
-        let mut stored = T::clone(object);
-        let meta = stored.meta_mut();
-        meta.revision = Revision(1);
-        meta.created_at = now;
-        meta.updated_at = now;
-        Ok(self.put(stored))
     }
 
-    /// Replaces the object whose revision is the one that `object` carries.
-    pub(crate) fn update(&mut self, object: &Arc<T>, now: Timestamp) -> Result<Arc<T>, Reason> {
-        let current = Arc::clone(self.expect(object.id())?);
-        self.check_revision(&current, object.meta().revision)?;
-        self.check_name(object)?;
-        if let Some(name) = current.unique_name() {
-            self.by_name.remove(name);
+    /// Makes a change that was found good.
+    pub(crate) fn commit(&mut self, delta: &Delta<T>) {
+        let names = (name(&delta.before), name(&delta.after));
+        if names.0 != names.1
+            && let Some(gone) = names.0
+        {
+            self.by_name.remove(gone);
         }
-        let mut stored = T::clone(object);
-        let meta = stored.meta_mut();
-        meta.revision = current.meta().revision.next();
-        meta.created_at = current.meta().created_at;
-        meta.updated_at = now;
-        Ok(self.put(stored))
-    }
-
-    pub(crate) fn remove(
-        &mut self,
-        id: T::Id,
-        expected: Option<Revision>,
-    ) -> Result<Arc<T>, Reason> {
-        let current = Arc::clone(self.expect(id)?);
-        if let Some(expected) = expected {
-            self.check_revision(&current, expected)?;
+        match (&delta.before, &delta.after) {
+            (_, Some(after)) => self.put(Arc::clone(after)),
+            (Some(before), None) => {
+                self.by_id.remove(&before.id());
+            }
+            (None, None) => {}
         }
-        if let Some(name) = current.unique_name() {
-            self.by_name.remove(name);
-        }
-        self.by_id.remove(&id);
-        Ok(current)
     }
 
     /// Puts an object in as it is: for a snapshot, whose objects were checked when first applied.
@@ -106,22 +117,17 @@ impl<T: Object> Table<T> {
             return Err(Reason::IdTaken { kind: T::KIND, id: object.id().to_string() });
         }
         self.check_name(&object)?;
-        self.put(object);
+        self.put(Arc::new(object));
         Ok(())
     }
 
-    /// Writes what a rule derived into an object that stands under the same id and name.
-    pub(crate) fn overwrite(&mut self, object: T) -> Arc<T> {
-        self.put(object)
-    }
-
-    fn put(&mut self, object: T) -> Arc<T> {
-        let object = Arc::new(object);
-        if let Some(name) = object.unique_name() {
+    fn put(&mut self, object: Arc<T>) {
+        if let Some(name) = object.unique_name()
+            && !self.by_name.contains_key(name)
+        {
             self.by_name.insert(name.into(), object.id());
         }
-        self.by_id.insert(object.id(), Arc::clone(&object));
-        object
+        self.by_id.insert(object.id(), object);
     }
 
     fn check_name(&self, object: &T) -> Result<(), Reason> {
@@ -141,4 +147,14 @@ impl<T: Object> Table<T> {
         }
         Err(Reason::OutOfSequence { kind: T::KIND, id: current.id().to_string(), expected, got })
     }
+}
+
+fn name<T: Object>(object: &Option<Arc<T>>) -> Option<&str> {
+    object.as_ref().and_then(|object| object.unique_name())
+}
+
+fn stored<T: Object>(object: &T, meta: Meta) -> Arc<T> {
+    let mut stored = object.clone();
+    *stored.meta_mut() = meta;
+    Arc::new(stored)
 }

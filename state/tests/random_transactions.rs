@@ -12,7 +12,20 @@ use support::*;
 type Choice = (u128, u128, u8, usize);
 
 fn any_choice() -> impl Strategy<Value = Choice> {
-    (0..4u128, 0..4u128, 0..10u8, 0..14usize)
+    (0..4u128, 0..4u128, 0..17u8, 0..14usize)
+}
+
+fn role(b: u128) -> NodeRole {
+    if b.is_multiple_of(2) { NodeRole::Manager } else { NodeRole::Worker }
+}
+
+fn manager(b: u128) -> skep_types::node::ManagerStatus {
+    skep_types::node::ManagerStatus { raft_id: b as u64, addr: "10.0.0.1:2377".to_owned() }
+}
+
+fn managing(mut node: Node, b: u128) -> Node {
+    node.manager = (b > 1).then(|| manager(b));
+    node
 }
 
 fn action((a, b, kind, task_state): Choice, now: &State) -> Action {
@@ -44,16 +57,49 @@ fn action((a, b, kind, task_state): Choice, now: &State) -> Action {
         },
         7 => remove::<Task>(TaskId::new(a)),
         8 => create(network(a, &format!("n{a}"), 4096 + b as u32, &format!("10.0.{b}.0/24"))),
-        _ => remove::<Network>(NetworkId::new(a)),
+        9 => remove::<Network>(NetworkId::new(a)),
+        10 => match now.networks().get(NetworkId::new(a)) {
+            Some(there) => {
+                let mut moved = Network::clone(there);
+                moved.vni = Some(Vni(4096 + b as u32));
+                moved.ipam[0].subnet = format!("10.0.{b}.0/{}", 16 + 4 * (a % 3)).parse().unwrap();
+                update(moved)
+            }
+            None => remove::<Network>(NetworkId::new(a)),
+        },
+        11 => match now.services().get(ServiceId::new(a)) {
+            // The spec before it falls away, unless a task was made from it.
+            Some(there) => update(respec(there, |spec| {
+                spec.task.force_update += 1;
+                spec.task.networks = vec![skep_types::service::NetworkAttachmentConfig {
+                    target: NetworkId::new(b),
+                    aliases: vec![],
+                }];
+            })),
+            None => create(service(a, &format!("s{b}"))),
+        },
+        12 => create(secret(a, &format!("secret{b}"))),
+        13 => remove::<Secret>(SecretId::new(a)),
+        14 => create(managing(node(a, role(b)), b)),
+        15 => match now.nodes().get(NodeId::new(a)) {
+            Some(there) => {
+                let mut changed = Node::clone(there);
+                changed.spec.role = role(b);
+                changed.manager = (b > 1).then(|| manager(b));
+                update(changed)
+            }
+            None => create(node(a, NodeRole::Worker)),
+        },
+        _ => remove::<Node>(NodeId::new(a)),
     }
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
     fn replicas_agree_and_snapshots_are_whole(
-        batches in prop::collection::vec(prop::collection::vec(any_choice(), 1..4), 1..40),
+        batches in prop::collection::vec(prop::collection::vec(any_choice(), 1..6), 1..60),
     ) {
         let (mut one, mut other) = (State::default(), State::default());
         let mut taken = 0;

@@ -8,7 +8,7 @@ use crate::state::State;
 
 pub fn check(state: &State, delta: &Delta<Cluster>) -> Result<(), Reason> {
     let Some(cluster) = &delta.after else { return Err(Reason::ClusterRemoval) };
-    if state.cluster.len() > 1 {
+    if delta.before.is_none() && !state.cluster.is_empty() {
         return Err(Reason::SecondCluster);
     }
     validate::labels(&cluster.spec.annotations.labels)?;

@@ -1,7 +1,10 @@
-//! What must hold of each table beyond ids, names and revisions, and the indexes that hold it.
+//! What must hold of each table beyond ids, names and revisions, and the indexes that say so.
 //!
-//! A rule looks at the state with the change already in its table. It may refuse: `apply` works on
-//! a copy, so a refusal undoes everything.
+//! A `check` looks at the state as it is before the change, and changes nothing. An `index` moves
+//! what an object claims from the object before to the one after, and cannot fail.
+//!
+//! **Invariant:** no rule looks at more than the change names: what it needs beyond that stands in an
+//! index.
 
 pub mod cluster;
 pub mod networks;

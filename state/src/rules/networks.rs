@@ -1,10 +1,13 @@
 //! Networks: VXLAN ids and subnets belong to one network, and one that is used stays.
 
-use skep_types::{Network, validate};
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use skep_types::{Network, NetworkId, validate};
 
 use crate::event::Delta;
 use crate::rejection::Reason;
-use crate::state::State;
+use crate::state::{AddressOwner, Named, State};
 
 /// VXLAN ids have 24 bits.
 const VNI_MAX: u32 = (1 << 24) - 1;
@@ -22,26 +25,22 @@ pub fn check(state: &State, delta: &Delta<Network>) -> Result<(), Reason> {
 }
 
 fn owns_its_numbers(state: &State, network: &Network) -> Result<(), Reason> {
-    if let Some(vni) = network.vni
-        && !(1..=VNI_MAX).contains(&vni.0)
-    {
-        return Err(Reason::VniRange(vni.0));
-    }
-    for other in state.networks.iter().filter(|other| other.id != network.id) {
-        let owner = || other.spec.annotations.name.clone();
-        if let Some(vni) = network.vni
-            && other.vni == Some(vni)
-        {
-            return Err(Reason::VniTaken { vni: vni.0, owner: owner() });
+    let name = |id: NetworkId| {
+        let owner = state.networks.get(id);
+        owner.map_or_else(|| id.to_string(), |it| it.spec.annotations.name.clone())
+    };
+    if let Some(vni) = network.vni {
+        if !(1..=VNI_MAX).contains(&vni.0) {
+            return Err(Reason::VniRange(vni.0));
         }
-        for mine in &network.ipam {
-            let overlaps = |theirs: &skep_types::network::IpamConfig| {
-                mine.subnet.contains(&theirs.subnet) || theirs.subnet.contains(&mine.subnet)
-            };
-            if other.ipam.iter().any(overlaps) {
-                let subnet = mine.subnet.to_string();
-                return Err(Reason::SubnetTaken { subnet, owner: owner() });
-            }
+        if let Some(owner) = state.vnis.get(&vni).filter(|owner| **owner != network.id) {
+            return Err(Reason::VniTaken { vni: vni.0, owner: name(*owner) });
+        }
+    }
+    for mine in &network.ipam {
+        if let Some(owner) = state.subnet_owners(mine.subnet).find(|it| *it != network.id) {
+            let subnet = mine.subnet.to_string();
+            return Err(Reason::SubnetTaken { subnet, owner: name(owner) });
         }
     }
     Ok(())
@@ -51,15 +50,39 @@ fn is_unused(state: &State, network: &Network) -> Result<(), Reason> {
     let in_use = |user: String| {
         Err(Reason::InUse { kind: "network", name: network.spec.annotations.name.clone(), user })
     };
-    for service in state.services.iter() {
-        if service.spec.task.networks.iter().any(|at| at.target == network.id) {
-            return in_use(format!("service {}", service.spec.annotations.name));
-        }
+    if let Some(service) = state.services_naming(Named::Network(network.id)).next() {
+        return in_use(format!("service {}", service.spec.annotations.name));
     }
-    for task in state.tasks.iter().filter(|task| !task.status.state.is_terminal()) {
-        if task.networks.iter().any(|at| at.network == network.id) {
-            return in_use(format!("task {}", task.id));
+    for owner in state.address_owners(network.id) {
+        // A service's virtual address goes with the service's wish for the network.
+        if let AddressOwner::Task(task) = owner {
+            return in_use(format!("task {task}"));
         }
     }
     Ok(())
+}
+
+/// Moves a network's claims on numbers from `before` to `after`.
+pub fn index(state: &mut State, before: Option<&Network>, after: Option<&Network>) {
+    if let Some(network) = before {
+        if let Some(vni) = network.vni {
+            state.vnis.remove(&vni);
+        }
+        for config in &network.ipam {
+            state.subnets.remove(&subnet_key(config.subnet, network.id));
+        }
+    }
+    if let Some(network) = after {
+        if let Some(vni) = network.vni {
+            state.vnis.insert(vni, network.id);
+        }
+        for config in &network.ipam {
+            state.subnets.insert(subnet_key(config.subnet, network.id));
+        }
+    }
+}
+
+/// Subnets in the order of their first address, wider ones first.
+pub(crate) fn subnet_key(subnet: IpNet, network: NetworkId) -> (IpAddr, u8, NetworkId) {
+    (subnet.network(), subnet.prefix_len(), network)
 }

@@ -7,9 +7,11 @@ use crate::rejection::Reason;
 use crate::state::State;
 
 pub fn check(state: &State, delta: &Delta<Node>) -> Result<(), Reason> {
-    let was_manager = delta.before.as_ref().is_some_and(|node| node.spec.role == NodeRole::Manager);
-    let is_manager = delta.after.as_ref().is_some_and(|node| node.spec.role == NodeRole::Manager);
-    if was_manager && !is_manager && !any_manager(state) {
+    let was_manager = delta.before.as_ref().filter(|node| is_manager(node));
+    if let Some(before) = was_manager
+        && !delta.after.as_ref().is_some_and(|node| is_manager(node))
+        && !state.managers().any(|other| other.id != before.id && is_manager(other))
+    {
         return Err(Reason::LastManager);
     }
     let Some(node) = &delta.after else { return Ok(()) };
@@ -23,16 +25,28 @@ pub fn check(state: &State, delta: &Delta<Node>) -> Result<(), Reason> {
     Ok(())
 }
 
-fn any_manager(state: &State) -> bool {
-    state.nodes.iter().any(|node| node.spec.role == NodeRole::Manager)
+fn is_manager(node: &Node) -> bool {
+    node.spec.role == NodeRole::Manager
 }
 
 fn raft_id_is_free(state: &State, node: &Node, raft_id: u64) -> Result<(), Reason> {
-    let owner = state.nodes.iter().find(|other| {
-        other.id != node.id && other.manager.as_ref().is_some_and(|m| m.raft_id == raft_id)
-    });
-    match owner {
+    let has_it = |other: &Node| other.manager.as_ref().is_some_and(|it| it.raft_id == raft_id);
+    match state.managers().find(|other| other.id != node.id && has_it(other)) {
         Some(owner) => Err(Reason::RaftIdTaken { raft_id, owner: owner.id.to_string() }),
         None => Ok(()),
+    }
+}
+
+/// Keeps the managers apart: a few among thousands of nodes.
+pub fn index(state: &mut State, before: Option<&Node>, after: Option<&Node>) {
+    let counts = |node: &&Node| is_manager(node) || node.manager.is_some();
+    match (before.filter(counts), after.filter(counts)) {
+        (None, Some(node)) => {
+            state.managers.insert(node.id);
+        }
+        (Some(node), None) => {
+            state.managers.remove(&node.id);
+        }
+        _ => {}
     }
 }

@@ -1,21 +1,16 @@
 //! Secrets and configs: their content is fixed, and one that a service reads stays.
 
-use std::sync::Arc;
-
-use skep_types::{Config, Secret, Service, validate};
+use skep_types::{Config, Secret, validate};
 
 use crate::event::Delta;
 use crate::rejection::Reason;
-use crate::state::State;
+use crate::state::{Named, State};
 
 pub fn check_secret(state: &State, delta: &Delta<Secret>) -> Result<(), Reason> {
     match (&delta.before, &delta.after) {
         (Some(removed), None) => {
-            let users = users(state, |service| {
-                let mut read = service.spec.task.container.secrets.iter();
-                read.any(|reference| reference.secret_id == removed.id)
-            });
-            refuse_if_used("secret", &removed.spec.annotations.name, &users)
+            let name = &removed.spec.annotations.name;
+            refuse_if_used(state, "secret", name, Named::Secret(removed.id))
         }
         (_, Some(secret)) => {
             validate::secret_name(&secret.spec.annotations.name)?;
@@ -30,11 +25,8 @@ pub fn check_secret(state: &State, delta: &Delta<Secret>) -> Result<(), Reason> 
 pub fn check_config(state: &State, delta: &Delta<Config>) -> Result<(), Reason> {
     match (&delta.before, &delta.after) {
         (Some(removed), None) => {
-            let users = users(state, |service| {
-                let mut read = service.spec.task.container.configs.iter();
-                read.any(|reference| reference.config_id == removed.id)
-            });
-            refuse_if_used("config", &removed.spec.annotations.name, &users)
+            let name = &removed.spec.annotations.name;
+            refuse_if_used(state, "config", name, Named::Config(removed.id))
         }
         (_, Some(config)) => {
             validate::secret_name(&config.spec.annotations.name)?;
@@ -46,14 +38,15 @@ pub fn check_config(state: &State, delta: &Delta<Config>) -> Result<(), Reason> 
     }
 }
 
-fn users(state: &State, reads: impl Fn(&Service) -> bool) -> Vec<&Arc<Service>> {
-    state.services.iter().filter(|service| reads(service)).collect()
-}
-
 /// Docker's wording: names all the services, singular or plural.
-fn refuse_if_used(kind: &'static str, name: &str, users: &[&Arc<Service>]) -> Result<(), Reason> {
+fn refuse_if_used(
+    state: &State,
+    kind: &'static str,
+    name: &str,
+    named: Named,
+) -> Result<(), Reason> {
     let names: Vec<&str> =
-        users.iter().map(|service| service.spec.annotations.name.as_str()).collect();
+        state.services_naming(named).map(|it| it.spec.annotations.name.as_str()).collect();
     let noun = match names.len() {
         0 => return Ok(()),
         1 => "service",

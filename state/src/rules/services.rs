@@ -1,27 +1,26 @@
 //! Services: published ports and virtual addresses belong to one service, what a service names
 //! exists, and the specs that its tasks were made from are kept.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use skep_types::service::{PortConfig, PublishMode};
-use skep_types::{Revision, Service, validate};
+use skep_types::{NetworkId, Revision, Service, ServiceId, ServiceSpec, validate};
 
 use crate::event::Delta;
 use crate::rejection::Reason;
-use crate::state::{AddressOwner, State};
+use crate::state::{AddressOwner, KeptSpec, Named, State};
 
-/// Checks and indexes; gives the delta with the stored object, whose spec version is written here.
-pub fn check(state: &mut State, mut delta: Delta<Service>) -> Result<Delta<Service>, Reason> {
+/// Checks, and gives the delta with the object as it is to be stored: its spec version is written
+/// here.
+pub fn check(state: &State, mut delta: Delta<Service>) -> Result<Delta<Service>, Reason> {
     if let Some(after) = &delta.after {
         names_exist(state, after)?;
         let stored = versioned(delta.before.as_deref(), after);
+        claims_are_free(state, &stored)?;
         if stored != **after {
-            delta.after = Some(state.services.overwrite(stored));
+            delta.after = Some(Arc::new(stored));
         }
-    }
-    index(state, delta.before.as_deref(), delta.after.as_deref())?;
-    if let Some(service) = delta.after.as_deref().or(delta.before.as_deref()) {
-        retain_specs(state, service);
     }
     Ok(delta)
 }
@@ -66,38 +65,60 @@ fn names_exist(state: &State, service: &Service) -> Result<(), Reason> {
     Ok(())
 }
 
-/// Moves a service's claims on ports and addresses from `before` to `after`.
-pub fn index(
-    state: &mut State,
-    before: Option<&Service>,
-    after: Option<&Service>,
-) -> Result<(), Reason> {
+pub fn claims_are_free(state: &State, service: &Service) -> Result<(), Reason> {
+    for port in claimed_ports(service) {
+        let claim = (port.protocol, port.published_port);
+        if let Some(owner) = state.ports.get(&claim).filter(|owner| **owner != service.id) {
+            let owner = state
+                .services
+                .get(*owner)
+                .map_or_else(|| owner.to_string(), |it| it.spec.annotations.name.clone());
+            return Err(Reason::PortTaken { port: port.published_port, owner });
+        }
+    }
+    for vip in virtual_ips(service) {
+        address_is_free(state, vip, AddressOwner::Service(service.id))?;
+    }
+    Ok(())
+}
+
+/// Moves what a service claims and names from `before` to `after`.
+pub fn index(state: &mut State, before: Option<&Service>, after: Option<&Service>) {
     if let Some(before) = before {
         for port in claimed_ports(before) {
             state.ports.remove(&(port.protocol, port.published_port));
         }
-        for vip in before.endpoint.iter().flat_map(|endpoint| &endpoint.virtual_ips) {
-            state.addresses.remove(&(vip.network, vip.address));
+        for vip in virtual_ips(before) {
+            state.addresses.remove(&vip);
+        }
+        for named in named(&before.spec) {
+            state.named_by.remove(&(named, before.id));
         }
     }
-    let Some(after) = after else { return Ok(()) };
-    for port in claimed_ports(after) {
-        let claim = (port.protocol, port.published_port);
-        match state.ports.get(&claim) {
-            Some(owner) => {
-                let owner = state.services.get(*owner).map_or_else(
-                    || owner.to_string(),
-                    |service| service.spec.annotations.name.clone(),
-                );
-                return Err(Reason::PortTaken { port: port.published_port, owner });
-            }
-            None => state.ports.insert(claim, after.id),
-        };
+    if let Some(after) = after {
+        for port in claimed_ports(after) {
+            state.ports.insert((port.protocol, port.published_port), after.id);
+        }
+        for vip in virtual_ips(after) {
+            state.addresses.insert(vip, AddressOwner::Service(after.id));
+        }
+        for named in named(&after.spec) {
+            state.named_by.insert((named, after.id));
+        }
     }
-    for vip in after.endpoint.iter().flat_map(|endpoint| &endpoint.virtual_ips) {
-        claim_address(state, (vip.network, vip.address), AddressOwner::Service(after.id))?;
-    }
-    Ok(())
+}
+
+fn virtual_ips(service: &Service) -> impl Iterator<Item = (NetworkId, IpAddr)> + '_ {
+    let endpoint = service.endpoint.iter();
+    endpoint.flat_map(|endpoint| &endpoint.virtual_ips).map(|vip| (vip.network, vip.address))
+}
+
+fn named(spec: &ServiceSpec) -> impl Iterator<Item = Named> + '_ {
+    let container = &spec.task.container;
+    let networks = spec.task.networks.iter().map(|at| Named::Network(at.target));
+    let secrets = container.secrets.iter().map(|it| Named::Secret(it.secret_id));
+    let configs = container.configs.iter().map(|it| Named::Config(it.config_id));
+    networks.chain(secrets).chain(configs)
 }
 
 /// Ports that a service holds on every node: those in its spec with a number, and those allocated.
@@ -112,43 +133,47 @@ fn claimed_ports(service: &Service) -> Vec<&PortConfig> {
     ports
 }
 
-/// Notes whose an address is, unless it is somebody else's.
-pub fn claim_address(
-    state: &mut State,
-    claim: (skep_types::NetworkId, std::net::IpAddr),
-    owner: AddressOwner,
+/// Whether nobody else has an address.
+pub fn address_is_free(
+    state: &State,
+    claim: (NetworkId, IpAddr),
+    claimer: AddressOwner,
 ) -> Result<(), Reason> {
-    if state.addresses.get(&claim).is_some_and(|holder| *holder != owner) {
+    if state.addresses.get(&claim).is_some_and(|holder| *holder != claimer) {
         return Err(Reason::AddressTaken { network: claim.0.to_string(), address: claim.1 });
     }
-    state.addresses.insert(claim, owner);
     Ok(())
 }
 
 /// Keeps the current spec, the previous one, and those that tasks were made from; drops the rest.
-pub fn retain_specs(state: &mut State, service: &Service) {
-    let id = service.id;
-    let standing = state.services.get(id).cloned();
-    if let Some(standing) = &standing {
-        state.specs.insert((id, standing.spec_version), Arc::clone(&standing.spec));
-        if let (Some(spec), Some(version)) =
-            (&standing.previous_spec, standing.previous_spec_version)
-        {
-            state.specs.insert((id, version), Arc::clone(spec));
+pub fn retain_specs(state: &mut State, id: ServiceId) {
+    if let Some(standing) = state.services.get(id) {
+        let previous = standing.previous_spec_version.zip(standing.previous_spec.as_ref());
+        let current = (standing.spec_version, &standing.spec);
+        for (version, spec) in std::iter::once(current).chain(previous) {
+            match state.specs.get_mut(&(id, version)) {
+                Some(kept) => kept.spec = Arc::clone(spec),
+                None => {
+                    let kept = KeptSpec { spec: Arc::clone(spec), tasks: 0 };
+                    state.specs.insert((id, version), kept);
+                }
+            }
         }
     }
-    let kept = |version: Revision| {
-        standing.as_ref().is_some_and(|service| {
-            service.spec_version == version || service.previous_spec_version == Some(version)
-        }) || state.tasks_of_service(id).any(|task| task.spec_version == version)
-    };
     let dropped: Vec<Revision> = state
         .specs
         .range((id, Revision(0))..=(id, Revision(u64::MAX)))
+        .filter(|((_, version), kept)| kept.tasks == 0 && !is_standing(state, id, *version))
         .map(|((_, version), _)| *version)
-        .filter(|version| !kept(*version))
         .collect();
     for version in dropped {
         state.specs.remove(&(id, version));
     }
+}
+
+/// Whether a service has this spec now or would go back to it.
+pub fn is_standing(state: &State, service: ServiceId, version: Revision) -> bool {
+    state.services.get(service).is_some_and(|service| {
+        service.spec_version == version || service.previous_spec_version == Some(version)
+    })
 }

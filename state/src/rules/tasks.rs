@@ -1,8 +1,10 @@
 //! Tasks: they go forward only, keep what they are made from, and own their addresses while they live.
 
-use skep_types::{Revision, ServiceId, Task, TaskState};
+use std::net::IpAddr;
 
-use super::services::claim_address;
+use skep_types::{NetworkId, Revision, ServiceId, Task, TaskState};
+
+use super::services::{address_is_free, is_standing};
 use crate::event::Delta;
 use crate::rejection::Reason;
 use crate::state::{AddressOwner, State};
@@ -10,29 +12,28 @@ use crate::state::{AddressOwner, State};
 /// Live tasks of one slot: the one that serves and, in a start-first update, its successor.
 const LIVE_PER_SLOT_MAX: usize = 2;
 
-pub fn check(state: &mut State, delta: &Delta<Task>) -> Result<(), Reason> {
-    if let Some(task) = &delta.after {
-        match &delta.before {
-            Some(before) => moves_forward(before, task)?,
-            None => spec_exists(state, task)?,
+pub fn check(state: &State, delta: &Delta<Task>) -> Result<(), Reason> {
+    let Some(task) = &delta.after else { return Ok(()) };
+    match &delta.before {
+        Some(before) => moves_forward(before, task)?,
+        None => {
+            spec_exists(state, task)?;
+            slot_has_room(state, task)?;
         }
     }
-    index(state, delta.before.as_deref(), delta.after.as_deref())?;
-    match (&delta.before, &delta.after) {
-        (None, Some(task)) => slot_has_room(state, task),
-        (Some(task), None) => {
-            forget_spec(state, task.service_id, task.spec_version);
-            Ok(())
-        }
-        _ => Ok(()),
+    claims_are_free(state, task)
+}
+
+/// Whether no other has the task's addresses.
+pub fn claims_are_free(state: &State, task: &Task) -> Result<(), Reason> {
+    for claim in held_addresses(task) {
+        address_is_free(state, claim, AddressOwner::Task(task.id))?;
     }
+    Ok(())
 }
 
-fn is_live(task: &Task) -> bool {
-    !task.status.state.is_terminal() && TaskState::from(task.desired_state) < TaskState::Shutdown
-}
-
-fn spec_exists(state: &State, task: &Task) -> Result<(), Reason> {
+/// Whether what a task is made from stands.
+pub fn spec_exists(state: &State, task: &Task) -> Result<(), Reason> {
     match state.spec(task.service_id, task.spec_version) {
         Some(_) => Ok(()),
         None => Err(Reason::NoSuchSpec {
@@ -42,14 +43,15 @@ fn spec_exists(state: &State, task: &Task) -> Result<(), Reason> {
     }
 }
 
+fn is_live(task: &Task) -> bool {
+    !task.status.state.is_terminal() && TaskState::from(task.desired_state) < TaskState::Shutdown
+}
+
 fn slot_has_room(state: &State, task: &Task) -> Result<(), Reason> {
-    let live = state
-        .tasks_of_service(task.service_id)
-        .filter(|other| other.slot == task.slot && is_live(other))
-        .count();
-    if is_live(task) && live > LIVE_PER_SLOT_MAX {
-        let service = task.service_id.to_string();
-        return Err(Reason::SlotFull { service, live: live - 1 });
+    let tasks = state.tasks_in_slot(task.service_id, task.slot);
+    let live = tasks.filter(|other| is_live(other)).count();
+    if is_live(task) && live >= LIVE_PER_SLOT_MAX {
+        return Err(Reason::SlotFull { service: task.service_id.to_string(), live });
     }
     Ok(())
 }
@@ -79,41 +81,59 @@ fn moves_forward(before: &Task, after: &Task) -> Result<(), Reason> {
 }
 
 /// Moves a task's places in the indexes from `before` to `after`.
-pub fn index(state: &mut State, before: Option<&Task>, after: Option<&Task>) -> Result<(), Reason> {
-    if let Some(before) = before {
-        state.tasks_by_service.remove(&(before.service_id, before.id));
-        if let Some(node) = before.node_id {
-            state.tasks_by_node.remove(&(node, before.id));
+pub fn index(state: &mut State, before: Option<&Task>, after: Option<&Task>) {
+    let slot = |task: &Task| (task.service_id, task.slot, task.id);
+    // Neither its service nor its slot changes while a task stands.
+    match (before, after) {
+        (None, Some(task)) => {
+            state.tasks_by_slot.insert(slot(task));
+            if let Some(kept) = state.specs.get_mut(&(task.service_id, task.spec_version)) {
+                kept.tasks = kept.tasks.saturating_add(1);
+            }
         }
-        for (network, address) in held_addresses(before) {
-            state.addresses.remove(&(network, address));
+        (Some(task), None) => {
+            state.tasks_by_slot.remove(&slot(task));
+            release_spec(state, task.service_id, task.spec_version);
+        }
+        _ => {}
+    }
+    let nodes = (before.and_then(|it| it.node_id), after.and_then(|it| it.node_id));
+    if nodes.0 != nodes.1 {
+        if let (Some(task), Some(node)) = (before, nodes.0) {
+            state.tasks_by_node.remove(&(node, task.id));
+        }
+        if let (Some(task), Some(node)) = (after, nodes.1) {
+            state.tasks_by_node.insert((node, task.id));
         }
     }
-    let Some(after) = after else { return Ok(()) };
-    state.tasks_by_service.insert((after.service_id, after.id));
-    if let Some(node) = after.node_id {
-        state.tasks_by_node.insert((node, after.id));
+    let held = held_addresses;
+    let same = match (before, after) {
+        (Some(before), Some(after)) => held(before).eq(held(after)),
+        _ => false,
+    };
+    if !same {
+        for claim in before.into_iter().flat_map(held) {
+            state.addresses.remove(&claim);
+        }
+        if let Some(task) = after {
+            for claim in held(task) {
+                state.addresses.insert(claim, AddressOwner::Task(task.id));
+            }
+        }
     }
-    for claim in held_addresses(after) {
-        claim_address(state, claim, AddressOwner::Task(after.id))?;
-    }
-    Ok(())
 }
 
 /// A task that has ended gives its addresses back.
-fn held_addresses(
-    task: &Task,
-) -> impl Iterator<Item = (skep_types::NetworkId, std::net::IpAddr)> + '_ {
+pub fn held_addresses(task: &Task) -> impl Iterator<Item = (NetworkId, IpAddr)> + '_ {
     let networks = if task.status.state.is_terminal() { &[][..] } else { &task.networks[..] };
     networks.iter().flat_map(|at| at.addresses.iter().map(|address| (at.network, address.addr())))
 }
 
-/// Drops a spec when the last task made from it is gone and its service has moved on.
-fn forget_spec(state: &mut State, service: ServiceId, version: Revision) {
-    let standing = state.services.get(service).is_some_and(|service| {
-        service.spec_version == version || service.previous_spec_version == Some(version)
-    });
-    if !standing && !state.tasks_of_service(service).any(|task| task.spec_version == version) {
+/// One task less was made from a spec: drops it when it was the last and the service has moved on.
+fn release_spec(state: &mut State, service: ServiceId, version: Revision) {
+    let Some(kept) = state.specs.get_mut(&(service, version)) else { return };
+    kept.tasks = kept.tasks.saturating_sub(1);
+    if kept.tasks == 0 && !is_standing(state, service, version) {
         state.specs.remove(&(service, version));
     }
 }
