@@ -25,7 +25,7 @@ pub struct Cluster {
     /// Failures, oldest first, until they count no more.
     failures: BTreeMap<(Timestamp, TaskId), (ServiceId, Place)>,
     /// Waiting tasks that are counted where the last pass decided that they go.
-    placed: usize,
+    pub placed: usize,
 }
 
 impl Cluster {
@@ -185,17 +185,6 @@ impl Cluster {
         let Some(version) = tally.version(revision) else { return };
         let needs = self.kinds.needs(version.kind);
         self.hosts.change(place, |host| host.release(needs, stayed));
-    }
-
-    /// Counts a waiting task where it was decided that it goes.
-    pub fn decide(&mut self, service: ServiceId, revision: Revision, task: TaskId, place: Place) {
-        let version = self.services.get_mut(&service).and_then(|it| it.version_mut(revision));
-        let Some(version) = version else { return };
-        let waiting = version.free.get_mut(&task).or_else(|| version.bound.get_mut(&task));
-        let Some(waiting) = waiting else { return };
-        waiting.placed = Some(place);
-        self.placed += 1;
-        self.take(service, revision, place, true);
     }
 
     /// Takes back what was decided and did not come to stand.

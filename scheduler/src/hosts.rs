@@ -1,19 +1,21 @@
 //! All nodes, each at a place of its own, and which of them changed in what order.
 
 use std::collections::VecDeque;
+use std::num::NonZeroU32;
 
 use skep_types::NodeId;
 
 use crate::hash::IdMap;
 use crate::host::Host;
 
-/// Where a host stands in the list; small enough to be kept millions of times.
+/// Where a host stands in the list, counted from one; small enough to be kept millions of times,
+/// and an `Option` of it is no larger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Place(u32);
+pub struct Place(NonZeroU32);
 
 impl Place {
     pub fn index(self) -> usize {
-        self.0 as usize
+        self.0.get() as usize - 1
     }
 }
 
@@ -72,10 +74,10 @@ impl Hosts {
                 place
             }
             None => {
-                let next = u32::try_from(self.hosts.len()).expect("fewer nodes than 2^32");
                 self.hosts.push(Host::new(id));
                 self.changed.push(Moment(0));
-                Place(next)
+                let count = u32::try_from(self.hosts.len()).ok().and_then(NonZeroU32::new);
+                Place(count.expect("fewer hosts than 2^32, and one"))
             }
         };
         self.by_id.insert(id, place);
@@ -110,15 +112,11 @@ impl Hosts {
         }
     }
 
-    /// The moment of the last change.
-    pub fn now(&self) -> Moment {
-        Moment(self.first + self.log.len() as u64)
-    }
-
-    /// The same, for a reader that has seen every host as it is.
+    /// The moment of the last change, for a reader that looks at all changes up to it now. Hosts
+    /// that change again have a later one.
     pub fn seen_all(&mut self) -> Moment {
-        self.read = self.now().0;
-        self.now()
+        self.read = self.first + self.log.len() as u64;
+        Moment(self.read)
     }
 
     /// When a host changed last.
@@ -127,15 +125,13 @@ impl Hosts {
     }
 
     /// What changed since a moment, each host once; none if the log does not reach back so far.
-    pub fn since(&mut self, seen: Moment) -> Option<impl Iterator<Item = Place> + use<'_>> {
-        self.read = self.now().0;
-        let this = &*self;
-        let skip = usize::try_from(seen.0.checked_sub(this.first)?).ok()?;
-        let entries = this.log.iter().enumerate().skip(skip);
+    pub fn since(&self, seen: Moment) -> Option<impl Iterator<Item = Place>> {
+        let skip = usize::try_from(seen.0.checked_sub(self.first)?).ok()?;
+        let entries = self.log.iter().enumerate().skip(skip);
         // An entry that a later one follows says nothing more.
         let last = move |(at, place): (usize, &Place)| {
-            let moment = Moment(this.first + at as u64 + 1);
-            (this.changed(*place) == moment).then_some(*place)
+            let moment = Moment(self.first + at as u64 + 1);
+            (self.changed(*place) == moment).then_some(*place)
         };
         Some(entries.filter_map(last))
     }

@@ -14,7 +14,9 @@ pub mod filter;
 pub mod hash;
 pub mod host;
 pub mod hosts;
+pub mod index;
 pub mod kinds;
+pub mod picker;
 pub mod placement;
 pub mod scheduler;
 pub mod spread;
@@ -22,6 +24,7 @@ pub mod tally;
 pub mod why;
 
 pub use cluster::Cluster;
+pub use defaults::Tuning;
 pub use filter::{Needs, Refusal};
 pub use host::Host;
 pub use scheduler::{Decision, Round, Scheduler};

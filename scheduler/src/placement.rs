@@ -1,190 +1,253 @@
 //! Tasks that are all alike: each to the best node, or all the rest told why there is none.
 
-use skep_types::{Revision, ServiceId, TaskId, Timestamp};
+use std::sync::Arc;
+
+use skep_types::{Revision, ServiceId, Task, TaskId, Timestamp};
 
 use crate::cluster::Cluster;
-use crate::defaults::{FAILURES_MAX, REASON_INTERVAL, REASON_INTERVAL_PER_TASK};
-use crate::filter::Refusal;
-use crate::host::Host;
-use crate::hosts::Place;
+use crate::defaults::{REASON_INTERVAL, REASON_INTERVAL_PER_TASK, Tuning};
+use crate::filter::Needs;
+use crate::hash::IdMap;
+use crate::hosts::{Hosts, Moment, Place};
+use crate::index::Indexes;
+use crate::kinds::Kind;
+use crate::picker::{Order, Pick, Picker};
 use crate::scheduler::{Decision, Round};
-use crate::spread::{Load, Tree, path};
-use crate::tally::{Tally, Told, Version, bound_node};
+use crate::spread::Demand;
+use crate::tally::{Counts, Told, Version, Waiting, bound_node};
 use crate::why::Pending;
 
-/// Tasks of one version of a service's spec.
-pub struct Group<'a> {
-    cluster: &'a mut Cluster,
-    service: ServiceId,
-    revision: Revision,
+/// What is kept from group to group.
+#[derive(Debug)]
+pub struct Kept {
+    tuning: Tuning,
+    indexes: Indexes,
+    /// Why no host fits a kind, and when that was found.
+    reasons: IdMap<Kind, (Moment, Pending)>,
 }
 
-impl<'a> Group<'a> {
-    pub fn new(cluster: &'a mut Cluster, service: ServiceId, revision: Revision) -> Self {
-        Self { cluster, service, revision }
+impl Kept {
+    pub fn new(tuning: Tuning) -> Self {
+        Self { tuning, indexes: Indexes::new(tuning.index_entries_max), reasons: IdMap::default() }
     }
+}
 
-    fn tally(&self) -> &Tally {
-        &self.cluster.services[&self.service]
-    }
+/// Tasks of one version of a service's spec, and what they need of the cluster.
+pub struct Group<'a> {
+    hosts: &'a mut Hosts,
+    counts: &'a mut Counts,
+    version: &'a mut Version,
+    /// Counts what is decided.
+    placed: &'a mut usize,
+    service: ServiceId,
+    needs: Arc<Needs>,
+}
 
-    fn version(&self) -> &Version {
-        self.tally().version(self.revision).expect("a version of which tasks wait")
-    }
+/// Runs `act` on a group, if there is one.
+pub fn with_group(
+    cluster: &mut Cluster,
+    (service, revision): (ServiceId, Revision),
+    act: impl FnOnce(&mut Group<'_>),
+) {
+    let Some(tally) = cluster.services.get_mut(&service) else { return };
+    let (counts, version) = tally.counts_and_version(revision);
+    let Some(version) = version else { return };
+    let needs = Arc::clone(cluster.kinds.needs(version.kind));
+    let (hosts, placed) = (&mut cluster.hosts, &mut cluster.placed);
+    act(&mut Group { hosts, counts, version, placed, service, needs });
+}
 
-    fn version_mut(&mut self) -> &mut Version {
-        let tally = self.cluster.services.get_mut(&self.service).expect("a service that waits");
-        tally.version_mut(self.revision).expect("a version of which tasks wait")
-    }
-
-    /// Why the host cannot take one more task of the group.
-    fn check(&self, host: &Host, place: Place) -> Result<(), Refusal> {
-        let version = self.version();
-        self.cluster.kinds.needs(version.kind).check(host)?;
-        let max = version.max_replicas;
-        if max > 0 && u64::from(self.tally().counts.tasks_on(place)) >= max {
-            return Err(Refusal::MaxReplicas);
+impl Group<'_> {
+    fn demand(&self) -> Demand<'_> {
+        Demand {
+            hosts: self.hosts,
+            needs: &self.needs,
+            counts: self.counts,
+            max_replicas: self.version.max_replicas,
         }
-        Ok(())
     }
 
     /// Tasks whose node is given go there or nowhere.
     pub fn confirm(&mut self, round: &mut Round) {
-        let mut tasks: Vec<TaskId> = self.version().bound.keys().copied().collect();
+        let mut tasks: Vec<TaskId> = self.version.bound.keys().copied().collect();
         tasks.sort_unstable();
         for id in tasks {
-            let task = &self.version().bound[&id].task;
-            let node = bound_node(task).and_then(|node| self.cluster.hosts.find(node));
-            let checked =
-                node.map(|place| (place, self.check(self.cluster.hosts.get(place), place)));
-            let node = match checked {
+            let task = &self.version.bound[&id].task;
+            let place = bound_node(task).and_then(|node| self.hosts.find(node));
+            let place = place.filter(|place| self.hosts.get(*place).node().is_some());
+            let node = match place.map(|place| (place, self.demand().check(place))) {
+                None => Err(Pending::node_gone()),
                 Some((place, Ok(()))) => {
-                    self.cluster.decide(self.service, self.revision, id, place);
-                    Ok(self.cluster.hosts.get(place).id())
+                    take(self.hosts, self.counts, &self.needs, place);
+                    if let Some(waiting) = self.version.bound.get_mut(&id) {
+                        waiting.placed = Some(place);
+                        *self.placed += 1;
+                    }
+                    Ok(self.hosts.get(place).id())
                 }
-                Some((place, Err(refusal))) if self.cluster.hosts.get(place).node().is_some() => {
-                    let version = self.version();
-                    let needs = self.cluster.kinds.needs(version.kind);
-                    let refusals = [(self.cluster.hosts.get(place), refusal)].into_iter();
-                    Err(Pending::refused(needs, version.max_replicas, refusals))
+                Some((place, Err(refusal))) => {
+                    let refusals = [(self.hosts.get(place), refusal)].into_iter();
+                    Err(Pending::refused(&self.needs, self.version.max_replicas, refusals))
                 }
-                _ => Err(Pending::node_gone()),
             };
-            self.say(id, node, round);
-        }
-    }
-
-    /// Says what is decided, unless the task's status has it already.
-    fn say(&self, id: TaskId, node: Result<skep_types::NodeId, Pending>, round: &mut Round) {
-        let version = self.version();
-        let waiting = version.free.get(&id).or_else(|| version.bound.get(&id));
-        let told = waiting.map(|waiting| waiting.task.status.error.as_str());
-        match &node {
-            Err(pending) if told == Some(pending.as_str()) => {}
-            _ => round.decisions.push(Decision { task: id, node }),
+            let told = &self.version.bound[&id].task.status.error;
+            if !node.as_ref().is_err_and(|pending| pending.as_str() == told) {
+                round.decisions.push(Decision { task: id, node });
+            }
         }
     }
 
     /// Tasks that may go anywhere are spread.
-    pub fn place(&mut self, now: Timestamp, round: &mut Round) {
-        let mut tasks: Vec<TaskId> = self.version().free.keys().copied().collect();
-        if tasks.is_empty() {
-            return;
+    pub fn place(&mut self, kept: &mut Kept, now: Timestamp, round: &mut Round) {
+        let unplaced = match self.needs.unreadable {
+            None => self.spread(kept, round),
+            Some(_) => self.version.free.len(),
+        };
+        if unplaced > 0 {
+            self.explain(unplaced, kept, now, round);
         }
-        tasks.sort_unstable();
-        let needs = std::sync::Arc::clone(self.cluster.kinds.needs(self.version().kind));
-        let mut tree = Tree::default();
-        if needs.unreadable.is_none() {
-            for (place, host) in self.cluster.hosts.iter() {
-                let Some(node) = host.node() else { continue };
-                let path = path(&needs.spread, node);
-                tree.count(&path, self.tally().counts.tasks_on(place));
-                if self.check(host, place).is_ok() {
-                    tree.offer(&path, self.load(host, place));
-                }
-            }
-        }
-        let mut left = tasks.into_iter();
-        while let Some(load) = tree.take() {
-            let place = load.place;
-            let Some(id) = left.next() else { return };
-            self.cluster.decide(self.service, self.revision, id, place);
-            let host = self.cluster.hosts.get(place);
-            round.decisions.push(Decision { task: id, node: Ok(host.id()) });
-            let Some(node) = host.node() else { continue };
-            let path = path(&needs.spread, node);
-            tree.count(&path, 1);
-            if self.check(host, place).is_ok() {
-                tree.offer(&path, self.load(host, place));
-            }
-        }
-        self.explain(left.collect(), now, round);
     }
 
-    fn load(&self, host: &Host, place: Place) -> Load {
-        let failures = self.tally().counts.failures_on(place);
-        Load {
-            failures: if failures < FAILURES_MAX { 0 } else { failures },
-            of_service: self.tally().counts.tasks_on(place),
-            in_all: host.tasks(),
-            node: host.id(),
-            place,
+    /// Gives each task the best host, and says how many are left when no host fits.
+    fn spread(&mut self, kept: &mut Kept, round: &mut Round) -> usize {
+        let (hosts, counts) = (&mut *self.hosts, &mut *self.counts);
+        let (needs, max_replicas, kind) =
+            (&self.needs, self.version.max_replicas, self.version.kind);
+        let mut tasks: Vec<(TaskId, &mut Waiting)> =
+            self.version.free.iter_mut().map(|(id, waiting)| (*id, waiting)).collect();
+        tasks.sort_unstable_by_key(|(id, _)| *id);
+        let mut left = tasks.into_iter();
+
+        // Another index takes over where the first finds that it is a bad one.
+        let mut order = Some(choose(left.len(), hosts, counts, needs, kind, kept));
+        while let Some(chosen) = order.take() {
+            let index = match chosen {
+                Order::Own => {
+                    let owner = (kind, self.service);
+                    kept.indexes.of_service(owner, needs, hosts, counts, max_replicas)
+                }
+                Order::Shared => kept.indexes.of_kind(kind, needs, hosts),
+                Order::Untested(_) => kept.indexes.of_all(hosts),
+            };
+            let demand = Demand { hosts, needs, counts, max_replicas };
+            let mut picker = Picker::new(index.tree(), chosen, &demand);
+            while left.len() > 0 {
+                let load = match picker.next(&Demand { hosts, needs, counts, max_replicas }) {
+                    Pick::Host(load) => load,
+                    Pick::None => return left.len(),
+                    Pick::TooFar => {
+                        order = Some(Order::Shared);
+                        break;
+                    }
+                };
+                take(hosts, counts, needs, load.place);
+                if let Some((id, waiting)) = left.next() {
+                    waiting.placed = Some(load.place);
+                    *self.placed += 1;
+                    round.decisions.push(Decision { task: id, node: Ok(load.node) });
+                }
+                picker.took(&load, &Demand { hosts, needs, counts, max_replicas });
+            }
         }
+        left.len()
     }
 
     /// Tells those that found no node why. Nothing frees room within a pass, so one reason holds
     /// for all of them.
-    fn explain(&mut self, tasks: Vec<TaskId>, now: Timestamp, round: &mut Round) {
-        if tasks.is_empty() {
-            return;
-        }
-        let moment = self.cluster.hosts.now();
-        let version = self.version();
-        let untold = version.untold > 0;
-        let told = version.told.as_ref();
+    fn explain(&mut self, unplaced: usize, kept: &mut Kept, now: Timestamp, round: &mut Round) {
+        let moment = self.hosts.seen_all();
+        let untold = self.version.untold > 0;
+        let told = self.version.told.as_ref();
         let due = told.is_none_or(|told| told.again <= now);
         let current = told.is_some_and(|told| told.at == moment);
         let behind = told.is_some_and(|told| told.behind || !current);
-        if !untold && !behind && told.is_some() {
+        if !untold && !due {
+            if behind {
+                round.wake = round.wake.into_iter().chain(told.map(|told| told.again)).min();
+            }
             return;
         }
-        if !untold && !due {
-            round.wake = round.wake.into_iter().chain(told.map(|told| told.again)).min();
+        if !untold && !behind && told.is_some() {
             return;
         }
         let pending = match told {
             Some(told) if current => told.pending.clone(),
-            _ => self.why(),
+            _ => self.why(moment, kept),
         };
-        for id in &tasks {
+        let news = |task: &Task| match task.status.error.as_str() {
             // New ones are told at once; the others when it is their time.
-            if due || version.free[id].task.status.error.is_empty() {
-                self.say(*id, Err(pending.clone()), round);
-            }
-        }
+            "" => true,
+            error => due && error != pending.as_str(),
+        };
+        let waiting = self.version.free.values().filter(|it| it.placed.is_none());
+        let tasks = waiting.map(|it| &it.task).filter(|task| news(task)).map(|task| task.id);
+        let mut tasks: Vec<TaskId> = tasks.collect();
+        tasks.sort_unstable();
+        let decide = |task| Decision { task, node: Err(pending.clone()) };
+        round.decisions.extend(tasks.into_iter().map(decide));
+
         let again = match told {
             Some(told) if !due => told.again,
             _ => {
-                let tasks = u32::try_from(tasks.len()).unwrap_or(u32::MAX);
+                let tasks = u32::try_from(unplaced).unwrap_or(u32::MAX);
                 let for_all = REASON_INTERVAL_PER_TASK.saturating_mul(tasks);
                 now.saturating_add(REASON_INTERVAL + for_all)
             }
         };
-        if behind && !due {
+        let behind = behind && !due;
+        if behind {
             round.wake = round.wake.into_iter().chain([again]).min();
         }
-        self.version_mut().told = Some(Told { pending, at: moment, behind: behind && !due, again });
+        self.version.told = Some(Told { pending, at: moment, behind, again });
     }
 
-    fn why(&self) -> Pending {
-        let version = self.version();
-        let needs = self.cluster.kinds.needs(version.kind);
-        if let Some(error) = &needs.unreadable {
+    /// Asks every host; once for all services of a kind, unless the service's own tasks matter.
+    fn why(&self, moment: Moment, kept: &mut Kept) -> Pending {
+        if let Some(error) = &self.needs.unreadable {
             return Pending::unreadable(error);
         }
-        let nodes = self.cluster.hosts.iter().filter(|(_, host)| host.node().is_some());
-        let refusals =
-            nodes.filter_map(|(place, host)| Some((host, self.check(host, place).err()?)));
-        Pending::refused(needs, version.max_replicas, refusals)
+        let (kind, max) = (self.version.kind, self.version.max_replicas);
+        if let Some((at, pending)) = kept.reasons.get(&kind)
+            && *at == moment
+            && max == 0
+        {
+            return pending.clone();
+        }
+        let demand = self.demand();
+        let nodes = self.hosts.iter().filter(|(_, host)| host.node().is_some());
+        let refusals = nodes.filter_map(|(place, host)| Some((host, demand.check(place).err()?)));
+        let pending = Pending::refused(&self.needs, max, refusals);
+        if max == 0 {
+            // What was found earlier is of no use to anybody.
+            kept.reasons.retain(|_, (at, _)| *at == moment);
+            kept.reasons.insert(kind, (moment, pending.clone()));
+        }
+        pending
     }
+}
+
+/// Which index to go through for so many tasks.
+fn choose(
+    tasks: usize,
+    hosts: &Hosts,
+    counts: &Counts,
+    needs: &Needs,
+    kind: Kind,
+    kept: &Kept,
+) -> Order {
+    // A shared index is gone through past the hosts that have tasks of the service, and these are
+    // put in order anew. Where they are many and the tasks to place few, one of its own pays.
+    let own = counts.hosts().len();
+    if own > hosts.places() / 16 + kept.tuning.own_hosts_min && own > 4 * tasks {
+        return Order::Own;
+    }
+    if !needs.spread.is_empty() || kept.indexes.has_kind(kind) {
+        return Order::Shared;
+    }
+    Order::Untested(kept.tuning.tests_max.saturating_add(tasks))
+}
+
+fn take(hosts: &mut Hosts, counts: &mut Counts, needs: &Needs, place: Place) {
+    counts.add_task(place);
+    hosts.change(place, |host| host.take(needs, true));
 }

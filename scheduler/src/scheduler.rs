@@ -1,10 +1,14 @@
 //! The pass over all tasks that wait: groups of the same service and spec are placed together.
 
+use std::collections::HashMap;
+
 use skep_state::{Event, State};
 use skep_types::{NodeId, Revision, ServiceId, TaskId, Timestamp};
 
 use crate::cluster::Cluster;
-use crate::placement::Group;
+use crate::defaults::Tuning;
+use crate::kinds::Kind;
+use crate::placement::{Kept, with_group};
 use crate::why::Pending;
 
 /// Where a task goes, or why it goes nowhere now.
@@ -26,12 +30,18 @@ pub struct Round {
 #[derive(Debug)]
 pub struct Scheduler {
     cluster: Cluster,
+    kept: Kept,
 }
 
 impl Scheduler {
     /// Begins with a view of the state.
     pub fn of(state: &State) -> Self {
-        Self { cluster: Cluster::of(state) }
+        Self::with(state, Tuning::default())
+    }
+
+    /// The same with another tuning.
+    pub fn with(state: &State, tuning: Tuning) -> Self {
+        Self { cluster: Cluster::of(state), kept: Kept::new(tuning) }
     }
 
     /// Takes in one change; all of them, in their order.
@@ -49,12 +59,13 @@ impl Scheduler {
         self.settle(now);
         let mut round = Round::default();
         let groups = self.groups();
+        let Self { cluster, kept } = self;
         // Where a task must go is not for others to take: as in SwarmKit, given nodes first.
-        for (service, revision) in &groups {
-            Group::new(&mut self.cluster, *service, *revision).confirm(&mut round);
+        for group in &groups {
+            with_group(cluster, *group, |group| group.confirm(&mut round));
         }
-        for (service, revision) in &groups {
-            Group::new(&mut self.cluster, *service, *revision).place(now, &mut round);
+        for group in &groups {
+            with_group(cluster, *group, |group| group.place(kept, now, &mut round));
         }
         round
     }
@@ -68,7 +79,21 @@ impl Scheduler {
     /// What waits; groups with the same needs after each other, so that what is known of nodes for
     /// them is brought up to date once.
     fn groups(&self) -> Vec<(ServiceId, Revision)> {
-        self.cluster.waiting.iter().copied().collect()
+        let Cluster { waiting, services, kinds, .. } = &self.cluster;
+        let kind = |(service, revision): &(ServiceId, Revision)| {
+            Some(services.get(service)?.version(*revision)?.kind)
+        };
+        let mut groups: Vec<(Kind, (ServiceId, Revision))> =
+            waiting.iter().filter_map(|group| Some((kind(group)?, *group))).collect();
+        // By what is needed and not by its number, which tells of what was before.
+        let mut ranks: Vec<Kind> = groups.iter().map(|(kind, _)| *kind).collect();
+        ranks.sort_unstable();
+        ranks.dedup();
+        ranks.sort_by_key(|kind| kinds.needs(*kind));
+        let ranks: HashMap<Kind, usize> =
+            ranks.into_iter().enumerate().map(|(rank, kind)| (kind, rank)).collect();
+        groups.sort_by_key(|(kind, _)| ranks[kind]);
+        groups.into_iter().map(|(_, group)| group).collect()
     }
 
     /// What it knows, for tests.

@@ -75,6 +75,15 @@ impl Tally {
         self.versions.iter_mut().find(|version| version.revision == revision)
     }
 
+    /// The two parts that change while tasks are placed.
+    pub fn counts_and_version(
+        &mut self,
+        revision: Revision,
+    ) -> (&mut Counts, Option<&mut Version>) {
+        let version = self.versions.iter_mut().find(|version| version.revision == revision);
+        (&mut self.counts, version)
+    }
+
     pub fn versions(&self) -> &[Version] {
         &self.versions
     }

@@ -3,6 +3,7 @@
 mod world;
 
 use proptest::prelude::*;
+use skep_scheduler::Tuning;
 use world::{World, steps};
 
 proptest! {
@@ -10,7 +11,7 @@ proptest! {
 
     #[test]
     fn what_events_made_is_what_the_state_says(steps in steps(120)) {
-        let mut world = World::new();
+        let mut world = World::with(Tuning::default());
         for step in steps {
             world.step(step);
             if step.how % 5 == 0 {

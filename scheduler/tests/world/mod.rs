@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use skep_scheduler::cluster::Cluster;
-use skep_scheduler::{Decision, Host, Needs, Round, Scheduler};
+use skep_scheduler::{Decision, Host, Needs, Round, Scheduler, Tuning};
 use skep_state::{Action, Change, State, Transaction};
 use skep_types::node::{NodeDescription, NodeStatus};
 use skep_types::service::{EndpointSpec, PortConfig, PublishMode};
@@ -45,9 +45,9 @@ pub struct World {
 }
 
 impl World {
-    pub fn new() -> Self {
+    pub fn with(tuning: Tuning) -> Self {
         let state = State::default();
-        let scheduler = Scheduler::of(&state);
+        let scheduler = Scheduler::with(&state, tuning);
         Self { state, scheduler, now: Timestamp(1_000_000_000_000), next: 1 }
     }
 
