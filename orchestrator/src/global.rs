@@ -38,7 +38,7 @@ pub fn reconcile(plan: &mut Plan<'_>, service: &Service) -> Option<Timestamp> {
     }
     for (slot, tasks) in &slots {
         let Slot::Node(id) = slot else { continue };
-        if nodes.iter().any(|node| node.id == *id && keeps_tasks(node)) {
+        if plan.view().nodes().get(*id).is_some_and(|node| keeps_tasks(node)) {
             continue;
         }
         for task in tasks {

@@ -1,8 +1,8 @@
 //! The leader's reconcilers: from what users asked for to tasks, addresses and ports.
 //!
 //! Each looks at a view of the state and at the time it is given, and adds actions to a [`Plan`].
-//! None remembers anything: what a new leader needs to know stands in the state, so a full pass
-//! reaches the same end as the events would have.
+//! None remembers anything: what a new leader needs to know stands in the state. [`Reconcilers`]
+//! look at what events changed; a full pass ([`reconcile`]) reaches the same end.
 //!
 //! What is here: replicated and global services, jobs, restarts, rolling updates and rollback,
 //! allocation, history.
@@ -10,43 +10,44 @@
 //! **Invariant:** no clock, no entropy: `now` and the source of ids come in as arguments.
 
 pub mod allocator;
+pub mod dirty;
 pub mod global;
 pub mod job;
 pub mod plan;
 pub mod progress;
 pub mod reaper;
+pub mod reconcilers;
 pub mod replicated;
 pub mod restart;
 pub mod slot;
 pub mod update;
 pub mod update_status;
+pub mod wakes;
 
 pub use plan::{Mint, Plan};
+pub use reconcilers::Reconcilers;
 
 use skep_types::{Service, ServiceMode, Timestamp};
 
 /// Passes over everything and gives the moment at which to look again, if time alone will
 /// change something.
 pub fn reconcile(plan: &mut Plan<'_>) -> Option<Timestamp> {
-    let services: Vec<_> = plan.view().services().iter().cloned().collect();
-    let mut wake = None;
-    for service in &services {
-        let mut outcome = reconcile_service(plan, service);
-        // Once more at most: a rollback is never rolled back.
-        if let (_, update::Outcome::RolledBack) = outcome
-            && let Some(back) = plan.view().services().get(service.id).cloned()
-        {
-            outcome = reconcile_service(plan, &back);
-        }
-        wake = earliest(wake, outcome.0);
-        if let update::Outcome::Settled(next) = outcome.1 {
-            wake = earliest(wake, next);
-        }
+    Reconcilers::of(plan.view()).pass(plan)
+}
+
+/// Looks at one service, and gives the moment at which to look again.
+fn look(plan: &mut Plan<'_>, service: &Service) -> Option<Timestamp> {
+    let mut outcome = reconcile_service(plan, service);
+    // Once more at most: a rollback is never rolled back.
+    if let (_, update::Outcome::RolledBack) = outcome
+        && let Some(back) = plan.view().services().get(service.id).cloned()
+    {
+        outcome = reconcile_service(plan, &back);
     }
-    reaper::shut_down_orphans(plan);
-    reaper::trim_history(plan);
-    allocator::allocate(plan);
-    wake
+    match outcome {
+        (wake, update::Outcome::Settled(next)) => earliest(wake, next),
+        (wake, update::Outcome::RolledBack) => wake,
+    }
 }
 
 fn reconcile_service(

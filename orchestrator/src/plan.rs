@@ -1,9 +1,10 @@
 //! A transaction in the making: every action is tried on a view at once, so that each reconciler
 //! sees what those before it decided, and nothing is planned that `apply` would refuse.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use skep_state::{Action, Change, Object, Reason, State};
+use skep_state::{Action, Change, Event, Object, Reason, State};
 use skep_types::{DesiredState, NodeId, task::Slot};
 use skep_types::{Revision, Service, Task, TaskId, TaskState, TaskStatus, Timestamp};
 
@@ -15,13 +16,28 @@ pub struct Plan<'a> {
     view: State,
     now: Timestamp,
     mint: Mint<'a>,
-    actions: Vec<Action>,
+    /// In order; what a later one took the place of is none.
+    actions: Vec<Option<Action>>,
+    /// Where in `actions` the tasks are made that this plan makes.
+    made: BTreeMap<TaskId, usize>,
+    events: Vec<Event>,
+    /// How many of `events` were asked for.
+    seen: usize,
     rejections: Vec<Reason>,
 }
 
 impl<'a> Plan<'a> {
     pub fn new(view: State, now: Timestamp, mint: Mint<'a>) -> Self {
-        Self { view, now, mint, actions: Vec::new(), rejections: Vec::new() }
+        Self {
+            view,
+            now,
+            mint,
+            actions: Vec::new(),
+            made: BTreeMap::new(),
+            events: Vec::new(),
+            seen: 0,
+            rejections: Vec::new(),
+        }
     }
 
     /// The state with everything planned so far.
@@ -36,20 +52,83 @@ impl<'a> Plan<'a> {
     /// The actions, in order, and what the view refused: the latter is never more than a race
     /// with the user (a port that two services want), and stands in the service's own status.
     pub fn finish(self) -> (Vec<Action>, Vec<Reason>) {
-        (self.actions, self.rejections)
+        (self.actions.into_iter().flatten().collect(), self.rejections)
+    }
+
+    /// What was changed so far.
+    pub fn events(&self) -> &[Event] {
+        &self.events
+    }
+
+    /// What was changed since the last call.
+    pub(crate) fn unseen(&mut self) -> Vec<Event> {
+        let unseen = self.events[self.seen..].to_vec();
+        self.seen = self.events.len();
+        unseen
+    }
+
+    /// A task goes to a node.
+    pub fn assign(&mut self, task: TaskId, node: NodeId) {
+        let Some(task) = self.view.tasks().get(task) else { return };
+        let mut changed = Task::clone(task);
+        changed.node_id = Some(node);
+        changed.status.state = TaskState::Assigned;
+        changed.status.message = "scheduler assigned task to node".to_owned();
+        changed.status.error.clear();
+        changed.status.timestamp = self.now;
+        self.update(changed);
+    }
+
+    /// A task goes nowhere for now; does nothing where it says the same reason already.
+    pub fn leave_pending(&mut self, task: TaskId, why: String) {
+        let Some(task) = self.view.tasks().get(task) else { return };
+        if task.status.error != why {
+            let mut changed = Task::clone(task);
+            changed.status.message = "pending task scheduling".to_owned();
+            changed.status.error = why;
+            changed.status.timestamp = self.now;
+            self.update(changed);
+        }
     }
 
     /// Tries an action and, if it holds, keeps it.
-    pub(crate) fn act(&mut self, action: impl Into<Action>) -> bool {
+    pub fn act(&mut self, action: impl Into<Action>) -> bool {
         let action = action.into();
         match self.view.act(&action, self.now) {
-            Ok(_) => self.actions.push(action),
+            Ok(event) => {
+                self.keep(action);
+                self.events.push(event);
+            }
             Err(reason) => {
                 self.rejections.push(reason);
                 return false;
             }
         }
         true
+    }
+
+    /// A task that is made and then changed within one plan is made as it is in the end: one action
+    /// rather than one for each step. It takes the place of the last one, for by then whatever was
+    /// in its way (an address, the room in its slot) was out of it; and its spec still stands, since
+    /// a plan changes a service's spec once at most, and the one before is kept.
+    fn keep(&mut self, action: Action) {
+        let place = self.actions.len();
+        let kept = match &action {
+            Action::Task(Change::Create(task)) => {
+                self.made.insert(task.id, place);
+                action
+            }
+            Action::Task(Change::Update(task)) => match self.made.get_mut(&task.id) {
+                Some(made) => {
+                    self.actions[*made] = None;
+                    *made = place;
+                    Change::Create(Arc::clone(task)).into()
+                }
+                None => action,
+            },
+            _ => action,
+        };
+        self.actions.push(Some(kept));
     }
 
     pub(crate) fn update<T: Object>(&mut self, object: T) -> bool

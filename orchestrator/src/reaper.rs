@@ -1,65 +1,74 @@
 //! The end of tasks: those of removed services are stopped and removed, and of each slot only so
 //! much history is kept.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use skep_state::Change;
-use skep_types::{DesiredState, Task, defaults};
+use skep_types::task::Slot;
+use skep_types::{DesiredState, Service, Task, TaskId, defaults};
 
 use crate::plan::Plan;
-use crate::slot::{has_ended, slots};
+use crate::slot::{has_ended, is_wanted, newest_first};
 
 /// Ended tasks of a slot that an update needs to see: the one it replaced, and a failed one.
 const UPDATE_HISTORY_MIN: u64 = 2;
 
 /// Tasks whose service is gone are to stop and be removed.
-pub fn shut_down_orphans(plan: &mut Plan<'_>) {
-    let orphans: Vec<Arc<Task>> = plan
-        .view()
-        .tasks()
-        .iter()
-        .filter(|task| plan.view().services().get(task.service_id).is_none())
-        .cloned()
-        .collect();
-    for task in orphans {
-        plan.desire(&task, DesiredState::Remove);
+pub fn shut_down_orphans(plan: &mut Plan<'_>, orphans: BTreeSet<TaskId>) {
+    for id in orphans {
+        let Some(task) = plan.view().tasks().get(id).cloned() else { continue };
+        if plan.view().services().get(task.service_id).is_none() {
+            plan.desire(&task, DesiredState::Remove);
+        }
     }
 }
 
-/// Removes tasks that are to be removed and have ended (or never reached a node), and the oldest
-/// of each slot beyond the limit.
-pub fn trim_history(plan: &mut Plan<'_>) {
+/// Removes tasks that are to be removed and have ended (or never reached a node).
+pub fn remove(plan: &mut Plan<'_>, removable: BTreeSet<TaskId>) {
+    for id in removable {
+        let task = plan.view().tasks().get(id);
+        if task.is_some_and(|it| it.desired_state == DesiredState::Remove && has_ended(it)) {
+            plan.act(Change::<Task>::Remove(id, None));
+        }
+    }
+}
+
+/// Removes the oldest ended tasks of each slot of a service beyond the limit.
+pub fn trim_history(plan: &mut Plan<'_>, service: &Service) {
     let limit = plan
         .view()
         .cluster()
         .map_or(defaults::TASK_HISTORY_LIMIT, |cluster| cluster.spec.task_history_limit);
-    let removable: Vec<Arc<Task>> = plan
-        .view()
-        .tasks()
-        .iter()
-        .filter(|task| task.desired_state == DesiredState::Remove && has_ended(task))
-        .cloned()
-        .collect();
-    for task in removable {
-        plan.act(Change::<Task>::Remove(task.id, None));
-    }
-    let services: Vec<_> = plan.view().services().iter().cloned().collect();
-    for service in services {
-        // As many as the restart policy must be able to count, where that is more.
-        let counted = match service.spec.task.restart.max_attempts {
-            0 => 0,
-            attempts => attempts.saturating_add(1),
+    // As many as the restart policy must be able to count, where that is more.
+    let counted = match service.spec.task.restart.max_attempts {
+        0 => 0,
+        attempts => attempts.saturating_add(1),
+    };
+    // An update reads from the one before that a slot was moved, and from one that failed that
+    // it did.
+    let told = if service.update_status.is_some() { UPDATE_HISTORY_MIN } else { 0 };
+    let kept = usize::try_from(u64::from(limit).max(counted).max(told)).unwrap_or(usize::MAX);
+    let is_history = |task: &&Arc<Task>| has_ended(task) && !is_wanted(task);
+    // Slot by slot, as they come.
+    let mut full = Vec::new();
+    let mut slot: Option<(Slot, usize)> = None;
+    for task in plan.view().tasks_of_service(service.id).filter(is_history) {
+        let count = match slot {
+            Some((same, count)) if same == task.slot => count + 1,
+            _ => 1,
         };
-        // An update reads from the one before that a slot was moved, and from one that failed that
-        // it did.
-        let told = if service.update_status.is_some() { UPDATE_HISTORY_MIN } else { 0 };
-        let kept = u64::from(limit).max(counted).max(told);
-        for tasks in slots(plan.view(), service.id).into_values() {
-            let ended =
-                tasks.iter().filter(|task| has_ended(task) && !crate::slot::is_wanted(task));
-            for task in ended.skip(usize::try_from(kept).unwrap_or(usize::MAX)) {
-                plan.act(Change::<Task>::Remove(task.id, None));
-            }
+        slot = Some((task.slot, count));
+        if count == kept.saturating_add(1) {
+            full.push(task.slot);
+        }
+    }
+    for slot in full {
+        let mut tasks: Vec<Arc<Task>> =
+            plan.view().tasks_in_slot(service.id, slot).filter(is_history).cloned().collect();
+        newest_first(&mut tasks);
+        for task in &tasks[kept.min(tasks.len())..] {
+            plan.act(Change::<Task>::Remove(task.id, None));
         }
     }
 }

@@ -14,9 +14,14 @@ pub fn slots(state: &State, service: ServiceId) -> BTreeMap<Slot, Vec<Arc<Task>>
         slots.entry(task.slot).or_default().push(Arc::clone(task));
     }
     for tasks in slots.values_mut() {
-        tasks.sort_by_key(|task| std::cmp::Reverse((task.meta.created_at, task.id)));
+        newest_first(tasks);
     }
     slots
+}
+
+/// Puts tasks of one slot into the order in which they are looked at.
+pub fn newest_first(tasks: &mut [Arc<Task>]) {
+    tasks.sort_by_key(|task| std::cmp::Reverse((task.meta.created_at, task.id)));
 }
 
 /// Whether a task is meant to run (now, or when it is let go).

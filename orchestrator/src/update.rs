@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use skep_state::State;
 use skep_types::service::UpdateState;
 use skep_types::task::Slot;
 use skep_types::{
@@ -34,6 +35,9 @@ pub enum Outcome {
 /// Takes a service's update as far as it can go now.
 pub fn reconcile(plan: &mut Plan<'_>, service: &Service) -> Outcome {
     if service.spec.mode.is_job() {
+        return Outcome::Settled(None);
+    }
+    if service.update_status.is_none() && is_settled(plan.view(), service) {
         return Outcome::Settled(None);
     }
     let mut all = slots(plan.view(), service.id);
@@ -89,6 +93,16 @@ pub fn reconcile(plan: &mut Plan<'_>, service: &Service) -> Outcome {
             }
         }
     }
+}
+
+/// Whether every task was made from the current spec, and no slot has two that are to run: then
+/// there is nothing to move and nothing to let go.
+fn is_settled(state: &State, service: &Service) -> bool {
+    let mut wanted = None;
+    state.tasks_of_service(service.id).all(|task| {
+        let second = is_wanted(task) && wanted.replace(task.slot) == Some(task.slot);
+        task.spec_version == service.spec_version && !second
+    })
 }
 
 /// Lets go of what a slot no longer needs: where a task of the current spec runs, all others;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use skep_agent_plan::{Observed, Step, next_step};
 use skep_dispatch::assignment::AssignedTask;
 use skep_dispatch::{Assignments, Report, reported};
-use skep_orchestrator::{Plan, reconcile};
+use skep_orchestrator::{Plan, Reconcilers, reconcile};
 use skep_scheduler::Scheduler;
 use skep_state::{Action, Change, Speculation, State, Ticket, Transaction};
 use skep_types::node::NodeStatus;
@@ -31,6 +31,8 @@ pub struct World {
     /// The leader's view, and the entries that only it has.
     leader: Speculation,
     in_flight: VecDeque<(Ticket, Transaction)>,
+    /// None: to be begun anew with the leader's view.
+    led: Option<Led>,
     /// Services whose creation was acknowledged.
     acknowledged: Vec<ServiceId>,
     awaited: Vec<(Ticket, ServiceId)>,
@@ -38,6 +40,12 @@ pub struct World {
     away: Vec<NodeId>,
     /// What each node's engine has.
     containers: BTreeMap<(NodeId, TaskId), Observed>,
+}
+
+/// What follows the leader's view.
+struct Led {
+    reconcilers: Reconcilers,
+    scheduler: Scheduler,
 }
 
 impl World {
@@ -51,6 +59,7 @@ impl World {
             replicas: vec![(State::default(), 0); managers],
             leader: Speculation::new(1, State::default(), IN_FLIGHT_MAX),
             in_flight: VecDeque::new(),
+            led: None,
             acknowledged: Vec::new(),
             awaited: Vec::new(),
             away: Vec::new(),
@@ -182,37 +191,81 @@ impl World {
         let state = state.expect("a snapshot of a state is one");
         assert_eq!(state, self.replicas[next].0);
         self.leader = Speculation::new(self.epoch, state, IN_FLIGHT_MAX);
+        self.led = None;
     }
 
-    /// The leader's pass: reconcile, then schedule.
+    /// The leader's pass: reconcile, then schedule, what changed since the last one.
     fn lead(&mut self) {
-        let view = self.view().clone();
-        let rng = &mut self.rng;
-        let mut mint = || rng.bits();
-        let mut plan = Plan::new(view, self.now, &mut mint);
-        reconcile(&mut plan);
-        let (actions, _) = plan.finish();
-        if !actions.is_empty() {
-            self.propose(actions);
+        let mut led = self.follow();
+        let mut mint = || self.rng.bits();
+        let mut plan = Plan::new(self.leader.view().clone(), self.now, &mut mint);
+        led.reconcilers.pass(&mut plan);
+        for event in plan.events() {
+            led.scheduler.observe(event);
         }
-        let mut placed: Vec<Action> = Vec::new();
-        for decision in Scheduler::of(self.view()).schedule(self.now).decisions {
-            let Some(task) = self.view().tasks().get(decision.task) else { continue };
-            let mut changed = Task::clone(task);
+        let planned = plan.events().len();
+        for decision in led.scheduler.schedule(self.now).decisions {
             match decision.node {
-                Ok(node) => {
-                    changed.node_id = Some(node);
-                    changed.status.state = TaskState::Assigned;
+                Ok(node) => plan.assign(decision.task, node),
+                Err(pending) => plan.leave_pending(decision.task, pending.to_string()),
+            }
+        }
+        for event in &plan.events()[planned..] {
+            led.scheduler.observe(event);
+        }
+        led.reconcilers.placed(&mut plan);
+        let (actions, _) = plan.finish();
+        self.led = Some(led);
+        if !actions.is_empty() && !self.propose_plan(actions) {
+            // Too much is under way: all of it is to be decided anew.
+            self.led = None;
+        }
+    }
+
+    /// The leader's followers of its view, with all that changed taken in.
+    fn follow(&mut self) -> Led {
+        let news = self.leader.take_news();
+        let view = self.leader.view();
+        match (news, self.led.take()) {
+            (Some(news), Some(mut led)) => {
+                for event in &news {
+                    led.reconcilers.observe(view, event);
+                    led.scheduler.observe(event);
                 }
-                Err(pending) => changed.status.error = pending.to_string(),
+                led
             }
-            if changed != **task {
-                placed.push(Change::Update(Arc::new(changed)).into());
+            _ => Led { reconcilers: Reconcilers::of(view), scheduler: Scheduler::of(view) },
+        }
+    }
+
+    fn propose_plan(&mut self, actions: Vec<Action>) -> bool {
+        let mut transaction = Transaction { epoch: 0, now: self.now, actions };
+        let Ok((ticket, refused)) = self.leader.propose_plan(&mut transaction) else {
+            return false;
+        };
+        assert_eq!(refused, [], "nothing came between");
+        self.in_flight.push_back((ticket, transaction));
+        true
+    }
+
+    /// Has the leader look until it finds nothing more, and gives what a pass over everything would
+    /// do all the same: nothing, if no change was overlooked.
+    pub fn overlooked(&mut self) -> Vec<Action> {
+        for _ in 0..10 {
+            self.commit_all();
+            self.lead();
+            if self.led.as_ref().is_some_and(|led| led.reconcilers.is_idle()) {
+                break;
             }
         }
-        if !placed.is_empty() {
-            self.propose(placed);
-        }
+        let mut id = 0;
+        let mut mint = || {
+            id += 1;
+            id
+        };
+        let mut plan = Plan::new(self.view().clone(), self.now, &mut mint);
+        reconcile(&mut plan);
+        plan.finish().0
     }
 
     /// Every node that is there takes a step for some of its tasks; some containers fail.

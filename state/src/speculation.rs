@@ -5,7 +5,8 @@
 
 use std::collections::VecDeque;
 
-use crate::action::Transaction;
+use crate::action::{Action, Transaction};
+use crate::event::Event;
 use crate::rejection::Rejection;
 use crate::state::State;
 
@@ -30,12 +31,25 @@ pub struct Speculation {
     in_flight: VecDeque<Ticket>,
     in_flight_max: usize,
     next: u64,
+    /// None: more than [`NEWS_MAX`], or the view is a new one.
+    news: Option<Vec<Event>>,
 }
+
+/// Changes that are kept for whoever follows the view; who is further behind takes the view, which
+/// is cheaper then.
+const NEWS_MAX: usize = 1 << 17;
 
 impl Speculation {
     /// Starts a leadership: nothing is in flight, and `applied` holds everything committed before.
     pub fn new(epoch: u64, applied: State, in_flight_max: usize) -> Self {
-        Self { epoch, view: applied, in_flight: VecDeque::new(), in_flight_max, next: 0 }
+        Self {
+            epoch,
+            view: applied,
+            in_flight: VecDeque::new(),
+            in_flight_max,
+            next: 0,
+            news: None,
+        }
     }
 
     /// What will be once everything in flight is applied.
@@ -47,21 +61,62 @@ impl Speculation {
         self.in_flight.len()
     }
 
+    /// What changed in the view since the last call, in order; none where whoever follows it is to
+    /// begin anew with the view. Plans' changes are left out: who planned them has them.
+    pub fn take_news(&mut self) -> Option<Vec<Event>> {
+        self.news.replace(Vec::new())
+    }
+
     /// Checks a transaction, stamps it with the epoch, and counts it as in flight.
     ///
     /// # Errors
     /// It breaks a rule against the view, or the bound on transactions in flight is reached; the
     /// view is as it was.
     pub fn propose(&mut self, transaction: &mut Transaction) -> Result<Ticket, Refused> {
-        if self.in_flight.len() >= self.in_flight_max {
-            return Err(Refused::Full { max: self.in_flight_max });
-        }
+        self.has_room()?;
         transaction.epoch = self.epoch;
-        self.view.apply(transaction)?;
+        let events = self.view.apply(transaction)?;
+        match &mut self.news {
+            Some(news) if news.len() + events.len() <= NEWS_MAX => news.extend(events),
+            news => *news = None,
+        }
+        Ok(self.put_in_flight())
+    }
+
+    /// Counts those actions of a plan as in flight that still hold, and gives the others back: what
+    /// they were decided from was changed meanwhile.
+    ///
+    /// # Errors
+    /// The bound on transactions in flight is reached; the view is as it was.
+    pub fn propose_plan(
+        &mut self,
+        transaction: &mut Transaction,
+    ) -> Result<(Ticket, Vec<Action>), Refused> {
+        self.has_room()?;
+        transaction.epoch = self.epoch;
+        let (mut kept, mut refused) = (Vec::with_capacity(transaction.actions.len()), Vec::new());
+        for action in std::mem::take(&mut transaction.actions) {
+            match self.view.act(&action, transaction.now) {
+                Ok(_) => kept.push(action),
+                Err(_) => refused.push(action),
+            }
+        }
+        transaction.actions = kept;
+        Ok((self.put_in_flight(), refused))
+    }
+
+    fn has_room(&self) -> Result<(), Refused> {
+        match self.in_flight.len() < self.in_flight_max {
+            true => Ok(()),
+            false => Err(Refused::Full { max: self.in_flight_max }),
+        }
+    }
+
+    fn put_in_flight(&mut self) -> Ticket {
         let ticket = Ticket(self.next);
         self.next += 1;
         self.in_flight.push_back(ticket);
-        Ok(ticket)
+        ticket
     }
 
     /// The oldest transaction in flight was applied. Entries are applied in the order of

@@ -1,30 +1,22 @@
 //! Numbers that must be unique in the swarm: VXLAN ids, subnets, addresses, published ports.
 //!
-//! What is allocated is what the objects say; there is no other book. A new leader can hand
-//! nothing out twice, because `apply` refuses it.
+//! What is allocated is what the objects say. The [`Books`] only tell where to seek what is free; a
+//! new leader can hand nothing out twice, because `apply` refuses it.
 
 mod addresses;
+mod book;
+mod books;
 mod networks;
 mod services;
 mod tasks;
 
-use skep_types::{Network, NetworkId};
+pub use books::Books;
+pub use networks::allocate as networks;
+pub use services::allocate as services;
+pub use tasks::allocate as tasks;
 
-use crate::plan::Plan;
+use skep_types::Network;
 
-/// Gives every network, service and task what it still lacks.
-pub fn allocate(plan: &mut Plan<'_>) {
-    networks::allocate(plan);
-    let mut pool = addresses::Pool::default();
-    services::allocate(plan, &mut pool);
-    tasks::allocate(plan, &mut pool);
-}
-
-/// The network that published ports arrive by.
-fn ingress(plan: &Plan<'_>) -> Option<NetworkId> {
-    plan.view().networks().iter().find(|network| network.spec.ingress).map(|network| network.id)
-}
-
-fn is_allocated(network: &Network) -> bool {
+pub(crate) fn is_allocated(network: &Network) -> bool {
     network.vni.is_some() && !network.ipam.is_empty()
 }

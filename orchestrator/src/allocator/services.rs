@@ -3,38 +3,50 @@
 use std::collections::BTreeSet;
 
 use skep_types::service::{Endpoint, EndpointMode, PortConfig, Protocol, PublishMode, VirtualIp};
-use skep_types::{NetworkId, Service, defaults};
+use skep_types::{NetworkId, Service, ServiceId, defaults};
 
-use super::addresses::Pool;
-use super::{ingress, is_allocated};
+use super::{Books, is_allocated};
 use crate::plan::Plan;
+use crate::reconcilers::publishes;
 
-pub fn allocate(plan: &mut Plan<'_>, pool: &mut Pool) {
-    let services: Vec<_> = plan.view().services().iter().cloned().collect();
-    for service in services {
-        let Some(endpoint) = endpoint(plan, pool, &service) else { continue };
+/// Gives services what they lack, and tells for which there was nothing left.
+pub fn allocate(
+    plan: &mut Plan<'_>,
+    books: &mut Books,
+    ids: BTreeSet<ServiceId>,
+) -> Vec<ServiceId> {
+    let mut starved = Vec::new();
+    for id in ids {
+        let Some(service) = plan.view().services().get(id).cloned() else { continue };
+        let Some(endpoint) = endpoint(plan, books, &service) else {
+            starved.push(id);
+            continue;
+        };
         if service.endpoint.as_ref() != Some(&endpoint) {
             let mut changed = Service::clone(&service);
             changed.endpoint = Some(endpoint);
-            plan.update(changed);
+            if !plan.update(changed) {
+                starved.push(id);
+            }
         }
     }
+    starved
 }
 
 /// What the service shall have: what it has, as far as the spec still wants it, and what it lacks.
 /// None while a network is not ready or a pool is empty.
-fn endpoint(plan: &Plan<'_>, pool: &mut Pool, service: &Service) -> Option<Endpoint> {
+fn endpoint(plan: &Plan<'_>, books: &mut Books, service: &Service) -> Option<Endpoint> {
     let spec = &service.spec.endpoint;
     let held = service.endpoint.clone().unwrap_or_default();
     let ports = ports(plan, &spec.ports, &held.ports)?;
     let mut virtual_ips = Vec::new();
-    for network in networks(plan, service) {
+    for network in networks(books, service) {
         if let Some(vip) = held.virtual_ips.iter().find(|vip| vip.network == network) {
             virtual_ips.push(*vip);
             continue;
         }
         let network = plan.view().networks().get(network).filter(|it| is_allocated(it))?;
-        let address = pool.next(plan.view(), network)?;
+        let address = books.address(plan.view(), network)?;
         virtual_ips.push(VirtualIp {
             network: network.id,
             address: address.addr(),
@@ -46,13 +58,13 @@ fn endpoint(plan: &Plan<'_>, pool: &mut Pool, service: &Service) -> Option<Endpo
 
 /// Networks on which the service has a virtual address: its own in VIP mode, and the ingress
 /// network where it publishes ports there.
-fn networks(plan: &Plan<'_>, service: &Service) -> BTreeSet<NetworkId> {
+fn networks(books: &Books, service: &Service) -> BTreeSet<NetworkId> {
     let spec = &service.spec;
     let mut networks = BTreeSet::new();
     if spec.endpoint.mode == EndpointMode::Vip {
         networks.extend(spec.task.networks.iter().map(|at| at.target));
-        if spec.endpoint.ports.iter().any(|port| port.publish_mode == PublishMode::Ingress) {
-            networks.extend(ingress(plan));
+        if publishes(service) {
+            networks.extend(books.ingress());
         }
     }
     networks

@@ -1,28 +1,26 @@
 //! Addresses of tasks; a task that has all of them is pending, and the scheduler's.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 
 use skep_types::service::PublishMode;
-use skep_types::{NetworkAttachment, NetworkId, ServiceSpec, Task, TaskState};
+use skep_types::{NetworkAttachment, NetworkId, ServiceSpec, Task, TaskId, TaskState};
 
-use super::addresses::Pool;
-use super::{ingress, is_allocated};
+use super::{Books, is_allocated};
+use crate::dirty::is_new;
 use crate::plan::Plan;
 
-pub fn allocate(plan: &mut Plan<'_>, pool: &mut Pool) {
-    let new: Vec<Arc<Task>> = plan
-        .view()
-        .tasks()
-        .iter()
-        .filter(|task| task.status.state == TaskState::New && crate::slot::is_wanted(task))
-        .cloned()
-        .collect();
-    for task in new {
+/// Gives tasks what they lack, and tells for which there was nothing left.
+pub fn allocate(plan: &mut Plan<'_>, books: &mut Books, ids: BTreeSet<TaskId>) -> Vec<TaskId> {
+    let mut starved = Vec::new();
+    for id in ids {
+        let Some(task) = plan.view().tasks().get(id).filter(|task| is_new(task)).cloned() else {
+            continue;
+        };
         let Some(spec) = plan.view().spec(task.service_id, task.spec_version).cloned() else {
             continue;
         };
         let mut changed = Task::clone(&task);
-        match attachments(plan, pool, &spec) {
+        match attachments(plan, books, &spec) {
             Ok(networks) => {
                 changed.networks = networks;
                 changed.status.state = TaskState::Pending;
@@ -31,32 +29,39 @@ pub fn allocate(plan: &mut Plan<'_>, pool: &mut Pool) {
                 changed.status.timestamp = plan.now();
             }
             Err(why) if why != task.status.error => {
+                starved.push(id);
                 changed.status.error = why;
                 changed.status.timestamp = plan.now();
             }
-            Err(_) => continue,
+            Err(_) => {
+                starved.push(id);
+                continue;
+            }
         }
-        plan.update(changed);
+        if !plan.update(changed) {
+            starved.push(id);
+        }
     }
+    starved
 }
 
 fn attachments(
     plan: &Plan<'_>,
-    pool: &mut Pool,
+    books: &mut Books,
     spec: &ServiceSpec,
 ) -> Result<Vec<NetworkAttachment>, String> {
     let mut places: Vec<(NetworkId, Vec<String>)> =
         spec.task.networks.iter().map(|at| (at.target, at.aliases.clone())).collect();
     if spec.endpoint.ports.iter().any(|port| port.publish_mode == PublishMode::Ingress) {
-        let ingress = ingress(plan).ok_or("the swarm has no ingress network")?;
+        let ingress = books.ingress().ok_or("the swarm has no ingress network")?;
         places.push((ingress, Vec::new()));
     }
-    places.into_iter().map(|(id, aliases)| attachment(plan, pool, id, aliases)).collect()
+    places.into_iter().map(|(id, aliases)| attachment(plan, books, id, aliases)).collect()
 }
 
 fn attachment(
     plan: &Plan<'_>,
-    pool: &mut Pool,
+    books: &mut Books,
     id: NetworkId,
     aliases: Vec<String>,
 ) -> Result<NetworkAttachment, String> {
@@ -66,8 +71,8 @@ fn attachment(
     if !is_allocated(network) {
         return Err(format!("network {name} has no subnet: the address pools are full"));
     }
-    let address = pool
-        .next(plan.view(), network)
+    let address = books
+        .address(plan.view(), network)
         .ok_or_else(|| format!("network {name} has no free address left"))?;
     Ok(NetworkAttachment { network: id, addresses: vec![address], aliases })
 }

@@ -1,0 +1,162 @@
+//! What events make the reconcilers look at: here what there is too little of, and what comes back.
+
+mod support;
+
+use std::sync::Arc;
+
+use skep_orchestrator::{Plan, Reconcilers};
+use skep_state::{Change, Event, Transaction};
+use skep_types::network::IpamConfig;
+use skep_types::*;
+use support::{Swarm, WEB, replicas};
+
+/// A swarm whose reconcilers follow the events.
+struct Followed {
+    swarm: Swarm,
+    reconcilers: Reconcilers,
+}
+
+impl Followed {
+    fn of(swarm: Swarm) -> Self {
+        let reconcilers = Reconcilers::of(&swarm.state);
+        let mut followed = Self { swarm, reconcilers };
+        followed.settle();
+        followed
+    }
+
+    /// Passes until there is nothing to look at.
+    fn settle(&mut self) {
+        for _ in 0..10 {
+            let ids = &mut self.swarm.ids;
+            let mut mint = || {
+                *ids += 1;
+                *ids
+            };
+            let mut plan = Plan::new(self.swarm.state.clone(), self.swarm.now, &mut mint);
+            self.reconcilers.pass(&mut plan);
+            let (actions, _) = plan.finish();
+            self.apply(actions);
+            if self.reconcilers.is_idle() {
+                return;
+            }
+        }
+        panic!("the reconcilers never come to rest");
+    }
+
+    fn apply(&mut self, actions: Vec<skep_state::Action>) -> Vec<Event> {
+        let transaction = Transaction { epoch: 1, now: self.swarm.now, actions };
+        self.swarm.state.apply(&transaction).unwrap()
+    }
+
+    /// Somebody else's change.
+    fn act(&mut self, action: impl Into<skep_state::Action>) {
+        for event in self.apply(vec![action.into()]) {
+            self.reconcilers.observe(&self.swarm.state, &event);
+        }
+        self.settle();
+    }
+
+    fn pending(&self) -> usize {
+        let tasks = self.swarm.all().into_iter();
+        tasks.filter(|task| task.status.state == TaskState::Pending).count()
+    }
+}
+
+fn network(id: u128, name: &str, subnet: &[&str]) -> Network {
+    let ipam = |it: &&str| IpamConfig { subnet: it.parse().unwrap(), range: None, gateway: None };
+    Network {
+        id: NetworkId::new(id),
+        meta: Meta::default(),
+        spec: NetworkSpec {
+            annotations: Annotations { name: name.to_owned(), ..Annotations::default() },
+            ipam: subnet.iter().map(ipam).collect(),
+            ..NetworkSpec::default()
+        },
+        vni: None,
+        ipam: vec![],
+    }
+}
+
+#[test]
+fn a_task_without_an_address_gets_the_one_that_another_gives_back() {
+    let mut swarm = Swarm::new(1);
+    swarm.act(Change::Create(Arc::new(network(7, "narrow", &["10.9.0.0/29"]))));
+    swarm.service(replicas(5), |spec| {
+        let target = NetworkId::new(7);
+        let at = skep_types::service::NetworkAttachmentConfig { target, aliases: vec![] };
+        spec.task.networks = vec![at];
+        spec.task.restart.condition = RestartCondition::None;
+    });
+    let mut followed = Followed::of(swarm);
+    // Six addresses: the gateway's, the service's own, and four for tasks.
+    assert_eq!(followed.pending(), 4);
+    let all = followed.swarm.all();
+    let starved = all.iter().find(|task| task.status.state == TaskState::New).unwrap();
+    assert_eq!(starved.status.error, "network narrow has no free address left");
+    let starved = starved.id;
+    let mut ended = all.iter().find(|it| it.status.state == TaskState::Pending).cloned().unwrap();
+    Arc::make_mut(&mut ended).status.state = TaskState::Failed;
+    followed.act(Change::Update(Arc::clone(&ended)));
+    let now = followed.swarm.state.tasks().get(starved).unwrap();
+    assert_eq!(now.status.state, TaskState::Pending);
+    assert_eq!(now.networks[0].addresses, ended.networks[0].addresses);
+}
+
+#[test]
+fn a_network_without_a_subnet_gets_one_when_another_is_removed() {
+    let mut swarm = Swarm::new(1);
+    let cluster = Cluster {
+        id: ClusterId::new(1),
+        meta: Meta::default(),
+        spec: ClusterSpec::default(),
+        root_ca: skep_types::cluster::RootCa {
+            certificate: vec![],
+            key: Payload(b"".as_slice().into()),
+            join_tokens: skep_types::cluster::JoinTokens::default(),
+        },
+        feature_level: 0,
+        data_path_port: defaults::DATA_PATH_PORT,
+        address_pools: vec!["10.50.0.0/24".parse().unwrap()],
+        subnet_length: 24,
+    };
+    swarm.act(Change::Create(Arc::new(cluster)));
+    swarm.act(Change::Create(Arc::new(network(1, "one", &[]))));
+    swarm.act(Change::Create(Arc::new(network(2, "two", &[]))));
+    let mut followed = Followed::of(swarm);
+    let ipam = |followed: &Followed| {
+        let two = followed.swarm.state.networks().by_name("two").unwrap();
+        two.ipam.iter().map(|it| it.subnet.to_string()).collect::<Vec<_>>()
+    };
+    assert!(ipam(&followed).is_empty());
+    followed.act(Change::<Network>::Remove(NetworkId::new(1), None));
+    assert_eq!(ipam(&followed), ["10.50.0.0/24"]);
+}
+
+#[test]
+fn a_task_that_is_made_and_changed_in_one_plan_is_one_action() {
+    let mut swarm = Swarm::new(1);
+    swarm.service(replicas(2), |_| {});
+    let mut id = 0;
+    let mut mint = || {
+        id += 1;
+        id
+    };
+    let mut plan = Plan::new(swarm.state.clone(), swarm.now, &mut mint);
+    Reconcilers::of(&swarm.state).pass(&mut plan);
+    let tasks: Vec<TaskId> = plan.view().tasks_of_service(WEB).map(|task| task.id).collect();
+    for task in tasks {
+        plan.assign(task, NodeId::new(1));
+    }
+    let (actions, refused) = plan.finish();
+    assert_eq!(refused, []);
+    let made: Vec<TaskState> = actions
+        .iter()
+        .filter_map(|action| match action {
+            skep_state::Action::Task(Change::Create(task)) => Some(task.status.state),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(made, [TaskState::Assigned; 2]);
+    assert!(actions.len() == 3, "the tasks, and the service's endpoint: {actions:?}");
+    swarm.state.apply(&Transaction { epoch: 1, now: swarm.now, actions }).unwrap();
+}
