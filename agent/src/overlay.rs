@@ -27,6 +27,13 @@ pub enum Told {
     Settled,
 }
 
+/// What is confirmed when a message has reached the kernel: its generation of its network. None
+/// where there is nothing to confirm.
+pub fn confirmable(message: &pb::EndpointsMessage) -> Option<(String, u64)> {
+    let settled = message.kind() == pb::endpoints_message::Kind::Settled;
+    (!settled).then(|| (message.network_id.clone(), message.generation))
+}
+
 /// Reads a message.
 ///
 /// # Errors

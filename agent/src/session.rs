@@ -158,6 +158,7 @@ async fn session_with_any(
     let node = node.ok_or_else(|| Status::internal("the certificate's subject holds no ids"))?;
     let executor = Arc::clone(&config.executor);
     let publisher = Publisher { executor, tasks: worker.known(), node };
+    let reached = watch::Sender::new(None);
     let told = async {
         loop {
             let message = messages.message().await?.ok_or(Ended::Closed)?;
@@ -176,18 +177,26 @@ async fn session_with_any(
         ended = heartbeats(client.clone(), &session_id) => ended,
         ended = reports(client.clone(), &session_id, &shared.reporter) => ended,
         ended = described(look, description) => ended,
-        ended = networks_told(networks, &config.executor) => ended,
+        ended = networks_told(networks, &config.executor, &reached) => ended,
+        ended = confirmed(overlay, &session_id, reached.subscribe()) => ended,
         () = logs::serve(&publisher, channel, address, &credentials) => Err(Ended::Closed),
     }
 }
 
-/// Hands on what the leader tells of networks. What the kernel would not do is said and tried
-/// again: a node without networks still runs and reports what needs none.
+/// The newest message of networks that has reached the kernel, with all before it: (network,
+/// generation).
+type Reached = Option<(String, u64)>;
+
+/// Hands on what the leader tells of networks, and notes how far the kernel has come with it. What
+/// the kernel would not do is said and tried again: a node without networks still runs and reports
+/// what needs none.
 async fn networks_told(
     networks: Option<tonic::Streaming<skep_proto::v1::EndpointsMessage>>,
     executor: &Arc<dyn Executor>,
+    reached: &watch::Sender<Reached>,
 ) -> Result<Never, Ended> {
     let Some(mut networks) = networks else { return std::future::pending().await };
+    let mut newest: Reached = None;
     let mut failing = false;
     loop {
         let again = async {
@@ -198,16 +207,50 @@ async fn networks_told(
         };
         let done = tokio::select! {
             message = networks.message() => {
-                match overlay::read(message?.ok_or(Ended::Closed)?)? {
+                let message = message?.ok_or(Ended::Closed)?;
+                newest = overlay::confirmable(&message).or(newest);
+                let done = match overlay::read(message)? {
                     overlay::Told::Network(update) => executor.update_network(update).await,
                     overlay::Told::Settled => executor.settle_networks().await,
+                };
+                // After a failure only a look at the whole says that all of it is done.
+                match failing {
+                    true => done.and(executor.settle_networks().await),
+                    false => done,
                 }
             }
             () = again => executor.settle_networks().await,
         };
         failing = done.is_err();
-        if let Err(error) = done {
-            tracing::error!(%error, "failed to change this node's networks");
+        match done {
+            Ok(()) => drop(reached.send_replace(newest.clone())),
+            Err(error) => tracing::error!(%error, "failed to change this node's networks"),
+        }
+    }
+}
+
+/// Tells the leader how far the kernel has come: the stop of a task waits for it. Only the newest
+/// is told, for it covers what came before.
+async fn confirmed(
+    mut client: OverlayClient<Channel>,
+    session_id: &str,
+    mut reached: watch::Receiver<Reached>,
+) -> Result<Never, Ended> {
+    loop {
+        // The sender lives as long as this.
+        if reached.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+        let Some((network_id, generation)) = reached.borrow_and_update().clone() else { continue };
+        let session_id = session_id.to_owned();
+        let request = skep_proto::v1::AcknowledgeRequest { session_id, network_id, generation };
+        match within(client.acknowledge(request)).await {
+            Ok(_) => {}
+            // A manager of an older version does not wait for it.
+            Err(Ended::Call(status)) if status.code() == Code::Unimplemented => {
+                return std::future::pending().await;
+            }
+            Err(ended) => return Err(ended),
         }
     }
 }

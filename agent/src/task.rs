@@ -34,15 +34,18 @@ pub struct Shared {
 pub async fn run(shared: Arc<Shared>, id: TaskId, mut asked: watch::Receiver<Asked>) {
     let mut changes = shared.executor.changes(id);
     let mut reported: Option<TaskState> = None;
+    let mut desired = DesiredState::Ready;
     loop {
         changes.mark_unchanged();
         let now = asked.borrow_and_update().clone();
         let Asked::Task(task) = now else { break };
+        // A new leader may take a moment longer to say so again: it was told to stop all the same.
+        desired = desired.max(task.desired_state);
         let reported = reported.get_or_insert(task.status.state);
         // A manager that knows more than was reported here (an orphaned task) is right.
         *reported = (*reported).max(task.status.state);
         let observed = shared.executor.observe(id).await;
-        match next_step(task.desired_state, *reported, observed) {
+        match next_step(desired, *reported, observed) {
             Step::Wait => {
                 tokio::select! {
                     changed = asked.changed() => if changed.is_err() { return },

@@ -14,3 +14,11 @@ pub fn now() -> Timestamp {
 pub fn mint() -> u128 {
     rand::random()
 }
+
+/// Waits for a moment; without one, for ever.
+pub async fn until(at: Option<Timestamp>) {
+    match at {
+        Some(at) => tokio::time::sleep(at.saturating_since(now())).await,
+        None => std::future::pending().await,
+    }
+}

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use skep_types::{
     DesiredState, RestartCondition, RestartPolicy, Revision, Service, Task, TaskState, Timestamp,
+    drain,
 };
 
 use crate::plan::Plan;
@@ -26,7 +27,7 @@ pub fn supervise(plan: &mut Plan<'_>, service: &Service, tasks: &[Arc<Task>]) ->
     let newest = tasks.first()?;
     let policy = &service.spec.task.restart;
     if newest.desired_state == DesiredState::Ready && !newest.status.state.is_terminal() {
-        return release(plan, policy, newest, &tasks[1..]);
+        return release(plan, service, newest, &tasks[1..]);
     }
     if !crate::slot::node_keeps(plan.view(), newest) {
         plan.desire(newest, DesiredState::Shutdown);
@@ -62,12 +63,12 @@ pub fn supervise(plan: &mut Plan<'_>, service: &Service, tasks: &[Arc<Task>]) ->
 /// for tasks that ended by themselves: the successor of one that an update told to stop has none.
 fn release(
     plan: &mut Plan<'_>,
-    policy: &RestartPolicy,
+    service: &Service,
     waiting: &Task,
     before: &[Arc<Task>],
 ) -> Option<Timestamp> {
     let told = before.first().is_some_and(|task| !crate::progress::ended_by_itself(task));
-    let delay = if told { Duration::ZERO } else { policy.delay };
+    let delay = if told { Duration::ZERO } else { service.spec.task.restart.delay };
     let due = waiting.meta.created_at.saturating_add(delay);
     if plan.now() < due {
         return Some(due);
@@ -75,7 +76,9 @@ fn release(
     let still_there = before
         .iter()
         .any(|task| !crate::slot::has_ended(task) && crate::slot::node_keeps(plan.view(), task));
-    let last = due.saturating_add(OLD_TASK_WAIT_MAX);
+    // While it drains it has not been told to end yet.
+    let drain = drain::of(&service.spec.annotations.labels).unwrap_or_default();
+    let last = due.saturating_add(OLD_TASK_WAIT_MAX).saturating_add(drain);
     if still_there && plan.now() < last {
         return Some(last);
     }

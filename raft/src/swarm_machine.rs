@@ -7,7 +7,7 @@
 //! finds everything up to it.
 
 use skep_types::error_chain;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use skep_state::{Event, State};
 use tokio::sync::{broadcast, watch};
@@ -25,9 +25,16 @@ pub struct SwarmMachine {
 }
 
 struct Shared {
-    view: Mutex<State>,
+    view: Mutex<Seen>,
     applied: watch::Sender<u64>,
     events: broadcast::Sender<Arc<Vec<Event>>>,
+}
+
+/// A view, and the index of the newest entry in it.
+#[derive(Default)]
+struct Seen {
+    index: u64,
+    state: State,
 }
 
 /// Sees what the machine has applied; clones see the same machine.
@@ -49,7 +56,7 @@ impl SwarmMachine {
     }
 
     fn publish(&self, index: u64, events: Vec<Event>) {
-        self.shared.set_view(self.state.clone());
+        self.shared.set_view(index, self.state.clone());
         if !events.is_empty() {
             // Nobody needs to follow; who comes later starts from a view.
             let _ = self.shared.events.send(Arc::new(events));
@@ -81,6 +88,7 @@ impl Machine for SwarmMachine {
     }
 
     fn pass(&mut self, index: u64) {
+        self.shared.seen().index = index;
         self.shared.applied.send_replace(index);
     }
 
@@ -100,11 +108,12 @@ impl Machine for SwarmMachine {
 
 impl Shared {
     // A view is replaced as a whole, so one that a panic left behind is as good as any.
-    fn set_view(&self, state: State) {
-        let old = {
-            let mut view = self.view.lock().unwrap_or_else(PoisonError::into_inner);
-            std::mem::replace(&mut *view, state)
-        };
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.view.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_view(&self, index: u64, state: State) {
+        let old = std::mem::replace(&mut *self.seen(), Seen { index, state });
         // Outside the lock: it may be the last of its kind, and large.
         drop(old);
     }
@@ -113,7 +122,13 @@ impl Shared {
 impl Observer {
     /// The newest applied view. Costs a few pointers.
     pub fn view(&self) -> State {
-        self.shared.view.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.shared.seen().state.clone()
+    }
+
+    /// The newest applied view with the index of the newest entry in it.
+    pub fn indexed_view(&self) -> (u64, State) {
+        let seen = self.shared.seen();
+        (seen.index, seen.state.clone())
     }
 
     /// Index of the newest applied entry of the log; changes with every entry and restore. The view

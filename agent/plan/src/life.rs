@@ -60,10 +60,10 @@ fn shutdown(reported: TaskState, observed: Observed) -> Step {
     match observed {
         _ if reported.is_terminal() && !matches!(observed, Observed::Running { .. }) => Step::Wait,
         Observed::Running { .. } => Step::Stop,
+        // It never ran: there is no log of it that anybody could want.
+        Observed::Created => Step::Remove,
         // Whatever its exit status: it ended because it was told to.
-        Observed::Absent | Observed::Created | Observed::Exited { .. } => {
-            Step::Report(TaskState::Shutdown)
-        }
+        Observed::Absent | Observed::Exited { .. } => Step::Report(TaskState::Shutdown),
     }
 }
 
@@ -158,6 +158,16 @@ mod tests {
         assert_eq!(play(DesiredState::Remove, TaskState::Running, RUNNING), [TaskState::Shutdown]);
         let never_there = play(DesiredState::Shutdown, TaskState::Assigned, Observed::Absent);
         assert_eq!(never_there, [TaskState::Shutdown]);
+    }
+
+    #[test]
+    fn what_is_told_to_stop_before_it_ran_leaves_no_container() {
+        for reported in [TaskState::Preparing, TaskState::Ready, TaskState::Starting] {
+            let step = next_step(DesiredState::Shutdown, reported, Observed::Created);
+            assert_eq!(step, Step::Remove, "{reported:?}");
+            let then = next_step(DesiredState::Shutdown, reported, Observed::Absent);
+            assert_eq!(then, Step::Report(TaskState::Shutdown), "{reported:?}");
+        }
     }
 
     #[test]

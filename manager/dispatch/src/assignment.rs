@@ -1,6 +1,6 @@
 //! What a node is to run and read: its tasks, and only the secrets and configs that these use.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use skep_state::State;
@@ -83,6 +83,18 @@ impl Assignments {
             );
         }
         set
+    }
+
+    /// Has the node not hear yet that these of its tasks, which run, are to stop.
+    pub fn hold_back(&mut self, state: &State, tasks: &BTreeSet<TaskId>) {
+        for id in tasks {
+            let Some(assigned) = self.tasks.get_mut(id) else { continue };
+            let mut task = Task::clone(&assigned.task);
+            task.desired_state = DesiredState::Running;
+            assigned.task = Arc::new(task);
+            let spec = Arc::clone(&assigned.spec);
+            self.add_payloads(state, &spec);
+        }
     }
 
     fn add_payloads(&mut self, state: &State, spec: &ServiceSpec) {

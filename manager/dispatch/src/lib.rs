@@ -1,5 +1,6 @@
 //! What the dispatcher decides: which nodes are in session, what each of them is to run and read,
-//! what their reports do to the state, and which nodes publish logs for whom.
+//! what their reports do to the state, when a task that is to stop has left every balancer, and which
+//! nodes publish logs for whom.
 //!
 //! It sends nothing: the manager's gRPC services carry what is decided here.
 //!
@@ -12,8 +13,12 @@ pub mod endpoints;
 pub mod logs;
 pub mod report;
 pub mod session;
+pub mod watermark;
+pub mod withdrawal;
 
 pub use assignment::{Assignments, Difference};
 pub use logs::{Follow, LogSelector, Subscription};
 pub use report::{Report, ReportError, reported};
 pub use session::{SessionError, SessionId, Sessions};
+pub use watermark::Watermarks;
+pub use withdrawal::Withdrawals;

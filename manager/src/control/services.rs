@@ -12,7 +12,7 @@ use skep_types::service::{
 };
 use skep_types::{
     Meta, MountKind, Resources, Revision, Service, ServiceId, ServiceMode, ServiceSpec, Timestamp,
-    UpdateConfig, defaults, validate,
+    UpdateConfig, defaults, drain, validate,
 };
 
 use super::{ControlError, Plan, plan};
@@ -111,6 +111,8 @@ fn respec(
 fn check(state: &State, spec: &ServiceSpec) -> Result<(), ControlError> {
     validate::name(&spec.annotations.name)?;
     validate::labels(&spec.annotations.labels)?;
+    drain::of(&spec.annotations.labels)
+        .map_err(|error| ControlError::invalid(error.to_string()))?;
     check_mode(spec.mode)?;
     check_task(&spec.task)?;
     if !spec.mode.is_job() {

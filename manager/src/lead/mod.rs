@@ -8,7 +8,7 @@ mod pass;
 
 use std::sync::Arc;
 
-use skep_dispatch::Sessions;
+use skep_dispatch::{Sessions, Watermarks};
 use skep_raft::Leadership;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -64,7 +64,8 @@ async fn lead(core: &Arc<Core>, epoch: u64) {
     core.proposer.begin(epoch);
     let period = view.cluster().map(|cluster| cluster.spec.heartbeat_period);
     let period = period.unwrap_or(skep_types::defaults::HEARTBEAT_PERIOD);
-    core.dispatch.begin(Sessions::begin(&view, period, clock::now()));
+    let now = clock::now();
+    core.dispatch.begin(Sessions::begin(&view, period, now), Watermarks::begin(&view, now));
     tracing::info!(epoch, "leading");
     let mut tasks = JoinSet::new();
     let of = |core: &Arc<Core>| Arc::clone(core);

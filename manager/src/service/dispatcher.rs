@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::Stream;
-use skep_dispatch::{Assignments, Report, SessionId, reported};
+use skep_dispatch::{Assignments, Report, SessionId, Withdrawals, reported};
 use skep_proto::convert::{reported_status, wire_node, wire_task};
 use skep_proto::swarmkit as pb;
 use skep_state::{Change, State};
@@ -151,6 +151,7 @@ async fn tell_session(
 }
 
 /// Follows the state and sends differences of what the node is assigned, until the session ends.
+/// That a task which serves is to stop is told when it has left the balancers.
 async fn tell_assignments(
     core: Arc<Core>,
     node: NodeId,
@@ -158,11 +159,21 @@ async fn tell_assignments(
     out: mpsc::Sender<Result<pb::AssignmentsMessage, Status>>,
 ) {
     let mut applied = core.observer.applied();
+    let mut confirmations = core.dispatch.confirmations();
     let follow = async {
         let (mut known, mut count) = (None, 0u64);
+        let mut withdrawals = Withdrawals::default();
         loop {
             applied.mark_unchanged();
-            let next = Assignments::of(&core.observer.view(), node);
+            confirmations.mark_unchanged();
+            let (index, view) = core.observer.indexed_view();
+            let held = core
+                .dispatch
+                .marks(|marks| withdrawals.observe(&view, node, index, marks, clock::now()));
+            // Without a leadership the session is over.
+            let held = held.unwrap_or_default();
+            let mut next = Assignments::of(&view, node);
+            next.hold_back(&view, &held.tasks);
             let message = assignments_message(known.as_ref(), &next, count);
             if let Some(message) = message {
                 count += 1;
@@ -172,7 +183,12 @@ async fn tell_assignments(
             }
             known = Some(next);
             tokio::time::sleep(ASSIGNMENT_INTERVAL).await;
-            if applied.changed().await.is_err() {
+            let stops = tokio::select! {
+                changed = applied.changed() => changed.is_err(),
+                changed = confirmations.changed(), if !held.tasks.is_empty() => changed.is_err(),
+                () = clock::until(held.look_at) => false,
+            };
+            if stops {
                 return Status::unavailable("the manager stops");
             }
         }

@@ -110,6 +110,25 @@ fn news(
     messages
 }
 
+/// Remembers, before it is sent, what the node is to confirm; without news it has nothing to.
+fn note(
+    core: &Core,
+    (node, session): (NodeId, SessionId),
+    messages: &[pb::EndpointsMessage],
+    (known, next): (&BTreeMap<NetworkId, NetworkView>, &BTreeMap<NetworkId, NetworkView>),
+    index: u64,
+) {
+    let last = messages.last().and_then(|it| Some((it.generation, it.network_id.parse().ok()?)));
+    core.dispatch.mark(|marks| match last {
+        Some(last) => {
+            let networks = known.keys().chain(next.keys()).copied().collect();
+            marks.told(node, session, networks, last, index);
+            false
+        }
+        None => marks.unchanged(node, session, index),
+    });
+}
+
 /// Follows the state until the session ends.
 async fn tell(
     core: Arc<Core>,
@@ -122,9 +141,11 @@ async fn tell(
         let (mut known, mut generation) = (BTreeMap::new(), 0);
         loop {
             applied.mark_unchanged();
-            let next = of_node(&core.observer.view(), node);
+            let (index, view) = core.observer.indexed_view();
+            let next = of_node(&view, node);
             generation += 1;
             let mut messages = news(&known, &next, generation);
+            note(&core, (node, session), &messages, (&known, &next), index);
             if generation == 1 {
                 messages.push(pb::EndpointsMessage {
                     kind: pb::endpoints_message::Kind::Settled.into(),
@@ -163,6 +184,10 @@ impl pb::overlay_server::Overlay for OverlayService {
         let node = Caller::node(&request)?;
         let session = parse(&request.get_ref().session_id)?;
         self.0.dispatch.check(node, session).map_err(no_session)?;
+        self.0.dispatch.mark(|marks| {
+            marks.follow(node, session);
+            false
+        });
         let (out, messages) = mpsc::channel(STREAM_QUEUE);
         // Ends with the session, the node's connection or this leadership.
         tokio::spawn(tell(Arc::clone(&self.0), node, session, out));
@@ -171,8 +196,16 @@ impl pb::overlay_server::Overlay for OverlayService {
 
     async fn acknowledge(
         &self,
-        _: Request<pb::AcknowledgeRequest>,
+        request: Request<pb::AcknowledgeRequest>,
     ) -> Result<Response<pb::AcknowledgeResponse>, Status> {
-        Err(Status::unimplemented("updates do not wait for the nodes' networks yet"))
+        let node = Caller::node(&request)?;
+        let request = request.into_inner();
+        let session = parse(&request.session_id)?;
+        self.0.dispatch.check(node, session).map_err(no_session)?;
+        let network = request.network_id.parse();
+        let network = network.map_err(|_| Status::invalid_argument("network_id: malformed id"))?;
+        let confirmed = (request.generation, network);
+        self.0.dispatch.mark(|marks| marks.confirmed(node, session, confirmed));
+        Ok(Response::new(pb::AcknowledgeResponse {}))
     }
 }

@@ -1,0 +1,110 @@
+//! A task leaves the balancers before it is told to stop.
+//!
+//! A task whose wanted state says that it is to stop is given no new connections from that moment
+//! on (`endpoints`). Its node hears of the wanted state later: once every node that balances to it
+//! has confirmed, or a bound is over, and then after its service's drain time.
+//!
+//! **Invariant:** each node's stream of assignments has its own, and a task that was let go is not
+//! held back again in the same stream.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use skep_state::State;
+use skep_types::{DesiredState, NetworkId, NodeId, Task, TaskId, TaskState, Timestamp, drain};
+
+use crate::defaults::WITHDRAWAL_MAX;
+use crate::watermark::Watermarks;
+
+#[derive(Debug, Clone, Copy)]
+struct Withdrawal {
+    /// The state had it so at this index of the log, at the latest.
+    index: u64,
+    /// When it was seen first.
+    since: Timestamp,
+    /// When it had left all balancers.
+    left: Option<Timestamp>,
+    let_go: bool,
+}
+
+/// The tasks of one node that leave the balancers.
+#[derive(Debug, Clone, Default)]
+pub struct Withdrawals {
+    by_task: BTreeMap<TaskId, Withdrawal>,
+}
+
+/// Which tasks' nodes are not to hear yet that they are to stop.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HeldBack {
+    pub tasks: BTreeSet<TaskId>,
+    /// When to look again, even if nothing changes.
+    pub look_at: Option<Timestamp>,
+}
+
+impl Withdrawals {
+    /// Looks at a node's tasks in a view of the state that is as the log had it at `index`.
+    pub fn observe(
+        &mut self,
+        state: &State,
+        node: NodeId,
+        index: u64,
+        marks: &Watermarks,
+        now: Timestamp,
+    ) -> HeldBack {
+        let mut held = HeldBack::default();
+        let leaving: Vec<_> =
+            state.tasks_on_node(node).filter(|task| is_leaving(state, task)).collect();
+        self.by_task.retain(|id, _| leaving.iter().any(|task| task.id == *id));
+        for task in leaving {
+            let first = Withdrawal { index, since: now, left: None, let_go: false };
+            let withdrawal = self.by_task.entry(task.id).or_insert(first);
+            if let Some(again) = withdrawal.wait(state, task, marks, now) {
+                held.tasks.insert(task.id);
+                held.look_at = Some(held.look_at.map_or(again, |at| at.min(again)));
+            }
+        }
+        held
+    }
+}
+
+impl Withdrawal {
+    /// Until when the task is to be left alone at the most; none if it may be told now.
+    fn wait(
+        &mut self,
+        state: &State,
+        task: &Task,
+        marks: &Watermarks,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
+        let bound = self.since.saturating_add(WITHDRAWAL_MAX);
+        if self.let_go {
+            return None;
+        }
+        if self.left.is_none() {
+            let networks: Vec<NetworkId> = task.networks.iter().map(|at| at.network).collect();
+            if now < bound && marks.is_awaited(&networks, self.index, now) {
+                return Some(bound);
+            }
+            self.left = Some(now);
+        }
+        let left = self.left.unwrap_or(now);
+        let over = left.saturating_add(drain_time(state, task));
+        self.let_go = now >= over;
+        (!self.let_go).then_some(over)
+    }
+}
+
+/// Whether a task serves on a network and is to stop. Where its service is gone, nobody asks for
+/// it any more, and nothing is waited for.
+fn is_leaving(state: &State, task: &Task) -> bool {
+    task.status.state == TaskState::Running
+        && matches!(task.desired_state, DesiredState::Shutdown | DesiredState::Remove)
+        && !task.networks.is_empty()
+        && state.services().get(task.service_id).is_some()
+}
+
+/// What its service says now, so that it can be changed before an update.
+fn drain_time(state: &State, task: &Task) -> std::time::Duration {
+    let service = state.services().get(task.service_id);
+    // Services with a label that is none are refused where they are made.
+    service.and_then(|it| drain::of(&it.spec.annotations.labels).ok()).unwrap_or_default()
+}
