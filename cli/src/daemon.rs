@@ -37,6 +37,9 @@ pub struct DaemonArgs {
     /// Give containers a user namespace of their own, with the subordinate ids of a user
     #[arg(long, value_name = "USER[:GROUP]")]
     pub userns_remap: Option<String>,
+    /// Advertise user-defined resources (NAME=VALUE; a number is a count)
+    #[arg(long = "node-generic-resource", value_name = "list")]
+    pub node_generic_resources: Vec<String>,
     /// File with the daemon's options, under Docker's keys
     #[arg(long, value_name = "PATH")]
     pub config_file: Option<PathBuf>,
@@ -60,13 +63,18 @@ pub fn run(args: DaemonArgs, level: LogLevel) -> Outcome {
     let mut flags = args.networks.keys();
     flags.extend(args.listen.keys());
     flags.extend(args.userns_remap.map(|user| ("userns-remap".to_owned(), user.into())));
+    if !args.node_generic_resources.is_empty() {
+        flags.insert("node-generic-resources".to_owned(), args.node_generic_resources.into());
+    }
     let keys = config_file::read(&file, args.config_file.is_some())
         .and_then(|keys| config_file::together(flags, keys, &file))
         .map_err(refuse)?;
     let networks = config_file::network_options(&keys).map_err(refuse)?;
     let api = config_file::api_options(&keys).map_err(refuse)?;
     let userns_remap = config_file::userns_remap(&keys).map_err(refuse)?;
+    let generic_resources = config_file::generic_resources(&keys).map_err(refuse)?;
     let config = Config {
+        generic_resources,
         networks,
         userns_remap,
         id_maps: None,

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use skep_idmap::IdMaps;
+use skep_types::resources::GenericResource;
 
 use crate::listen::ApiConfig;
 
@@ -36,6 +37,8 @@ pub struct Config {
     pub id_maps: Option<IdMaps>,
     /// What containers' networks on this host are told.
     pub networks: skep_bridge::NetworkOptions,
+    /// What the operator declares of the host beside its CPUs and memory.
+    pub generic_resources: Vec<GenericResource>,
     /// As `tracing-subscriber` reads it: `info`, `skep_raft=debug`, ….
     pub log_filter: String,
     pub log_json: bool,

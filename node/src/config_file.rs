@@ -8,6 +8,7 @@ use std::str::FromStr;
 use ipnet::{IpNet, Ipv4Net};
 use serde_json::{Map, Value};
 use skep_bridge::{AddressPool, DefaultBridge, NetworkOptions};
+use skep_types::resources::GenericResource;
 
 use crate::listen::{ApiConfig, ApiOptions};
 
@@ -30,6 +31,7 @@ const KEYS: &[&str] = &[
     "ip-forward",
     "iptables",
     "mtu",
+    "node-generic-resources",
     "tls",
     "tlscacert",
     "tlscert",
@@ -110,6 +112,15 @@ pub fn api_options(keys: &Map<String, Value>) -> Result<ApiConfig, ConfigError> 
         }
     }
     ApiConfig::new(options).map_err(|error| ConfigError::Value(error.to_string()))
+}
+
+/// What the operator declares of the host: `gpu=UUID1`, `ssd=2`.
+pub fn generic_resources(keys: &Map<String, Value>) -> Result<Vec<GenericResource>, ConfigError> {
+    let key = "node-generic-resources";
+    let Some(value) = keys.get(key) else { return Ok(Vec::new()) };
+    let terms = Given { key, value }.texts()?;
+    skep_types::generic::parse(terms.iter().map(String::as_str))
+        .map_err(|error| ConfigError::Value(error.to_string()))
 }
 
 /// Whose ids containers get; empty where nobody says.

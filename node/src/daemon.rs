@@ -20,7 +20,11 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let engine = crate::open_engine(&config).await?;
     let networks = crate::open_networks(&config).await?;
     let events = Events::new();
-    let means = Means { executor: Arc::clone(&engine) as _, events: events.clone() };
+    let means = Means {
+        executor: Arc::clone(&engine) as _,
+        events: events.clone(),
+        generic_resources: config.generic_resources.clone(),
+    };
     let swarm = Swarm::open(&config.data_root, means);
     let swarm = Arc::new(swarm.await.context("failed to take up this node's swarm")?);
     let containers = crate::open_containers(&config, &engine, &networks, events);

@@ -6,6 +6,7 @@ use nix::sys::sysinfo::sysinfo;
 use nix::sys::utsname::uname;
 use skep_types::Resources;
 use skep_types::node::NodeDescription;
+use skep_types::resources::GenericResource;
 
 /// What Docker calls the machine's architecture is the kernel's name of it.
 fn machine() -> String {
@@ -39,8 +40,8 @@ pub fn cpus() -> u64 {
     std::thread::available_parallelism().map_or(1, |it| it.get() as u64)
 }
 
-/// Looks at the host anew.
-pub fn describe() -> NodeDescription {
+/// Looks at the host anew; `generic` is what its operator declares of it.
+pub fn describe(generic: &[GenericResource]) -> NodeDescription {
     NodeDescription {
         hostname: hostname(),
         os: "linux".to_owned(),
@@ -60,7 +61,8 @@ pub fn describe() -> NodeDescription {
         resources: Resources {
             nano_cpus: i64::try_from(cpus()).unwrap_or(1) * 1_000_000_000,
             memory_bytes: i64::try_from(memory()).unwrap_or(i64::MAX),
-            ..Resources::default()
+            pids: 0,
+            generic: generic.to_vec(),
         },
     }
 }

@@ -53,7 +53,8 @@ async fn open_engine(config: &config::Config) -> anyhow::Result<Arc<Containers>>
         registries,
         etc_dir: root.join("etc"),
         networks: Networks::new(config.exec_root.join("net")).with_owner(owner),
-        describe: host::describe,
+        // For templates, which name nothing of what the operator declares.
+        describe: || host::describe(&[]),
     };
     Ok(Containers::open(parts).await?)
 }

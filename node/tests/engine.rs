@@ -29,6 +29,7 @@ async fn backend(dir: &Path) -> DaemonBackend {
         insecure_registries: Vec::new(),
         certs_dir: dir.join("certs.d"),
         userns_remap: String::new(),
+        generic_resources: Vec::new(),
         id_maps: None,
         cgroup_parent: format!("/skep-test-{}", std::process::id()).into(),
         networks: skep_bridge::NetworkOptions::default(),
@@ -54,7 +55,11 @@ async fn backend(dir: &Path) -> DaemonBackend {
     };
     let engine = Containers::open(parts).await.unwrap();
     let events = Events::new();
-    let means = Means { executor: Arc::clone(&engine) as _, events: events.clone() };
+    let means = Means {
+        executor: Arc::clone(&engine) as _,
+        events: events.clone(),
+        generic_resources: Vec::new(),
+    };
     let swarm = Swarm::open(root, means).await.unwrap();
     let networks = HostNetworks::open(HostNetworksConfig {
         state_dir: root.join("bridge"),

@@ -17,6 +17,8 @@ pub enum Refusal {
     Unavailable,
     Cpu,
     Memory,
+    /// The kind of which there is too little, by its place in [`Needs::generic`].
+    Generic(usize),
     Platform,
     /// The constraint that does not hold, by its place in [`Needs::constraints`].
     Constraint(usize),
@@ -31,6 +33,8 @@ pub enum Refusal {
 pub struct Needs {
     pub nano_cpus: i64,
     pub memory_bytes: i64,
+    /// Kinds of generic resources, and how many of each.
+    pub generic: Vec<(String, i64)>,
     /// Ports on the node's own addresses.
     pub host_ports: Vec<(Protocol, u16)>,
     /// (os, architecture), either of which may be empty; none: any.
@@ -57,6 +61,11 @@ impl Needs {
         Self {
             nano_cpus: reserved.nano_cpus,
             memory_bytes: reserved.memory_bytes,
+            generic: reserved
+                .generic
+                .iter()
+                .map(|it| (it.kind().to_owned(), it.amount()))
+                .collect(),
             host_ports: host_ports(spec).collect(),
             platforms: placement.platforms.clone(),
             constraints,
@@ -77,6 +86,7 @@ impl Needs {
         self.constraints(host)?;
         self.cpu(host)?;
         self.memory(host)?;
+        self.generic(host)?;
         self.host_port(host)
     }
 
@@ -122,6 +132,13 @@ impl Needs {
             return Err(Refusal::Memory);
         }
         Ok(())
+    }
+
+    fn generic(&self, host: &Host) -> Result<(), Refusal> {
+        match self.generic.iter().position(|(kind, count)| host.free_generic(kind) < *count) {
+            Some(place) => Err(Refusal::Generic(place)),
+            None => Ok(()),
+        }
     }
 
     fn host_port(&self, host: &Host) -> Result<(), Refusal> {

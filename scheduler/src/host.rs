@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use skep_types::service::Protocol;
-use skep_types::{Node, NodeId, Resources};
+use skep_types::{Node, NodeId, Resources, generic};
 
 use crate::filter::Needs;
 
@@ -16,6 +16,8 @@ pub struct Host {
     /// overflows and what is added can be taken away again.
     used_nano_cpus: i128,
     used_memory_bytes: i128,
+    /// By kind; a list, for few hosts have any and none has many.
+    used_generic: Vec<(String, i128)>,
     /// Tasks that have not ended, and of them those that are to stay.
     holding: u32,
     tasks: u32,
@@ -33,6 +35,7 @@ impl Host {
             node: None,
             used_nano_cpus: 0,
             used_memory_bytes: 0,
+            used_generic: Vec::new(),
             holding: 0,
             tasks: 0,
             failed: 0,
@@ -63,6 +66,13 @@ impl Host {
         difference(self.resources().map_or(0, |of| of.memory_bytes), self.used_memory_bytes)
     }
 
+    /// How many of a kind of generic resources nobody holds.
+    pub fn free_generic(&self, kind: &str) -> i64 {
+        let has = self.resources().map_or(0, |of| generic::amount(&of.generic, kind));
+        let used = self.used_generic.iter().find(|(of, _)| of == kind);
+        difference(has, used.map_or(0, |(_, used)| *used))
+    }
+
     /// Whether a task holds this port.
     pub fn has_port(&self, port: (Protocol, u16)) -> bool {
         self.ports.iter().any(|(held, _)| *held == port)
@@ -76,6 +86,13 @@ impl Host {
     pub(crate) fn take(&mut self, needs: &Needs, stays: bool) {
         self.used_nano_cpus += i128::from(needs.nano_cpus);
         self.used_memory_bytes += i128::from(needs.memory_bytes);
+        for (kind, count) in &needs.generic {
+            let count = i128::from(*count);
+            match self.used_generic.binary_search_by_key(&kind, |(of, _)| of) {
+                Ok(place) => self.used_generic[place].1 += count,
+                Err(place) => self.used_generic.insert(place, (kind.clone(), count)),
+            }
+        }
         self.holding += 1;
         self.tasks += u32::from(stays);
         for port in &needs.host_ports {
@@ -90,6 +107,14 @@ impl Host {
     pub(crate) fn release(&mut self, needs: &Needs, stayed: bool) {
         self.used_nano_cpus -= i128::from(needs.nano_cpus);
         self.used_memory_bytes -= i128::from(needs.memory_bytes);
+        for (kind, count) in &needs.generic {
+            if let Ok(place) = self.used_generic.binary_search_by_key(&kind, |(of, _)| of) {
+                self.used_generic[place].1 -= i128::from(*count);
+                if self.used_generic[place].1 == 0 {
+                    self.used_generic.remove(place);
+                }
+            }
+        }
         self.holding -= 1;
         self.tasks -= u32::from(stayed);
         for port in &needs.host_ports {

@@ -8,6 +8,7 @@
 //!
 //! **Invariant:** no clock, no entropy: `now` comes in, and ties are broken by node id.
 
+pub mod claims;
 pub mod cluster;
 pub mod defaults;
 pub mod filter;
@@ -23,6 +24,7 @@ pub mod spread;
 pub mod tally;
 pub mod why;
 
+pub use claims::Claims;
 pub use cluster::Cluster;
 pub use defaults::Tuning;
 pub use filter::{Needs, Refusal};

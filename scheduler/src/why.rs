@@ -53,6 +53,9 @@ impl Pending {
             let free = match refusal {
                 Refusal::Cpu => Some(host.free_nano_cpus()),
                 Refusal::Memory => Some(host.free_memory_bytes()),
+                Refusal::Generic(place) => {
+                    needs.generic.get(place).map(|(kind, _)| host.free_generic(kind))
+                }
                 _ => None,
             };
             refused.most_free = refused.most_free.max(free);
@@ -89,6 +92,10 @@ fn reason_text(needs: &Needs, max_replicas: u64, reason: Refusal, refused: Refus
         Refusal::Memory => {
             format!("{lack} memory (need {}, most free {})", Bytes(needs.memory_bytes), Bytes(most))
         }
+        Refusal::Generic(place) => match needs.generic.get(place) {
+            Some((kind, need)) => format!("{lack} {kind} (need {need}, most free {})", most.max(0)),
+            None => format!("{lack} a generic resource"),
+        },
         Refusal::Platform => format!("{have} another platform"),
         Refusal::Constraint(place) => match needs.constraints.get(place) {
             Some(constraint) => format!("{do_not} match {constraint}"),

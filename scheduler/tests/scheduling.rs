@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use skep_scheduler::Claims;
 use skep_scheduler::Scheduler;
 use skep_scheduler::defaults::FAILURE_WINDOW;
 use skep_state::{Action, Change, State, Transaction};
@@ -157,6 +158,56 @@ fn reservations_fill_nodes_and_the_rest_says_what_lacks() {
     });
     let why = "no suitable node: 2 nodes lack memory (need 1.5 GiB, most free 512 MiB)";
     swarm.check(&[1, 1], &[why]);
+}
+
+fn declaring(terms: &'static str) -> impl FnOnce(&mut Node) {
+    move |node| {
+        let resources = &mut node.description.as_mut().unwrap().resources;
+        resources.generic = generic::parse(terms.split(' ')).unwrap();
+    }
+}
+
+#[test]
+fn generic_resources_are_counted_and_given_by_name_once() {
+    let mut swarm = Swarm::new()
+        .node(1, declaring("gpu=A gpu=B gpu=C ssd=2"))
+        .node(2, declaring("gpu=A"))
+        .node(3, plain)
+        .service(1, 4, |spec| {
+            spec.task.resources.reservations.generic = generic::parse(["gpu=1"]).unwrap();
+        })
+        .service(2, 1, |spec| {
+            let both = generic::parse(["gpu=2", "ssd=1"]).unwrap();
+            spec.task.resources.reservations.generic = both;
+        });
+    swarm.check(&[3, 1, 0], &["no suitable node: 3 nodes lack gpu (need 2, most free 0)"]);
+
+    let mut claims = Claims::default();
+    let mut given = Vec::new();
+    for decision in Scheduler::of(&swarm.0).schedule(NOW).decisions {
+        let Ok(node) = decision.node else { continue };
+        let task = Arc::clone(swarm.0.tasks().get(decision.task).unwrap());
+        let claimed = claims.claim(&swarm.0, &task, node).unwrap();
+        given.extend(claimed.clone().into_iter().map(|resource| (node, resource)));
+        swarm.change(task.id.bits(), |task| {
+            task.node_id = Some(node);
+            task.status.state = TaskState::Assigned;
+            task.generic = claimed;
+        });
+    }
+    let distinct: std::collections::BTreeSet<_> = given.iter().cloned().collect();
+    assert_eq!((given.len(), distinct.len()), (4, 4), "{given:?}");
+    // What a task that ended had is free for others, and a new pass knows what is held.
+    let first = given.iter().position(|(node, _)| *node == NodeId::new(1)).unwrap();
+    let task = swarm.0.tasks().iter().find(|it| it.generic.contains(&given[first].1)).unwrap();
+    let id = task.id.bits();
+    swarm.change(id, |task| task.status.state = TaskState::Failed);
+    let mut waiting = Task::clone(swarm.0.tasks().get(TaskId::new(101)).unwrap());
+    waiting.id = TaskId::new(1);
+    let node = NodeId::new(1);
+    let mut claims = Claims::default();
+    assert_eq!(claims.claim(&swarm.0, &waiting, node), Some(vec![given[first].1.clone()]));
+    assert_eq!(claims.claim(&swarm.0, &waiting, node), None, "there is no other");
 }
 
 #[test]

@@ -44,6 +44,8 @@ pub enum Reason {
     Backwards { id: String, from: &'static str, to: &'static str },
     #[error("task {id} cannot change its {what}")]
     Fixed { id: String, what: &'static str },
+    #[error("generic resource {resource} is already in use by task {owner}")]
+    ResourceTaken { resource: String, owner: String },
     #[error("slot of service {service} has {live} live tasks already")]
     SlotFull { service: String, live: usize },
     #[error("service {service} has no spec of version {version}")]

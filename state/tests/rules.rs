@@ -3,6 +3,7 @@
 mod support;
 
 use skep_state::{Speculation, State, Transaction};
+use skep_types::resources::GenericResource;
 use skep_types::*;
 use support::*;
 
@@ -135,6 +136,40 @@ fn a_live_address_belongs_to_one_task_and_is_free_when_it_ends() {
     let mut ended = Task::clone(state.tasks().get(TaskId::new(1)).unwrap());
     ended.status.state = TaskState::Failed;
     apply(&mut state, vec![update(ended), create(with_address(2, 2))]).unwrap();
+}
+
+#[test]
+fn a_named_generic_resource_belongs_to_one_task_of_its_node() {
+    let mut state = State::default();
+    let with = |id, node, names: &[&str]| {
+        let mut task = task(id, ServiceId::new(1), 1, id as u64);
+        task.node_id = Some(NodeId::new(node));
+        let gpu = |name: &&str| GenericResource::Named {
+            kind: "gpu".to_owned(),
+            value: (*name).to_owned(),
+        };
+        task.generic = names.iter().map(gpu).collect();
+        task.generic.push(GenericResource::Discrete { kind: "ssd".to_owned(), value: 1 });
+        task
+    };
+    apply(&mut state, vec![create(service(1, "web")), create(with(1, 7, &["A", "B"]))]).unwrap();
+    let error = apply(&mut state, vec![create(with(2, 7, &["C", "B"]))]).unwrap_err();
+    let owner = TaskId::new(1);
+    assert_eq!(error, format!("generic resource gpu=B is already in use by task {owner}"));
+    // Another node's has the same name, and counts are not named.
+    apply(&mut state, vec![create(with(2, 8, &["B"])), create(with(3, 7, &["C"]))]).unwrap();
+    let mut changed = Task::clone(state.tasks().get(TaskId::new(3)).unwrap());
+    changed.generic.clear();
+    let error = apply(&mut state, vec![update(changed)]).unwrap_err();
+    assert!(error.ends_with("cannot change its generic resources"), "{error}");
+    // On its way out it holds them still; when it has ended, not.
+    let mut ending = Task::clone(state.tasks().get(owner).unwrap());
+    ending.desired_state = DesiredState::Shutdown;
+    apply(&mut state, vec![update(ending)]).unwrap();
+    apply(&mut state, vec![create(with(4, 7, &["B"]))]).unwrap_err();
+    let mut ended = Task::clone(state.tasks().get(owner).unwrap());
+    ended.status.state = TaskState::Shutdown;
+    apply(&mut state, vec![update(ended), create(with(4, 7, &["B"]))]).unwrap();
 }
 
 #[test]

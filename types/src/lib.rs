@@ -11,6 +11,7 @@ pub mod container;
 pub mod defaults;
 pub mod drain;
 pub mod error_chain;
+pub mod generic;
 pub mod id;
 pub mod meta;
 pub mod network;

@@ -1,5 +1,7 @@
 //! Amounts of a host's means: what a node has, what a task reserves and may use.
 
+pub use crate::generic::GenericResource;
+
 /// Amounts; zero means none (on a node) or no limit (on a task).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Resources {
@@ -9,13 +11,6 @@ pub struct Resources {
     /// Processes and threads; a limit only.
     pub pids: i64,
     pub generic: Vec<GenericResource>,
-}
-
-/// A countable or named means that an operator declares on a node (`gpu=UUID1`, `ssd=2`).
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum GenericResource {
-    Named { kind: String, value: String },
-    Discrete { kind: String, value: i64 },
 }
 
 /// What a task may use at most, and what the scheduler keeps for it.

@@ -82,6 +82,7 @@ pub async fn create(
     etc.own(parts.runtime.id_maps().map_or((0, 0), IdMaps::root)).map_err(failed)?;
     let (mounts, anonymous) = mounts(parts, spec, config, id).await?;
     container.env = environment(&config.env, &spec.env);
+    container.env.extend(skep_types::generic::environment(&task.generic));
     container.cwd = first(&spec.dir, &config.working_dir);
     container.user = first(&spec.user, &config.user);
     container.groups = spec.groups.clone();

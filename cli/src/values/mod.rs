@@ -8,6 +8,7 @@ pub mod duration;
 pub mod endpoint;
 pub mod fields;
 pub mod filter;
+pub mod generic;
 pub mod host;
 pub mod image;
 pub mod integer;

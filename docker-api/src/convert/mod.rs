@@ -34,7 +34,7 @@ pub use payload::{
 };
 pub use service::{service_spec_from_api, service_spec_to_api, service_to_api};
 pub use task::task_to_api;
-pub use task_spec::{task_spec_from_api, task_spec_to_api};
+pub use task_spec::{generic_to_api, task_spec_from_api, task_spec_to_api};
 
 type Answer<T> = Result<T, ApiError>;
 

@@ -70,9 +70,6 @@ fn resources_from_api(
     }
     let limits = resources.limits.clone().unwrap_or_default();
     let reservations = resources.reservations.clone().unwrap_or_default();
-    if !reservations.generic.is_empty() {
-        return Err(unsupported("reservation of generic resources"));
-    }
     for (amount, what) in [
         (limits.nano_cpus, "limit-cpu"),
         (limits.memory_bytes, "limit-memory"),
@@ -95,7 +92,7 @@ fn resources_from_api(
             nano_cpus: reservations.nano_cpus,
             memory_bytes: reservations.memory_bytes,
             pids: 0,
-            generic: Vec::new(),
+            generic: reservations.generic.iter().map(generic_from_api).collect::<Answer<_>>()?,
         },
     })
 }
@@ -180,7 +177,20 @@ pub(super) fn resources_to_api(resources: &Resources) -> json::Resources {
     }
 }
 
-pub(super) fn generic_to_api(generic: &[GenericResource]) -> Vec<json::GenericResource> {
+fn generic_from_api(resource: &json::GenericResource) -> Answer<GenericResource> {
+    match (&resource.named, &resource.discrete) {
+        (Some(named), None) => {
+            Ok(GenericResource::Named { kind: named.kind.clone(), value: named.value.clone() })
+        }
+        (None, Some(count)) => {
+            Ok(GenericResource::Discrete { kind: count.kind.clone(), value: count.value })
+        }
+        _ => Err(ApiError::invalid("a generic resource must be either named or discrete")),
+    }
+}
+
+/// Writes generic resources.
+pub fn generic_to_api(generic: &[GenericResource]) -> Vec<json::GenericResource> {
     let one = |generic: &GenericResource| match generic {
         GenericResource::Named { kind, value } => json::GenericResource {
             named: Some(json::NamedGenericResource { kind: kind.clone(), value: value.clone() }),

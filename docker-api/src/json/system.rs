@@ -1,7 +1,7 @@
 //! `/version`, `/info` and the error document.
 
 use super::shape::{null_default, omitempty, shape};
-use super::{Map, SwarmClusterInfo};
+use super::{GenericResource, Map, SwarmClusterInfo};
 
 shape! {
     /// The body of every failed request.
@@ -82,6 +82,7 @@ shape! {
         "CgroupDriver" cgroup_driver: String,
         "CgroupVersion" cgroup_version: String => "omitempty",
         "NEventsListener" nevents_listener: u64,
+        "GenericResources" generic_resources: Vec<GenericResource>,
         "KernelVersion" kernel_version: String,
         "OperatingSystem" operating_system: String,
         "OSVersion" os_version: String,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use skep_scheduler::Constraint;
 use skep_state::{Change, State};
 use skep_template::service::Names;
+use skep_types::resources::GenericResource;
 use skep_types::service::{
     EndpointMode, EndpointSpec, JobStatus, PublishMode, TaskSpec, UpdateState, UpdateStatus,
 };
@@ -255,6 +256,27 @@ fn check_resources(resources: &Resources) -> Result<(), ControlError> {
             "invalid memory value {bytes}: Must be at least {}MiB",
             defaults::MEMORY_BYTES_MIN >> 20
         )));
+    }
+    let mut kinds = BTreeSet::new();
+    for resource in &resources.generic {
+        let kind = resource.kind();
+        match resource {
+            // SwarmKit's: a service asks for so many, and the scheduler says which.
+            GenericResource::Named { .. } => {
+                return Err(ControlError::invalid(format!("invalid argument for resource {kind}")));
+            }
+            GenericResource::Discrete { value, .. } if *value < 0 => {
+                return Err(ControlError::invalid(format!(
+                    "cannot ask for negative resource {kind}"
+                )));
+            }
+            GenericResource::Discrete { .. } if kind.is_empty() || !kinds.insert(kind) => {
+                return Err(ControlError::invalid(format!(
+                    "generic resource '{kind}' must have a kind and be asked for once"
+                )));
+            }
+            GenericResource::Discrete { .. } => {}
+        }
     }
     Ok(())
 }

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use skep_orchestrator::{Plan, reconcile};
-use skep_scheduler::{Decision, Scheduler};
+use skep_scheduler::{Claims, Decision, Scheduler};
 use skep_state::{Action, Change, State};
 use skep_types::{Task, TaskState, Timestamp};
 
@@ -95,11 +95,18 @@ fn propose(core: &Core, actions: Vec<Action>, outcome: &mut Outcome) {
 /// The scheduler's decisions as actions.
 fn placements(view: &State, now: Timestamp, decisions: Vec<Decision>) -> Vec<Action> {
     let mut actions = Vec::new();
+    let mut claims = Claims::default();
     for decision in decisions {
         let Some(task) = view.tasks().get(decision.task) else { continue };
         let mut changed = Task::clone(task);
-        match decision.node {
-            Ok(node) => {
+        let placed = decision.node.map(|node| (node, claims.claim(view, task, node)));
+        match placed {
+            Ok((_, None)) => {
+                changed.status.error =
+                    "no suitable node: its generic resources are held by other tasks".to_owned();
+            }
+            Ok((node, Some(generic))) => {
+                changed.generic = generic;
                 changed.node_id = Some(node);
                 changed.status.state = TaskState::Assigned;
                 changed.status.message = "scheduler assigned task to node".to_owned();

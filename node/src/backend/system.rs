@@ -61,7 +61,7 @@ impl DaemonBackend {
 
     pub(super) async fn show_info(&self) -> Answer<Info> {
         let now = OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default();
-        let description = host::describe();
+        let description = host::describe(&self.config.generic_resources);
         let of = |kind: &str| -> Vec<String> {
             let plugins = description.plugins.iter().filter(|(it, _)| it == kind);
             plugins.map(|(_, name)| name.clone()).collect()
@@ -101,6 +101,9 @@ impl DaemonBackend {
             name: description.hostname.clone(),
             server_version: VERSION.to_owned(),
             swarm: self.swarm_info().await,
+            generic_resources: skep_docker_api::convert::generic_to_api(
+                &self.config.generic_resources,
+            ),
             nevents_listener: self.events.listeners() as u64,
             ..Default::default()
         };

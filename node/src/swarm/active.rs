@@ -104,13 +104,13 @@ impl Active {
     /// Starts the agent and the loop that follows the node's role.
     pub fn start(parts: Parts) -> Result<Arc<Self>, SwarmError> {
         let Parts { dir, record, credentials, manager, follow, means } = parts;
-        let Means { executor, events } = means;
+        let Means { executor, events, generic_resources } = means;
         let (node_id, cluster_id) = ids(&credentials.borrow())?;
         let agent = Agent::start(AgentConfig {
             credentials: credentials.subscribe(),
             managers: record.managers.clone(),
             node_addr: record.data_path_addr,
-            describe: Arc::new(host::describe),
+            describe: Arc::new(move || host::describe(&generic_resources)),
             executor,
         });
         let active = Arc::new(Self {

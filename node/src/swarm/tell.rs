@@ -223,7 +223,7 @@ mod tests {
             id: NodeId::new(7),
             meta: Meta::default(),
             spec: NodeSpec { role, ..NodeSpec::default() },
-            description: Some(crate::host::describe()),
+            description: Some(crate::host::describe(&[])),
             status: skep_types::node::NodeStatus { state, ..Default::default() },
             manager: None,
             certificate: Vec::new(),

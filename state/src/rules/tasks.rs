@@ -21,6 +21,7 @@ pub fn check(state: &State, delta: &Delta<Task>) -> Result<(), Reason> {
             slot_has_room(state, task)?;
         }
     }
+    super::claims::check(state, delta.before.as_deref(), task)?;
     claims_are_free(state, task)
 }
 

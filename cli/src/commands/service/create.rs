@@ -4,7 +4,7 @@ use clap::Args;
 use skep_docker_api::json::{
     ContainerSpec, DnsConfig, EndpointSpec, GlobalService, Mount, NetworkAttachmentConfig,
     Placement, PlacementPreference, ReplicatedJob, ReplicatedService, ResourceRequirements,
-    ServiceMode, ServiceSpec, SpreadOver, TaskSpec, Ulimit,
+    Resources, ServiceMode, ServiceSpec, SpreadOver, TaskSpec, Ulimit,
 };
 
 use super::resolve;
@@ -15,7 +15,7 @@ use crate::failure::{Failure, Outcome};
 use crate::output::{line, warn};
 use crate::values::port::Ports;
 use crate::values::reference::{self, Reference};
-use crate::values::{host, image, mount, network, pairs, ulimit};
+use crate::values::{generic, host, image, mount, network, pairs, ulimit};
 
 #[derive(Debug, Args)]
 pub struct CreateArgs {
@@ -44,7 +44,7 @@ pub struct CreateArgs {
     #[arg(long, value_name = "list")]
     env_file: Vec<String>,
     /// User defined resources
-    #[arg(long, value_name = "list", hide = true)]
+    #[arg(long, value_name = "list")]
     generic_resource: Vec<String>,
     /// Set one or more supplementary user groups for the container
     #[arg(long, value_name = "list")]
@@ -139,9 +139,6 @@ impl CreateArgs {
     }
 
     async fn spec(&self, session: &Session) -> Outcome<ServiceSpec> {
-        if !self.generic_resource.is_empty() {
-            return Err(Failure::new("--generic-resource is not supported"));
-        }
         let mut ulimits = self.ulimit.clone();
         ulimits.sort_by(|a, b| a.name.cmp(&b.name));
         ulimits.dedup_by(|later, first| {
@@ -177,7 +174,10 @@ impl CreateArgs {
                 container_spec: Some(container),
                 resources: Some(ResourceRequirements {
                     limits: Some(Default::default()),
-                    reservations: Some(Default::default()),
+                    reservations: Some(Resources {
+                        generic: generic::parse(&self.generic_resource)?,
+                        ..Default::default()
+                    }),
                     ..Default::default()
                 }),
                 placement: Some(Placement {

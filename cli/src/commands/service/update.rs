@@ -20,7 +20,7 @@ use crate::output::{line, warn};
 use crate::values::port::Ports;
 use crate::values::reference::{self, Reference};
 use crate::values::words::{self, Words};
-use crate::values::{host, image, mount, network, pairs, ulimit};
+use crate::values::{generic, host, image, mount, network, pairs, ulimit};
 
 #[derive(Debug, Args)]
 pub struct UpdateArgs {
@@ -73,10 +73,10 @@ pub struct UpdateArgs {
     #[arg(long)]
     force: bool,
     /// Add a Generic resource
-    #[arg(long, value_name = "list", hide = true)]
+    #[arg(long, value_name = "list")]
     generic_resource_add: Vec<String>,
     /// Remove a Generic resource
-    #[arg(long, value_name = "list", hide = true)]
+    #[arg(long, value_name = "list")]
     generic_resource_rm: Vec<String>,
     /// Add an additional supplementary user group to the container
     #[arg(long, value_name = "list")]
@@ -181,7 +181,9 @@ fn same_port(port: &PortConfig, other: &PortConfig) -> bool {
 impl UpdateArgs {
     async fn change(&self, session: &Session, spec: &mut ServiceSpec) -> Outcome {
         if !self.generic_resource_add.is_empty() || !self.generic_resource_rm.is_empty() {
-            return Err(Failure::new("generic resources are not supported"));
+            let resources = spec.task_template.resources.get_or_insert_default();
+            let reserved = &mut resources.reservations.get_or_insert_default().generic;
+            generic::change(reserved, &self.generic_resource_add, &self.generic_resource_rm)?;
         }
         if let Some(replicas) = self.settings.replicas {
             let Some(mode) = &mut spec.mode.replicated else {
