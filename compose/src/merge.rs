@@ -12,6 +12,8 @@
 
 use std::collections::BTreeMap;
 
+use skep_types::dependency::Condition;
+
 use crate::node::{Map, Node, Value};
 use crate::normal::unique;
 
@@ -81,6 +83,14 @@ fn fields(base: &mut Node, over: Node, level: Level) {
                 }
             }
             (Level::Service, "logging") => logging(old, value),
+            (Level::Service, "depends_on")
+                if old.as_map().is_some() || value.as_map().is_some() =>
+            {
+                let over = dependencies(&value);
+                let mut all = dependencies(old);
+                all.extend(over);
+                *old = Node::map(old.at, all);
+            }
             (Level::Service, "environment") => environment(old, value),
             (Level::Service, name) if !name.starts_with("x-") && !old.items().is_empty() => {
                 let items = old.items().iter().chain(value.items()).cloned().collect();
@@ -97,6 +107,16 @@ fn fields(base: &mut Node, over: Node, level: Level) {
             },
         }
     }
+}
+
+/// Both forms as the long one.
+fn dependencies(node: &Node) -> Map {
+    let named = node.items().iter().filter_map(|item| {
+        let condition = Node::text(item.at, Condition::default().word());
+        let long = Node::map(item.at, Map::from([("condition".to_owned(), condition)]));
+        Some((item.as_str()?.to_owned(), long))
+    });
+    node.entries().map(|(name, node)| (name.clone(), node.clone())).chain(named).collect()
 }
 
 fn field(node: &Node, key: &str) -> (i128, String) {

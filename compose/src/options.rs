@@ -24,7 +24,6 @@ const UNSUPPORTED: &[&str] = &[
     "security_opt",
     "shm_size",
     "userns_mode",
-    "depends_on",
     "platform",
     "profiles",
     "pull_policy",

@@ -141,7 +141,14 @@ static FREE: Fields = Fields { known: &[], required: &[], others: Others::Free, 
 
 static CREDENTIAL_SPEC: Fields = fields(&[("config", TEXT), ("file", TEXT), ("registry", TEXT)]);
 
-static DEPENDENCIES: Fields = named(&Shape::Map(&FREE));
+static DEPENDENCIES: Fields = named(&Shape::Map(&DEPENDENCY));
+
+static DEPENDENCY: Fields = Fields {
+    known: &[("condition", TEXT), ("required", BOOLEAN), ("restart", BOOLEAN)],
+    required: &["condition"],
+    others: Others::Extensions,
+    or_null: false,
+};
 
 static ENV_FILE: Fields = Fields {
     known: &[("path", TEXT), ("required", BOOLEAN)],

@@ -332,6 +332,70 @@ fn a_stack_that_cannot_be() {
 }
 
 #[test]
+fn what_services_wait_for_is_a_label_of_theirs() {
+    let text = "
+services:
+  web:
+    image: nginx
+    depends_on:
+      db: {condition: service_healthy}
+      migrate: {condition: service_completed_successfully, restart: true}
+      cache: {condition: service_started, required: false}
+  migrate: {image: tool, depends_on: [db]}
+  db: {image: postgres}
+";
+    let over = "services: {web: {depends_on: [db]}, migrate: {depends_on: {db: {condition: service_healthy}}}}";
+    let loader = loader();
+    let label = |sources: Vec<_>, service: usize| {
+        let project = load(sources, Path::new("/demo"), Interpolation::Expand, &loader).unwrap();
+        let stack = project.stack("demo", &loader).unwrap();
+        let labels = &stack.services[service].spec.annotations.labels;
+        (labels.get("com.docker.stack.depends-on").cloned(), stack.warnings.clone())
+    };
+    let (web, warnings) = label(source(text), 2);
+    let waits = "demo_db:service_healthy,demo_migrate:service_completed_successfully";
+    assert_eq!(web.as_deref(), Some(waits));
+    assert_eq!(warnings, ["service web: depends_on migrate: restart is ignored"]);
+    assert_eq!(label(source(text), 1).0.as_deref(), Some("demo_db:service_started"));
+    assert_eq!(label(source(text), 0).0, None);
+    let mut sources = source(text);
+    sources.extend(source(over));
+    assert_eq!(label(sources, 1).0.as_deref(), Some("demo_db:service_healthy"));
+    let mut sources = source(text);
+    sources.extend(source(over));
+    let (web, _) = label(sources, 2);
+    assert!(web.unwrap().starts_with("demo_db:service_started,"), "the later file holds");
+    // What `config` prints says the same.
+    let project = load(source(text), Path::new("/demo"), Interpolation::Expand, &loader).unwrap();
+    let printed = project.to_yaml();
+    assert_eq!(label(source(&printed), 2).0.as_deref(), Some(waits), "{printed}");
+}
+
+#[test]
+fn what_waits_for_itself_or_for_nothing_is_refused() {
+    for (services, expected) in [
+        (
+            "{a: {image: x, depends_on: [b]}, b: {image: x, depends_on: [c]}, c: {image: x, depends_on: [b]}}",
+            "dependency cycle detected: b -> c -> b",
+        ),
+        ("{a: {image: x, depends_on: [a]}}", "dependency cycle detected: a -> a"),
+        ("{a: {image: x, depends_on: [b]}}", "service \"a\" depends on undefined service \"b\""),
+        (
+            "{a: {image: x, depends_on: {b: {condition: ready}}}, b: {image: x}}",
+            "service a: depends_on b: unknown condition \"ready\": expected service_started, \
+             service_healthy or service_completed_successfully",
+        ),
+    ] {
+        let loader = loader();
+        let text = format!("services: {services}\n");
+        let project =
+            load(source(&text), Path::new("/demo"), Interpolation::Expand, &loader).unwrap();
+        let error = project.stack("demo", &loader).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+#[test]
 fn what_is_ignored_is_said() {
     let loader = loader();
     let text = "
@@ -358,7 +422,7 @@ networks:
         network front: network.external.name is deprecated in favor of network.name
         cannot expand '~', because the environment lacks HOME
         ignoring IP-address (127.0.0.1) of port 127.0.0.1:80:80: service will listen on '0.0.0.0'
-        Ignoring unsupported options: build, depends_on, links, privileged, restart
+        Ignoring unsupported options: build, links, privileged, restart
         Ignoring deprecated options:
 
         container_name: Setting the container name is not supported.

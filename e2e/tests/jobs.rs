@@ -80,7 +80,8 @@ fn a_job_runs_to_its_end_and_again_when_it_is_updated() {
         run(&host, program, &["service", "scale", &format!("{name}=3")]).unwrap();
         let fewer = "replicated job 0/2 (3/3 completed)";
         assert_eq!(listed(&host, program, name).unwrap(), fewer);
-        run(&host, program, &["service", "update", "-q", "--max-concurrent", "3", name]).unwrap();
+        // The docker command line takes the flag and forgets it.
+        run(&host, "skep", &["service", "update", "-q", "--max-concurrent", "3", name]).unwrap();
         let wider = "replicated job 0/3 (3/3 completed)";
         assert_eq!(listed(&host, program, name).unwrap(), wider);
         run(&host, program, &["service", "rollback", "-q", name]).unwrap();

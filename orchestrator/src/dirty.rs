@@ -3,7 +3,7 @@
 //! Not what comes of it. A mark too many costs a look; one too few would leave something undone
 //! until the next leadership.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use skep_state::state::Named;
@@ -32,6 +32,8 @@ pub struct Dirty {
     pub starved_endpoints: BTreeSet<ServiceId>,
     pub starved_networks: BTreeSet<NetworkId>,
     pub starved_tasks: BTreeSet<TaskId>,
+    /// Tasks that may not begin yet, by the name of the service that has not come far enough.
+    pub waiting_tasks: BTreeMap<String, BTreeSet<TaskId>>,
     /// Services with a task for each node: a node concerns all of them.
     on_each_node: BTreeSet<ServiceId>,
     /// Services that publish ports on every node: the ingress network concerns all of them.
@@ -69,6 +71,7 @@ impl Dirty {
             Event::Network(delta) => self.network_changed(state, delta),
             Event::Task(delta) => {
                 self.task_changed(state, delta);
+                self.come_further(state, delta);
                 match &delta.after {
                     Some(task) => {
                         self.task_stands(state, task);
@@ -147,6 +150,27 @@ impl Dirty {
         {
             set.remove(&task.id);
         }
+        for tasks in self.waiting_tasks.values_mut() {
+            tasks.remove(&task.id);
+        }
+    }
+
+    /// Tasks that wait for the service of a task may begin when that comes further.
+    fn come_further(&mut self, state: &State, delta: &Delta<Task>) {
+        let came = |task: &Option<Arc<Task>>| task.as_ref().map(|task| task.status.state);
+        if self.waiting_tasks.is_empty() || came(&delta.before) == came(&delta.after) {
+            return;
+        }
+        let task = delta.after.as_ref().or(delta.before.as_ref());
+        let service = task.and_then(|task| state.services().get(task.service_id));
+        if let Some(service) = service {
+            self.look_at_waiting(service);
+        }
+    }
+
+    fn look_at_waiting(&mut self, service: &Service) {
+        let tasks = self.waiting_tasks.remove(&service.spec.annotations.name);
+        self.new_tasks.extend(tasks.into_iter().flatten());
     }
 
     /// Whether a change of a task can make its service's reconcilers decide anything.
@@ -188,17 +212,22 @@ impl Dirty {
     fn service_changed(&mut self, state: &State, delta: &Delta<Service>) {
         match (&delta.before, &delta.after) {
             (before, Some(service)) => {
+                self.look_at_waiting(service);
                 let same = before.as_ref().is_some_and(|before| before.spec == service.spec);
                 if !same {
                     self.endpoints.insert(service.id);
                     self.class(service);
                     if before.is_some() {
+                        // It may wait for something else now, or for nothing.
+                        let tasks = state.tasks_of_service(service.id).filter(|it| is_new(it));
+                        self.new_tasks.extend(tasks.map(|task| task.id));
                         // Perhaps it gave something back.
                         self.retry();
                     }
                 }
             }
             (Some(service), None) => {
+                self.look_at_waiting(service);
                 for set in [
                     &mut self.services,
                     &mut self.endpoints,

@@ -10,6 +10,7 @@
 //! **Invariant:** no clock, no entropy: `now` and the source of ids come in as arguments.
 
 pub mod allocator;
+pub mod dependency;
 pub mod dirty;
 pub mod global;
 pub mod job;

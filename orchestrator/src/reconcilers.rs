@@ -90,8 +90,11 @@ impl Reconcilers {
         self.dirty.starved_endpoints.extend(starved);
         self.note(plan);
         let ids = std::mem::take(&mut self.dirty.new_tasks);
-        let starved = allocator::tasks(plan, &mut self.books, ids);
-        self.dirty.starved_tasks.extend(starved);
+        let left = allocator::tasks(plan, &mut self.books, ids);
+        self.dirty.starved_tasks.extend(left.starved);
+        for (service, task) in left.waiting {
+            self.dirty.waiting_tasks.entry(service).or_default().insert(task);
+        }
         self.note(plan);
     }
 

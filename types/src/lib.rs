@@ -9,6 +9,7 @@ pub mod cluster;
 pub mod constraint;
 pub mod container;
 pub mod defaults;
+pub mod dependency;
 pub mod drain;
 pub mod error_chain;
 pub mod generic;

@@ -4,6 +4,7 @@
 //! stands in its way; nothing has been sent by then.
 
 mod container;
+mod dependencies;
 mod deploy;
 mod mounts;
 mod objects;
@@ -22,6 +23,7 @@ use crate::stack::Stack;
 /// What converting needs to know, and what it has to say.
 struct Scope<'a> {
     namespace: Namespace<'a>,
+    services: Node,
     networks: Node,
     volumes: Node,
     secrets: Node,
@@ -43,6 +45,7 @@ impl Project {
         let lookup = |name: &str| loader.variable(name).or_else(|| self.dotenv.get(name).cloned());
         let mut scope = Scope {
             namespace: Namespace(name),
+            services: self.section("services"),
             networks: self.section("networks"),
             volumes: self.section("volumes"),
             secrets: self.section("secrets"),
@@ -53,6 +56,7 @@ impl Project {
         for (service, node) in section.entries() {
             service::check_image(service, node)?;
         }
+        dependencies::check(&section)?;
         let mut services = Vec::new();
         let mut used = BTreeSet::new();
         for (service, node) in section.entries() {

@@ -1,9 +1,9 @@
 //! One service: names, networks, files, and what the other modules make.
 
 use skep_types::container::FileTarget;
-use skep_types::{Annotations, ServiceSpec, TaskSpec, validate};
+use skep_types::{Annotations, ServiceSpec, TaskSpec, dependency, validate};
 
-use super::{Scope, container, deploy, reference};
+use super::{Scope, container, dependencies, deploy, reference};
 use crate::error::Problem;
 use crate::names::IMAGE_LABEL;
 use crate::node::Node;
@@ -39,6 +39,9 @@ pub(super) fn service(
     let deploy = node.get("deploy").unwrap_or(&empty);
     let mut labels = scope.namespace.labels(deploy.pairs_of("labels"));
     labels.insert(IMAGE_LABEL.to_owned(), image.to_owned());
+    if let Some(depends_on) = dependencies::label(node, scope, name) {
+        labels.insert(dependency::LABEL.to_owned(), depends_on);
+    }
     let annotations = Annotations { name: scope.namespace.scope(name), labels };
     let checked =
         validate::name(&annotations.name).and_then(|()| validate::labels(&annotations.labels));

@@ -38,9 +38,8 @@ pub(super) fn normal(name: &str, node: &Node, context: &mut Context<'_>) -> Resu
             }
             "networks" => put(&mut map, key, networks(value)),
             "depends_on" => {
-                let names = value.entries().map(|(name, node)| Node::text(node.at, name.clone()));
-                let names = names.chain(value.items().iter().cloned()).collect();
-                put(&mut map, key, Node::list(value.at, names));
+                // In the order given where it is names alone; what the long form says is kept.
+                put(&mut map, key, value.clone());
             }
             "logging" => {
                 // There even when empty: it then says nothing but is merged as a whole.

@@ -13,7 +13,7 @@ use skep_types::service::{
 };
 use skep_types::{
     Meta, MountKind, Resources, Revision, Service, ServiceId, ServiceMode, ServiceSpec, Timestamp,
-    UpdateConfig, defaults, drain, validate,
+    UpdateConfig, defaults, dependency, drain, validate,
 };
 
 use super::{ControlError, Plan, plan};
@@ -115,6 +115,9 @@ fn check(state: &State, spec: &ServiceSpec) -> Result<(), ControlError> {
     drain::of(&spec.annotations.labels)
         .map_err(|error| ControlError::invalid(error.to_string()))?;
     check_mode(spec.mode)?;
+    if let Some(label) = spec.annotations.labels.get(dependency::LABEL) {
+        dependency::parse(label).map_err(|error| ControlError::invalid(error.to_string()))?;
+    }
     check_task(&spec.task)?;
     if !spec.mode.is_job() {
         check_update("update", &spec.update)?;

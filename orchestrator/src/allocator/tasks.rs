@@ -1,4 +1,5 @@
-//! Addresses of tasks; a task that has all of them is pending, and the scheduler's.
+//! Addresses of tasks; a task that has all of them is pending, and the scheduler's. One whose service
+//! waits for others gets none until it may begin.
 
 use std::collections::BTreeSet;
 
@@ -6,12 +7,22 @@ use skep_types::service::PublishMode;
 use skep_types::{NetworkAttachment, NetworkId, ServiceSpec, Task, TaskId, TaskState};
 
 use super::{Books, is_allocated};
+use crate::dependency;
 use crate::dirty::is_new;
 use crate::plan::Plan;
 
-/// Gives tasks what they lack, and tells for which there was nothing left.
-pub fn allocate(plan: &mut Plan<'_>, books: &mut Books, ids: BTreeSet<TaskId>) -> Vec<TaskId> {
-    let mut starved = Vec::new();
+/// Tasks that got nothing.
+#[derive(Debug, Default)]
+pub struct Left {
+    /// There was nothing left for them.
+    pub starved: Vec<TaskId>,
+    /// They wait for the service of that name.
+    pub waiting: Vec<(String, TaskId)>,
+}
+
+/// Gives tasks what they lack, and tells which got nothing.
+pub fn allocate(plan: &mut Plan<'_>, books: &mut Books, ids: BTreeSet<TaskId>) -> Left {
+    let mut left = Left::default();
     for id in ids {
         let Some(task) = plan.view().tasks().get(id).filter(|task| is_new(task)).cloned() else {
             continue;
@@ -20,7 +31,16 @@ pub fn allocate(plan: &mut Plan<'_>, books: &mut Books, ids: BTreeSet<TaskId>) -
             continue;
         };
         let mut changed = Task::clone(&task);
-        match attachments(plan, books, &spec) {
+        let service = plan.view().services().get(task.service_id);
+        let unmet = service.and_then(|service| dependency::unmet(plan.view(), service));
+        let networks = match unmet {
+            Some(unmet) => {
+                left.waiting.push((unmet.service, id));
+                Err(unmet.why)
+            }
+            None => attachments(plan, books, &spec).inspect_err(|_| left.starved.push(id)),
+        };
+        match networks {
             Ok(networks) => {
                 changed.networks = networks;
                 changed.status.state = TaskState::Pending;
@@ -29,20 +49,16 @@ pub fn allocate(plan: &mut Plan<'_>, books: &mut Books, ids: BTreeSet<TaskId>) -
                 changed.status.timestamp = plan.now();
             }
             Err(why) if why != task.status.error => {
-                starved.push(id);
                 changed.status.error = why;
                 changed.status.timestamp = plan.now();
             }
-            Err(_) => {
-                starved.push(id);
-                continue;
-            }
+            Err(_) => continue,
         }
         if !plan.update(changed) {
-            starved.push(id);
+            left.starved.push(id);
         }
     }
-    starved
+    left
 }
 
 fn attachments(

@@ -1,0 +1,123 @@
+//! Services that wait for others, by script.
+
+mod support;
+
+use std::sync::Arc;
+
+use skep_state::Change;
+use skep_types::service::JobStatus;
+use skep_types::*;
+
+use support::{Swarm, WEB, replicas};
+
+const DB: ServiceId = ServiceId::new(2);
+
+/// A swarm whose service `web` waits for `db`.
+fn waiting_for_db(condition: &str) -> Swarm {
+    let mut swarm = Swarm::new(1);
+    let value = format!("db:{condition}");
+    swarm.service(replicas(1), |spec| {
+        spec.annotations.labels.insert("com.docker.stack.depends-on".to_owned(), value);
+    });
+    swarm
+}
+
+fn add_db(swarm: &mut Swarm, mode: ServiceMode) {
+    let web = Service::clone(swarm.state.services().get(WEB).unwrap());
+    let mut spec = ServiceSpec::clone(&web.spec);
+    spec.annotations = Annotations { name: "db".to_owned(), ..Annotations::default() };
+    spec.mode = mode;
+    let job = mode.is_job().then(JobStatus::default);
+    swarm.act(Change::Create(Arc::new(Service { id: DB, spec: Arc::new(spec), job, ..web })));
+}
+
+fn of(swarm: &Swarm, service: ServiceId) -> Arc<Task> {
+    swarm.state.tasks_of_service(service).max_by_key(|task| task.id).unwrap().clone()
+}
+
+fn come_to(swarm: &mut Swarm, state: TaskState) {
+    let task = of(swarm, DB).id;
+    swarm.task(task, |task| {
+        task.node_id = Some(NodeId::new(1));
+        task.status.state = state;
+    });
+    swarm.pass();
+}
+
+#[test]
+fn tasks_begin_when_what_they_wait_for_has_come_so_far() {
+    let job = ServiceMode::ReplicatedJob { max_concurrent: 1, total_completions: 1 };
+    for (condition, mode, steps, why) in [
+        (
+            "service_started",
+            replicas(1),
+            &[(TaskState::Preparing, false), (TaskState::Starting, true)][..],
+            "waits for service db, which has not started",
+        ),
+        (
+            "service_healthy",
+            replicas(1),
+            &[(TaskState::Starting, false), (TaskState::Running, true)],
+            "waits for service db, which is not healthy",
+        ),
+        (
+            "service_completed_successfully",
+            job,
+            &[(TaskState::Running, false), (TaskState::Complete, true)],
+            "waits for service db, which has not completed successfully",
+        ),
+        (
+            "service_started",
+            job,
+            &[(TaskState::Complete, true)],
+            "waits for service db, which has not started",
+        ),
+    ] {
+        let mut swarm = waiting_for_db(condition);
+        swarm.pass();
+        let waiting = of(&swarm, WEB);
+        assert_eq!(waiting.status.state, TaskState::New);
+        assert_eq!(waiting.status.error, "waits for service db, which does not exist");
+        add_db(&mut swarm, mode);
+        swarm.pass();
+        assert_eq!(of(&swarm, WEB).status.error, why);
+        for (state, begins) in steps {
+            come_to(&mut swarm, *state);
+            let task = of(&swarm, WEB);
+            assert_eq!(task.status.state == TaskState::Pending, *begins, "{condition} {state:?}");
+            assert_eq!(task.status.error.is_empty(), *begins);
+        }
+    }
+}
+
+#[test]
+fn a_job_that_failed_has_not_completed_and_one_that_runs_again_neither() {
+    let mut swarm = waiting_for_db("service_completed_successfully");
+    add_db(&mut swarm, ServiceMode::ReplicatedJob { max_concurrent: 1, total_completions: 1 });
+    swarm.pass();
+    come_to(&mut swarm, TaskState::Failed);
+    assert_eq!(of(&swarm, WEB).status.state, TaskState::New);
+    // The next attempt does it.
+    swarm.now = swarm.wake.unwrap();
+    swarm.pass();
+    come_to(&mut swarm, TaskState::Complete);
+    assert_eq!(of(&swarm, WEB).status.state, TaskState::Pending);
+    // Another run: what begins from now on waits for it.
+    let mut db = Service::clone(swarm.state.services().get(DB).unwrap());
+    db.job = Some(JobStatus { iteration: 1, last_execution: swarm.now });
+    swarm.act(Change::Update(Arc::new(db)));
+    swarm.respec(|spec| spec.mode = replicas(2));
+    swarm.pass();
+    let states: Vec<_> = swarm.state.tasks_of_service(WEB).map(|task| task.status.state).collect();
+    assert_eq!(states, [TaskState::Pending, TaskState::New]);
+}
+
+#[test]
+fn without_its_label_a_service_waits_no_more() {
+    let mut swarm = waiting_for_db("service_started");
+    swarm.pass();
+    assert_eq!(of(&swarm, WEB).status.state, TaskState::New);
+    swarm.respec(|spec| spec.annotations.labels.clear());
+    swarm.pass();
+    assert_eq!(of(&swarm, WEB).status.state, TaskState::Pending);
+}
