@@ -49,7 +49,10 @@ pub fn describe(generic: &[GenericResource]) -> NodeDescription {
         engine_version: crate::VERSION.to_owned(),
         engine_labels: BTreeMap::new(),
         plugins: [
+            ("Log", "journald"),
             ("Log", "json-file"),
+            ("Log", "local"),
+            ("Log", "syslog"),
             ("Network", "bridge"),
             ("Network", "host"),
             ("Network", "null"),

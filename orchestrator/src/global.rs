@@ -1,11 +1,11 @@
 //! Global services: a task on each node that may have one.
 //!
-//! Which nodes match a service's constraints is the scheduler's to say: a task is made for each
-//! node that is there, active and up, and one whose node does not match stays pending with the
-//! reason.
+//! As in SwarmKit, a node that the constraints shut out has none, and one that they come to shut out
+//! loses it. Whether a node has room is the scheduler's to say.
 
 use std::sync::Arc;
 
+use skep_types::constraint::Constraint;
 use skep_types::task::Slot;
 use skep_types::{
     Availability, DesiredState, Node, NodeState, Service, Task, TaskState, Timestamp,
@@ -19,8 +19,10 @@ use crate::{earliest, restart};
 pub fn reconcile(plan: &mut Plan<'_>, service: &Service) -> Option<Timestamp> {
     let slots = slots(plan.view(), service.id);
     let nodes: Vec<_> = plan.view().nodes().iter().cloned().collect();
+    let constraints = constraints(service);
+    let matches = |node: &Node| constraints.iter().all(|constraint| constraint.holds(node));
     let mut wake = None;
-    for node in nodes.iter().filter(|node| takes_tasks(node)) {
+    for node in nodes.iter().filter(|node| takes_tasks(node) && matches(node)) {
         let slot = Slot::Node(node.id);
         match slots.get(&slot) {
             Some(tasks) if tasks.iter().any(|task| task.spec_version == service.spec_version) => {
@@ -38,7 +40,8 @@ pub fn reconcile(plan: &mut Plan<'_>, service: &Service) -> Option<Timestamp> {
     }
     for (slot, tasks) in &slots {
         let Slot::Node(id) = slot else { continue };
-        if plan.view().nodes().get(*id).is_some_and(|node| keeps_tasks(node)) {
+        let stays = |node: &Node| keeps_tasks(node) && matches(node);
+        if plan.view().nodes().get(*id).is_some_and(|node| stays(node)) {
             continue;
         }
         for task in tasks {
@@ -46,6 +49,12 @@ pub fn reconcile(plan: &mut Plan<'_>, service: &Service) -> Option<Timestamp> {
         }
     }
     wake
+}
+
+/// What the service demands of nodes. A constraint that cannot be read was let in by nobody.
+pub(crate) fn constraints(service: &Service) -> Vec<Constraint> {
+    let texts = &service.spec.task.placement.constraints;
+    texts.iter().filter_map(|text| Constraint::parse(text).ok()).collect()
 }
 
 pub(crate) fn takes_tasks(node: &Node) -> bool {

@@ -9,13 +9,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use skep_types::constraint::Constraint;
 use skep_types::task::Slot;
 use skep_types::{
     Availability, DesiredState, Node, NodeState, Service, Task, TaskState, Timestamp,
 };
 
-use crate::global::takes_tasks;
+use crate::global::{constraints, takes_tasks};
 use crate::plan::Plan;
 use crate::slot::{has_ended, is_wanted, slots};
 use crate::{earliest, restart};
@@ -76,15 +75,7 @@ pub fn reconcile_replicated(
 /// when the iteration began.
 pub fn reconcile_global(plan: &mut Plan<'_>, service: &Service) -> Option<Timestamp> {
     let began = service.job.map(|job| job.last_execution).unwrap_or_default();
-    let constraints: Vec<Constraint> = service
-        .spec
-        .task
-        .placement
-        .constraints
-        .iter()
-        // One that cannot be read was let in by nobody.
-        .filter_map(|text| Constraint::parse(text).ok())
-        .collect();
+    let constraints = constraints(service);
     let mut all = slots(plan.view(), service.id);
     let nodes: Vec<Arc<Node>> = plan.view().nodes().iter().cloned().collect();
     let mut wake = None;

@@ -151,6 +151,32 @@ fn a_global_service_has_a_task_on_each_node_and_follows_them() {
 }
 
 #[test]
+fn a_global_service_leaves_out_nodes_that_do_not_match() {
+    let mut swarm = Swarm::new(2);
+    let zone = |node: &mut Node, zone: &str| {
+        drop(node.spec.annotations.labels.insert("zone".to_owned(), zone.to_owned()));
+    };
+    swarm.node(1, |node| zone(node, "east"));
+    swarm.service(ServiceMode::Global, |spec| {
+        spec.task.placement.constraints = vec!["node.labels.zone == east".to_owned()];
+    });
+    swarm.pass();
+    swarm.run();
+    let nodes = |swarm: &Swarm| -> Vec<_> { swarm.wanted().iter().map(|t| t.node_id).collect() };
+    assert_eq!(nodes(&swarm), [Some(NodeId::new(1))]);
+    // The labels change places: so does the task.
+    let first = swarm.wanted()[0].id;
+    swarm.node(1, |node| zone(node, "west"));
+    swarm.node(2, |node| zone(node, "east"));
+    swarm.pass();
+    assert_eq!(nodes(&swarm), [Some(NodeId::new(2))]);
+    swarm.end(first, TaskState::Shutdown);
+    swarm.node(1, |node| zone(node, "east"));
+    swarm.pass();
+    assert_eq!(swarm.wanted().len(), 2, "and it comes back");
+}
+
+#[test]
 fn a_global_task_that_failed_on_a_drained_node_comes_back_with_the_node() {
     let mut swarm = Swarm::new(1);
     swarm.service(ServiceMode::Global, |_| {});

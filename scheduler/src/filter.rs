@@ -20,6 +20,8 @@ pub enum Refusal {
     /// The kind of which there is too little, by its place in [`Needs::generic`].
     Generic(usize),
     Platform,
+    /// The plugin that the node lacks, by its place in [`Needs::plugins`].
+    Plugin(usize),
     /// The constraint that does not hold, by its place in [`Needs::constraints`].
     Constraint(usize),
     HostPort(u16),
@@ -40,6 +42,8 @@ pub struct Needs {
     /// (os, architecture), either of which may be empty; none: any.
     pub platforms: Vec<(String, String)>,
     pub constraints: Vec<Constraint>,
+    /// Kinds and names of drivers that the containers use: of logs, of volumes.
+    pub plugins: Vec<(&'static str, String)>,
     /// Labels whose values the tasks are spread over; not a filter, but it orders the nodes.
     pub spread: Vec<String>,
     /// A constraint that cannot be read; the control API lets none in.
@@ -69,6 +73,7 @@ impl Needs {
             host_ports: host_ports(spec).collect(),
             platforms: placement.platforms.clone(),
             constraints,
+            plugins: plugins(spec),
             spread: placement.spread.clone(),
             unreadable,
         }
@@ -83,6 +88,7 @@ impl Needs {
         // all is not said to be full.
         self.available(host)?;
         self.platform(host)?;
+        self.plugins(host)?;
         self.constraints(host)?;
         self.cpu(host)?;
         self.memory(host)?;
@@ -110,6 +116,21 @@ impl Needs {
             })
         });
         if fits { Ok(()) } else { Err(Refusal::Platform) }
+    }
+
+    fn plugins(&self, host: &Host) -> Result<(), Refusal> {
+        if self.plugins.is_empty() {
+            return Ok(());
+        }
+        let description = host.node().and_then(|node| node.description.as_ref());
+        let has = |(kind, name): &(&str, String)| {
+            let plugins = description.into_iter().flat_map(|of| &of.plugins);
+            plugins.into_iter().any(|(of, is)| of == kind && same_plugin(is, name))
+        };
+        match self.plugins.iter().position(|plugin| !has(plugin)) {
+            Some(place) => Err(Refusal::Plugin(place)),
+            None => Ok(()),
+        }
     }
 
     fn constraints(&self, host: &Host) -> Result<(), Refusal> {
@@ -147,6 +168,29 @@ impl Needs {
             None => Ok(()),
         }
     }
+}
+
+/// What every engine has is not asked for: volumes that are local, and to log nothing.
+fn plugins(spec: &ServiceSpec) -> Vec<(&'static str, String)> {
+    let drivers =
+        spec.task.container.mounts.iter().filter_map(|mount| mount.volume_driver.as_ref());
+    let volumes = drivers.map(|(driver, _)| driver);
+    let volumes = volumes.filter(|driver| !driver.is_empty() && *driver != "local");
+    let log = spec.task.log_driver.iter().map(|driver| &driver.name);
+    let log = log.filter(|driver| !driver.is_empty() && *driver != "none");
+    let mut plugins: Vec<_> = log
+        .map(|driver| ("Log", driver.clone()))
+        .chain(volumes.map(|driver| ("Volume", driver.clone())))
+        .collect();
+    plugins.sort();
+    plugins.dedup();
+    plugins
+}
+
+/// A plugin without a tag is its `latest`.
+fn same_plugin(is: &str, wanted: &str) -> bool {
+    let bare = |name: &'_ str| name.strip_suffix(":latest").unwrap_or(name).to_owned();
+    bare(is) == bare(wanted)
 }
 
 /// Ports that a service wants on the node's own addresses.

@@ -97,6 +97,10 @@ fn reason_text(needs: &Needs, max_replicas: u64, reason: Refusal, refused: Refus
             None => format!("{lack} a generic resource"),
         },
         Refusal::Platform => format!("{have} another platform"),
+        Refusal::Plugin(place) => match needs.plugins.get(place) {
+            Some((kind, name)) => format!("{lack} the {} driver {name}", kind.to_lowercase()),
+            None => format!("{lack} a plugin"),
+        },
         Refusal::Constraint(place) => match needs.constraints.get(place) {
             Some(constraint) => format!("{do_not} match {constraint}"),
             None => format!("{do_not} match a constraint"),

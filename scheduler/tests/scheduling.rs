@@ -8,7 +8,7 @@ use skep_scheduler::Scheduler;
 use skep_scheduler::defaults::FAILURE_WINDOW;
 use skep_state::{Action, Change, State, Transaction};
 use skep_types::node::{NodeDescription, NodeStatus};
-use skep_types::service::{EndpointSpec, PortConfig, PublishMode};
+use skep_types::service::{EndpointSpec, LogDriver, PortConfig, PublishMode};
 use skep_types::task::Slot;
 use skep_types::*;
 
@@ -208,6 +208,41 @@ fn generic_resources_are_counted_and_given_by_name_once() {
     let mut claims = Claims::default();
     assert_eq!(claims.claim(&swarm.0, &waiting, node), Some(vec![given[first].1.clone()]));
     assert_eq!(claims.claim(&swarm.0, &waiting, node), None, "there is no other");
+}
+
+#[test]
+fn drivers_of_logs_and_volumes_must_be_there() {
+    let with = |plugins: &'static [(&str, &str)]| {
+        move |node: &mut Node| {
+            let own = |(kind, name): &(&str, &str)| ((*kind).to_owned(), (*name).to_owned());
+            node.description.as_mut().unwrap().plugins = plugins.iter().map(own).collect();
+        }
+    };
+    let swarm = || {
+        Swarm::new()
+            .node(1, plain)
+            .node(2, with(&[("Log", "json-file"), ("Volume", "nfs:latest")]))
+            .node(3, with(&[("Log", "gelf"), ("Volume", "local")]))
+    };
+    let log = |name: &'static str| {
+        move |spec: &mut ServiceSpec| {
+            let options = BTreeMap::new();
+            spec.task.log_driver = Some(LogDriver { name: name.to_owned(), options });
+        }
+    };
+    let volume = |driver: &'static str| {
+        move |spec: &mut ServiceSpec| {
+            let volume_driver = Some((driver.to_owned(), BTreeMap::new()));
+            let mount = Mount { volume_driver, target: "/data".to_owned(), ..Mount::default() };
+            spec.task.container.mounts = vec![mount];
+        }
+    };
+    swarm().service(1, 2, log("gelf")).check(&[0, 0, 2], &[]);
+    swarm().service(1, 3, log("none")).check(&[1, 1, 1], &[]);
+    swarm().service(1, 2, volume("nfs")).check(&[0, 2, 0], &[]);
+    swarm().service(1, 3, volume("local")).check(&[1, 1, 1], &[]);
+    let why = "no suitable node: 3 nodes lack the volume driver ceph";
+    swarm().service(1, 1, volume("ceph")).check(&[0, 0, 0], &[why]);
 }
 
 #[test]
