@@ -501,6 +501,15 @@ async fn the_client_streams() {
     let broken = client.container_logs("broken", &LogOptions::default()).await.unwrap();
     let error = broken.try_collect::<Vec<_>>().await.unwrap_err().to_string();
     assert_eq!(error, "error from daemon in stream: Error grabbing logs: node left");
+    // Before 1.42 the logs do not tell whether they are in frames.
+    for version in ["1.41", "1.42"] {
+        let spoken = client.clone().with_api_version(version);
+        let frames = spoken.container_logs("c", &LogOptions::default()).await.unwrap();
+        let frames = frames.try_collect::<Vec<_>>().await.unwrap();
+        let frame = |source, text: &'static str| LogFrame { source, text: text.into() };
+        let wanted = [frame(LogSource::Stdout, "one\n"), frame(LogSource::Stderr, "two\n")];
+        assert_eq!(frames, wanted, "{version}");
+    }
 
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     let until = Timestamp(i64::try_from((now + Duration::from_millis(300)).as_nanos()).unwrap());

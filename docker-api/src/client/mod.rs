@@ -120,10 +120,6 @@ impl Client {
         self.prefix = "".into();
         let answer = self.send(Method::GET, "/_ping", None, whole(Vec::new())).await?;
         let theirs = answer.headers().get("Api-Version").and_then(|it| it.to_str().ok());
-        let number = |version: &str| -> Option<(u32, u32)> {
-            let (major, minor) = version.split_once('.')?;
-            Some((major.parse().ok()?, minor.parse().ok()?))
-        };
         let older = theirs
             .filter(|it| number(it).is_some_and(|it| Some(it) < number(defaults::API_VERSION)));
         self.prefix = format!("/v{}", older.unwrap_or(defaults::API_VERSION)).into();
@@ -134,6 +130,11 @@ impl Client {
     pub fn with_api_version(mut self, version: &str) -> Self {
         self.prefix = format!("/v{version}").into();
         self
+    }
+
+    /// Whether logs say by their kind whether they are in frames: since 1.42.
+    fn tells_frames(&self) -> bool {
+        number(self.api_version()).is_none_or(|version| version >= (1, 42))
     }
 
     /// The version that is spoken.
@@ -296,4 +297,10 @@ impl Client {
     async fn delete(&self, path: &str) -> Answer<()> {
         self.call(Method::DELETE, path, Vec::new()).await.map(drop)
     }
+}
+
+/// A version of the API as numbers.
+fn number(version: &str) -> Option<(u32, u32)> {
+    let (major, minor) = version.split_once('.')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
 }

@@ -125,7 +125,12 @@ impl Client {
         id: &str,
         options: &LogOptions,
     ) -> Answer<BoxStream<'static, Answer<LogFrame>>> {
-        self.logs("services", id, options).await
+        let terminal = async {
+            let service = self.service(id, false).await?;
+            let container = service.spec.task_template.container_spec;
+            Ok(container.is_some_and(|container| container.tty))
+        };
+        self.logs("services", id, options, terminal).await
     }
 
     pub async fn task_logs(
@@ -133,7 +138,11 @@ impl Client {
         id: &str,
         options: &LogOptions,
     ) -> Answer<BoxStream<'static, Answer<LogFrame>>> {
-        self.logs("tasks", id, options).await
+        let terminal = async {
+            let container = self.task(id).await?.spec.container_spec;
+            Ok(container.is_some_and(|container| container.tty))
+        };
+        self.logs("tasks", id, options, terminal).await
     }
 
     pub async fn container_logs(
@@ -141,22 +150,28 @@ impl Client {
         id: &str,
         options: &LogOptions,
     ) -> Answer<BoxStream<'static, Answer<LogFrame>>> {
-        self.logs("containers", id, options).await
+        let terminal = async { Ok(self.container(id, false).await?.config.tty) };
+        self.logs("containers", id, options, terminal).await
     }
 
+    /// `terminal` finds out whether what is logged has one: daemons before API 1.42 do not tell
+    /// with the logs whether they are in frames.
     async fn logs(
         &self,
         of: &str,
         id: &str,
         options: &LogOptions,
+        terminal: impl Future<Output = Answer<bool>>,
     ) -> Answer<BoxStream<'static, Answer<LogFrame>>> {
         let path = format!("/{of}/{}/logs?{}", encode(id), options.to_query());
         let sent = self.send(Method::GET, &path, None, whole(Vec::new()));
         let response = self.timely(&path, sent).await?;
-        let framed = response
-            .headers()
-            .get(header::CONTENT_TYPE)
-            .is_some_and(|kind| kind.as_bytes() == b"application/vnd.docker.multiplexed-stream");
+        let kind = response.headers().get(header::CONTENT_TYPE);
+        let framed = match kind.map(|kind| kind.as_bytes()) {
+            Some(b"application/vnd.docker.multiplexed-stream") => true,
+            _ if self.tells_frames() => false,
+            _ => !terminal.await?,
+        };
         let bytes = self.bytes_of(response);
         if !framed {
             // A terminal has but one output.

@@ -6,8 +6,8 @@ use std::convert::Infallible;
 
 use axum::body::Body;
 use axum::response::Response;
-use bytes::Bytes;
-use futures::{StreamExt, stream};
+use bytes::{Bytes, BytesMut};
+use futures::{FutureExt, StreamExt, stream};
 use http::{HeaderValue, header};
 use serde::Serialize;
 
@@ -16,6 +16,10 @@ use crate::error::ApiError;
 use crate::json::Progress;
 use crate::logs::{self, LogOptions, Logs};
 use crate::stream::{ByteStream, Flow, line};
+
+/// How much of a log goes out at once, at least where there is as much: an entry each would make a
+/// chunk of the answer out of each line.
+const LOG_PIECE_BYTES: usize = 32 * 1024;
 
 fn streamed(kind: &'static str, body: Body) -> Response {
     let mut response = Response::new(body);
@@ -65,9 +69,36 @@ pub(super) fn logs(logs: Logs, options: LogOptions, version: ApiVersion) -> Resp
     } else {
         "application/vnd.docker.multiplexed-stream"
     };
-    let body = told(entries, move |item| match item {
-        Ok(entry) => logs::encode(&entry, &options, tty),
-        Err(error) => Some(logs::encode_error(&error, tty)),
+    let pieces = stream::unfold(Some(entries), move |entries| {
+        let options = options.clone();
+        async move {
+            let mut entries = entries?;
+            let mut piece = BytesMut::new();
+            // The first is waited for; with it go those that are there already.
+            let mut next = Some(entries.next().await);
+            while let Some(item) = next {
+                match item {
+                    Some(Ok(entry)) => {
+                        if let Some(bytes) = logs::encode(&entry, &options, tty) {
+                            piece.extend_from_slice(&bytes);
+                        }
+                    }
+                    Some(Err(error)) => {
+                        piece.extend_from_slice(&logs::encode_error(&error, tty));
+                        return Some((piece.freeze(), None));
+                    }
+                    None if piece.is_empty() => return None,
+                    None => return Some((piece.freeze(), None)),
+                }
+                next = match piece.len() < LOG_PIECE_BYTES {
+                    true => entries.next().now_or_never(),
+                    false => None,
+                };
+            }
+            Some((piece.freeze(), Some(entries)))
+        }
     });
-    streamed(kind, body)
+    // Of entries that were not asked for nothing may be left.
+    let pieces = pieces.filter(|piece| std::future::ready(!piece.is_empty()));
+    streamed(kind, Body::from_stream(pieces.map(Ok::<_, Infallible>)))
 }
