@@ -23,6 +23,7 @@ use crate::logs::{self, LogQuery, LogStream};
 use crate::protocol::{Reply, Request, Role};
 use crate::record::{self, Live, Stored};
 use crate::runtime::{Shared, blocking};
+use crate::shim::filter::Filter;
 use crate::signal::Signal;
 use crate::stats::Stats;
 use crate::status::{ContainerState, ExitStatus, Status};
@@ -306,6 +307,10 @@ impl Container {
     /// Below which shims and what keeps commands are.
     pub(crate) fn shims_parent(&self) -> PathBuf {
         self.shared.config.cgroup_parent.clone()
+    }
+
+    pub(crate) async fn filter(&self) -> Result<Option<Arc<Filter>>> {
+        self.shared.filter(self.config()).await
     }
 
     pub(crate) async fn fork(&self, role: Role, streams: [OwnedFd; 3]) -> std::io::Result<OwnedFd> {

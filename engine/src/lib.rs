@@ -27,6 +27,7 @@ pub mod signal;
 pub mod stats;
 pub mod status;
 
+mod filters;
 mod launch;
 mod layout;
 mod lock;

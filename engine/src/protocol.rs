@@ -5,11 +5,13 @@
 //! A daemon may be newer than the shims it finds, so fields are only ever added.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::attach::AttachOptions;
 use crate::config::ContainerConfig;
+use crate::shim::filter::Filter;
 
 /// What the process that shims are forked from is told at its start.
 #[derive(Debug, Serialize, Deserialize)]
@@ -42,6 +44,8 @@ pub enum Forked {
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Launch {
     pub config: ContainerConfig,
+    /// Which system calls the container may make; None: all.
+    pub filter: Option<Arc<Filter>>,
     /// Length of each file's contents.
     pub file_bytes: Vec<usize>,
     /// The container's own directories.
@@ -93,6 +97,8 @@ pub struct ExecRequest {
     pub cgroup: PathBuf,
     pub shims_parent: PathBuf,
     pub config: ContainerConfig,
+    /// As of the container's first process.
+    pub filter: Option<Arc<Filter>>,
     pub args: Vec<String>,
     pub env: Vec<String>,
     pub cwd: Option<String>,

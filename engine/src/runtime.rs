@@ -16,11 +16,13 @@ use crate::config::{ContainerConfig, Resources};
 use crate::container::Container;
 use crate::defaults::{LOCK_TIMEOUT, POLL_INTERVAL};
 use crate::error::{Error, Result};
+use crate::filters::Filters;
 use crate::layout::{self, Places};
 use crate::nursery::Nursery;
 use crate::protocol::{Launch, Role};
 use crate::record::{self, Durability, Stored};
 use crate::sealed::Program;
+use crate::shim::filter::Filter;
 use crate::{launch, passage, recover};
 
 #[derive(Debug, Clone)]
@@ -66,6 +68,7 @@ pub(crate) struct Shared {
     pub config: RuntimeConfig,
     pub hierarchies: Hierarchies,
     nursery: Arc<Nursery>,
+    filters: Filters,
     /// The containers by their ids, so that whoever lists a thousand reads no thousand files. What a
     /// container was made from never changes; those in the making are not there yet.
     known: Mutex<BTreeMap<String, Arc<Stored>>>,
@@ -92,6 +95,12 @@ impl Shared {
     fn known(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Arc<Stored>>> {
         // Each change of it is one call.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The filter of a container's system calls. The first of a kind takes a moment to make.
+    pub async fn filter(self: &Arc<Self>, config: &ContainerConfig) -> Result<Option<Arc<Filter>>> {
+        let (shared, config) = (Arc::clone(self), config.clone());
+        blocking(move || shared.filters.of(&config)).await
     }
 
     /// A container that is gone.
@@ -134,7 +143,14 @@ impl Runtime {
         let known = Mutex::new(read_all(&config)?);
         let nursery = Arc::new(Nursery::new(program, config.cgroup_parent.clone()));
         Ok(Runtime {
-            shared: Arc::new(Shared { config, hierarchies, nursery, known, _lock: lock }),
+            shared: Arc::new(Shared {
+                config,
+                hierarchies,
+                nursery,
+                filters: Filters::default(),
+                known,
+                _lock: lock,
+            }),
         })
     }
 
@@ -230,6 +246,7 @@ fn keep_others_out(state_dir: &Path) -> Result<File> {
 }
 
 async fn create(shared: &Arc<Shared>, config: ContainerConfig) -> Result<Container> {
+    let filter = shared.filter(&config).await?;
     let places = shared.places(&config.id);
     let stored = Stored { created_at: OffsetDateTime::now_utc(), config };
     let id = stored.config.id.clone();
@@ -247,6 +264,7 @@ async fn create(shared: &Arc<Shared>, config: ContainerConfig) -> Result<Contain
     let launch = Launch {
         file_bytes: config.files.iter().map(|file| file.content.bytes().len()).collect(),
         config,
+        filter,
         state: places.state().to_owned(),
         run: places.run().to_owned(),
         cgroup_parent: shared.config.cgroup_parent.clone(),

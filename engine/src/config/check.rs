@@ -6,14 +6,15 @@ use std::path::{Component, Path};
 use super::device::is_access;
 use super::mount::is_tmpfs_option;
 use super::{
-    ContainerConfig, DeviceRule, MountSource, Namespace, NetworkNamespace, Rootfs,
+    ContainerConfig, DeviceRule, MountSource, Namespace, NetworkNamespace, Rootfs, Seccomp,
     apparmor_enabled, ulimit_type,
 };
-use crate::capabilities;
 use crate::defaults;
 use crate::error::{Error, Result};
+use crate::shim::filter::Filter;
 use crate::shim::seccomp;
 use crate::signal::Signal;
+use crate::capabilities;
 
 impl ContainerConfig {
     /// Refuses what could not work, before anything is made.
@@ -85,7 +86,11 @@ impl ContainerConfig {
 
     fn check_privileges(&self) -> Result<()> {
         let capabilities = capabilities::of(self)?;
-        seccomp::filter(self, &capabilities).map_err(Error::Invalid)?;
+        if matches!(self.seccomp, Seccomp::Profile(_))
+            && let Some(rules) = seccomp::rules(self, &capabilities).map_err(Error::Invalid)?
+        {
+            Filter::check(&rules).map_err(Error::Invalid)?;
+        }
         if let Some(profile) = self.apparmor.as_deref()
             && profile != "unconfined"
             && !apparmor_enabled()

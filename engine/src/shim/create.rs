@@ -14,13 +14,13 @@ use libcontainer::syscall::syscall::SyscallType;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::{Gid, Uid, fchown, pipe2, read};
 
-use super::executor::Command;
+use super::executor::{Command, Privileges};
 use super::rooted::Root;
 use super::spec::{self, Cgroups, Prepared};
 use super::streams::Streams;
 use super::terminal::{self, Console};
 use super::trees::{self, Tree};
-use super::{devices, files, rootfs, seccomp, thermal, user, userns};
+use super::{devices, files, rootfs, thermal, user, userns};
 use crate::capabilities;
 use crate::cgroup::{Before, Hierarchies};
 use crate::config::{ContainerConfig, Namespace};
@@ -125,8 +125,6 @@ fn build(
         files: &files,
         joined: &joined,
         devices: &devices,
-        seccomp: seccomp::filter(config, &capabilities)
-            .map_err(|message| Failure { message, exit_code: None })?,
         sources: &sources,
         thermal: thermal::paths(Path::new(thermal::CPUS)),
         shared_memory: shared_memory.as_deref(),
@@ -136,7 +134,9 @@ fn build(
             false => Cgroups::Legacy(hierarchies.names().collect()),
         },
     };
-    let spec = spec::build(config, &prepared);
+    let mut spec = spec::build(config, &prepared);
+    let privileges = Privileges::take(&mut spec, launch.filter.clone())
+        .map_err(Failure::to("read the privileges"))?;
     fs::write(bundle.join("config.json"), spec.to_string())
         .map_err(Failure::to("write the specification"))?;
 
@@ -152,7 +152,8 @@ fn build(
         pipe2(OFlag::O_CLOEXEC).map_err(|errno| Failure::to("make a pipe")(errno.into()))?;
     let env = spec["process"]["env"].as_array().into_iter().flatten();
     let env = env.filter_map(|variable| variable.as_str().map(str::to_owned)).collect();
-    let command = Command::new(config.args.clone(), env, config.init, failures_writer.as_raw_fd());
+    let command = Command::new(config.args.clone(), env, config.init, failures_writer.as_raw_fd())
+        .of(privileges);
 
     let builder = ContainerBuilder::new(config.id.clone(), SyscallType::default())
         .with_executor(command)

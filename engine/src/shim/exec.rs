@@ -9,8 +9,7 @@ use std::path::Path;
 
 use libcontainer::apparmor;
 use libcontainer::capabilities::{drop_privileges, reset_effective};
-use libcontainer::oci_spec::runtime::{LinuxSeccomp, Process};
-use libcontainer::seccomp::initialize_seccomp;
+use libcontainer::oci_spec::runtime::Process;
 use libcontainer::syscall::syscall::create_syscall;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -24,9 +23,10 @@ use nix::unistd::{
 };
 
 use super::executor::Command;
+use super::filter::Filter;
 use super::rooted::Root;
 use super::user::Identity;
-use super::{seccomp, spec, terminal, user, userns};
+use super::{spec, terminal, user, userns};
 use crate::capabilities;
 use crate::cgroup::Hierarchies;
 use crate::defaults::{CONFIG_BYTES_MAX, EXIT_CODE_CANNOT_RUN, MESSAGE_BYTES_MAX};
@@ -87,9 +87,7 @@ fn run(input: File, control: &OwnedFd) -> io::Result<ExecReport> {
         }
     };
     // A privileged command has all capabilities, but the container's filter, as in Docker.
-    let container_set = capabilities::of(&config).map_err(io::Error::other)?;
-    let filter = seccomp::filter(&config, &container_set).map_err(io::Error::other)?;
-    let filter: Option<LinuxSeccomp> = filter.map(serde_json::from_value).transpose()?;
+    let filter = request.filter;
     config.privileged |= request.privileged;
     config.tty = matches!(request.streams, ExecStreams::Terminal(_));
     let set = capabilities::of(&config).map_err(io::Error::other)?;
@@ -166,7 +164,7 @@ fn run(input: File, control: &OwnedFd) -> io::Result<ExecReport> {
             let mapped = config.id_maps.is_some();
             let command = Command::new(config.args, env, false, failures_writer.as_raw_fd());
             let member =
-                Member { wanted: &wanted, filter: filter.as_ref(), mapped, bound: request.bound };
+                Member { wanted: &wanted, filter: filter.as_deref(), mapped, bound: request.bound };
             let entered = become_member(&member, &streams, &doors);
             // A parent that was ended before its end became a signal gave none.
             let entered =
@@ -316,7 +314,7 @@ fn keep(child: Pid, control: &OwnedFd, mut outputs: Outputs) -> io::Result<()> {
 /// What a command is to be.
 struct Member<'a> {
     wanted: &'a Process,
-    filter: Option<&'a LinuxSeccomp>,
+    filter: Option<&'a Filter>,
     /// It is in a user namespace of the container's.
     mapped: bool,
     /// It ends with who waits for it.
@@ -366,10 +364,7 @@ fn become_member(member: &Member<'_>, streams: &Streams, doors: &[File]) -> io::
     // Where no privilege can be gained any more the filter needs none, and comes last: what it
     // forbids is then forbidden to the command alone.
     let last = wanted.no_new_privileges() == Some(true);
-    let filtered = || match filter {
-        Some(filter) => initialize_seccomp(filter).map(drop).map_err(io::Error::other),
-        None => Ok(()),
-    };
+    let filtered = || filter.map_or(Ok(()), Filter::install);
     if !last {
         filtered()?;
     }

@@ -11,18 +11,59 @@ use std::io::{self, Write};
 use std::os::fd::{BorrowedFd, RawFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::Arc;
 
-use libcontainer::oci_spec::runtime::Spec;
+use libcontainer::capabilities::drop_privileges;
+use libcontainer::oci_spec::runtime::{LinuxCapabilities, Spec};
+use libcontainer::syscall::syscall::create_syscall;
 use libcontainer::workload::{
     Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError,
 };
 use nix::errno::Errno;
 use nix::sys::signal::SigSet;
 use nix::unistd::{AccessFlags, access, execve};
+use serde_json::Value;
 
+use super::filter::Filter;
 use super::init;
 use crate::defaults::{EXIT_CODE_CANNOT_RUN, EXIT_CODE_NOT_FOUND};
 use crate::protocol::Failure;
+
+/// What is left of its privileges once a container's first process has no more use for the others.
+///
+/// libcontainer would take them itself, after it had libseccomp make the filter anew. The order is the
+/// same here: without a promise not to gain any, a filter needs a privilege that goes with the rest;
+/// with one it comes last, so that what it forbids is forbidden to the command alone.
+#[derive(Clone)]
+pub struct Privileges {
+    capabilities: LinuxCapabilities,
+    filter: Option<Arc<Filter>>,
+    no_new: bool,
+}
+
+impl Privileges {
+    /// Takes them out of a specification.
+    pub fn take(spec: &mut Value, filter: Option<Arc<Filter>>) -> io::Result<Privileges> {
+        let process = spec["process"].as_object_mut().ok_or(io::ErrorKind::InvalidData)?;
+        let capabilities = process.remove("capabilities").ok_or(io::ErrorKind::InvalidData)?;
+        let capabilities = serde_json::from_value(capabilities)?;
+        let no_new = process.get("noNewPrivileges") == Some(&Value::Bool(true));
+        Ok(Privileges { capabilities, filter, no_new })
+    }
+
+    fn drop(&self) -> io::Result<()> {
+        let syscall = create_syscall();
+        let filtered = || self.filter.as_deref().map_or(Ok(()), Filter::install);
+        if !self.no_new {
+            filtered()?;
+        }
+        drop_privileges(&self.capabilities, syscall.as_ref()).map_err(io::Error::other)?;
+        if self.no_new {
+            filtered()?;
+        }
+        Ok(())
+    }
+}
 
 #[derive(Clone)]
 pub struct Command {
@@ -33,11 +74,18 @@ pub struct Command {
     /// The pipe's writing end. A number, since libcontainer clones and drops this on both sides of
     /// its forks; the shim owns the descriptor.
     failures: RawFd,
+    /// None: whoever runs it has seen to that.
+    privileges: Option<Privileges>,
 }
 
 impl Command {
     pub fn new(args: Vec<String>, env: Vec<String>, init: bool, failures: RawFd) -> Command {
-        Command { args, env, init, failures }
+        Command { args, env, init, failures, privileges: None }
+    }
+
+    /// With no more than these privileges.
+    pub fn of(self, privileges: Privileges) -> Command {
+        Command { privileges: Some(privileges), ..self }
     }
 
     /// Tells the other end of the pipe.
@@ -90,7 +138,15 @@ impl Command {
 }
 
 impl Executor for Command {
+    /// Called as the last step before the first process waits for its start.
     fn validate(&self, _spec: &Spec) -> Result<(), ExecutorValidationError> {
+        if let Some(privileges) = &self.privileges
+            && let Err(error) = privileges.drop()
+        {
+            let message = format!("failed to drop privileges: {error}");
+            let failure = Failure { message, exit_code: None };
+            return Err(ExecutorValidationError::ArgValidationError(self.fail(&failure)));
+        }
         match find(&self.args[0], path_variable(&self.env)) {
             Ok(_) => Ok(()),
             Err(failure) => Err(ExecutorValidationError::ArgValidationError(self.fail(&failure))),

@@ -15,6 +15,7 @@ mod devices;
 mod exec;
 mod executor;
 mod files;
+pub(crate) mod filter;
 mod init;
 mod netns;
 mod nursery;

@@ -179,7 +179,7 @@ fn counts(rule: Rule, host: &Host) -> Result<Option<Value>, String> {
 
 fn argument(argument: Argument) -> Value {
     let Argument { index, value, value_two, op } = argument;
-    // Docker writes the mask first; libcontainer takes it from the second value.
+    // Docker writes the mask first; ours stands in the second value.
     let (value, value_two) = match op.as_str() {
         "SCMP_CMP_MASKED_EQ" => (value_two, value),
         _ => (value, value_two),

@@ -1,9 +1,8 @@
 //! The system calls a container may make: Docker's default profile.
 //!
 //! All that is not listed fails with EPERM. What is listed per capability is allowed to containers
-//! that have it. Names that the machine's libseccomp does not know are passed over by it.
+//! that have it. What the kernel takes is made from it by [`super::filter`].
 
-use libcontainer::oci_spec::runtime::LinuxSeccomp;
 use serde_json::{Value, json};
 
 use super::profile::{self, Host};
@@ -101,9 +100,9 @@ const GO_MACHINE: &str = "amd64";
 #[cfg(target_arch = "aarch64")]
 const GO_MACHINE: &str = "arm64";
 
-/// The filter for a container of these capabilities; None where it may call all. A privileged
-/// container has one only if it asked for it.
-pub fn filter(config: &ContainerConfig, capabilities: &[&str]) -> Result<Option<Value>, String> {
+/// The rules for a container of these capabilities; None where it may call all. A privileged
+/// container has some only if it asked for them.
+pub fn rules(config: &ContainerConfig, capabilities: &[&str]) -> Result<Option<Value>, String> {
     match &config.seccomp {
         Seccomp::Unconfined => Ok(None),
         Seccomp::Default if config.privileged => Ok(None),
@@ -116,13 +115,7 @@ pub fn filter(config: &ContainerConfig, capabilities: &[&str]) -> Result<Option<
                 architecture: MACHINE.1[0],
                 kernel: kernel.trim(),
             };
-            let filter = profile::read(text, &host)?;
-            if let Some(filter) = &filter {
-                // A word that is none would otherwise be found out deep in the making.
-                serde_json::from_value::<LinuxSeccomp>(filter.clone())
-                    .map_err(|error| format!("Decoding seccomp profile failed: {error}"))?;
-            }
-            Ok(filter)
+            profile::read(text, &host)
         }
     }
 }
@@ -144,8 +137,8 @@ pub fn profile(capabilities: &[&str]) -> Value {
         rules.push(allow("perf_event_open"));
     }
     if !capabilities.contains(&"CAP_SYS_ADMIN") {
-        // libcontainer takes the mask from the second value and the expected value from the first,
-        // the other way round than runc: with runc's order it would compare nothing.
+        // The mask is the second value and what is expected the first, the other way round than in
+        // Docker's JSON.
         rules.push(json!({
             "names": ["clone"],
             "action": "SCMP_ACT_ALLOW",
@@ -186,6 +179,7 @@ fn argument(index: u32, operator: &str, value: u64) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use super::super::filter::Filter;
     use super::*;
 
     fn allowed(profile: &Value, call: &str) -> bool {
@@ -217,8 +211,7 @@ mod tests {
         if std::env::var_os("SKEP_ENGINE_TEST_FILTER").is_none() {
             return;
         }
-        let filter = serde_json::from_value(profile(&["CAP_SYS_CHROOT"])).unwrap();
-        libcontainer::seccomp::initialize_seccomp(&filter).unwrap();
+        Filter::compile(&profile(&["CAP_SYS_CHROOT"])).unwrap().install().unwrap();
         let call = |number, a: libc::c_ulong, b: libc::c_ulong| {
             // SAFETY: none of the calls below takes a pointer that is not null; children end at
             // once.

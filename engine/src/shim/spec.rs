@@ -26,8 +26,6 @@ pub struct Prepared<'a> {
     pub joined: &'a Joined,
     /// Of the host, to be made in the container.
     pub devices: &'a [Node],
-    /// None: all system calls.
-    pub seccomp: Option<Value>,
     /// Where the source of each mount was prepared, in order; None: it is where it is.
     pub sources: &'a [Option<PathBuf>],
     /// What each CPU tells of its heat.
@@ -330,7 +328,7 @@ fn linux(config: &ContainerConfig, prepared: &Prepared) -> Value {
     if !(config.privileged || config.writable_cgroups) {
         read_only.extend(cgroup_mounts::read_only(&prepared.cgroups, &config.pid));
     }
-    let mut linux = json!({
+    json!({
         "namespaces": namespaces,
         "cgroupsPath": prepared.cgroup,
         "rootfsPropagation": trees::root_propagation(&config.mounts),
@@ -339,11 +337,7 @@ fn linux(config: &ContainerConfig, prepared: &Prepared) -> Value {
         "sysctl": sysctls(config),
         "devices": devices(prepared.devices, prepared.joined.user.is_some()),
         "resources": resources(config, prepared.devices),
-    });
-    if let Some(filter) = &prepared.seccomp {
-        linux["seccomp"] = filter.clone();
-    }
-    linux
+    })
 }
 
 /// Docker lets every user of a container's own network bind low ports and send pings.
