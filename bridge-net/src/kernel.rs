@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use skep_idmap::Owner;
@@ -9,6 +10,7 @@ use skep_overlay_kernel::link::{self, LOOPBACK, Peer};
 use skep_overlay_kernel::netlink::{self, Family, Netlink};
 use skep_overlay_kernel::{KernelError, Namespace, nft, sysctl};
 use skep_overlay_net::Mac;
+use tokio::sync::Mutex;
 
 use crate::endpoint::Endpoint;
 use crate::network::HostNetwork;
@@ -18,11 +20,24 @@ use crate::network::HostNetwork;
 pub struct Kernel {
     pub host: Namespace,
     namespaces: PathBuf,
+    /// To the host's links, for requests of one answer: many go through one connection at a time.
+    links: Mutex<Option<Arc<Netlink>>>,
 }
 
 impl Kernel {
     pub fn new(host: Namespace, run: &Path) -> Self {
-        Self { host, namespaces: run.join("sandboxes") }
+        Self { host, namespaces: run.join("sandboxes"), links: Mutex::new(None) }
+    }
+
+    /// To be opened takes a thread that enters the namespace, so it is kept.
+    async fn links(&self) -> Result<Arc<Netlink>, KernelError> {
+        let mut kept = self.links.lock().await;
+        if let Some(links) = kept.as_ref().filter(|links| links.is_open()) {
+            return Ok(links.clone());
+        }
+        let links = Arc::new(Netlink::open(&self.host).await?);
+        *kept = Some(links.clone());
+        Ok(links)
     }
 
     /// Where a container's namespace has its name.
@@ -33,7 +48,7 @@ impl Kernel {
     /// A network's bridge with the network's own addresses.
     pub async fn make_bridge(&self, network: &HostNetwork) -> Result<(), KernelError> {
         let name = &network.interface;
-        let netlink = Netlink::open(&self.host).await?;
+        let netlink = self.links().await?;
         if network.ours {
             if netlink.find(name).await?.is_none() {
                 let mut mac = [0x02, 0x42, 0, 0, 0, 0];
@@ -69,14 +84,21 @@ impl Kernel {
         sysctl::write(&self.host, settings).await
     }
 
+    /// A container's namespace, made unless it stands, by a connection to its kernel.
     pub async fn make_sandbox(
         &self,
         container: &str,
         owner: &Owner,
-    ) -> Result<Namespace, KernelError> {
+    ) -> Result<Netlink, KernelError> {
         let place = Namespace::create_for(&self.path(container), owner).await?;
-        Netlink::open(&place).await?.up(LOOPBACK).await?;
-        Ok(place)
+        let inside = Netlink::open(&place).await?;
+        inside.up(LOOPBACK).await?;
+        Ok(inside)
+    }
+
+    /// The same of one that stands.
+    pub async fn enter(&self, container: &str) -> Result<Netlink, KernelError> {
+        Netlink::open(&self.sandbox(container)?).await
     }
 
     pub fn sandbox(&self, container: &str) -> Result<Namespace, KernelError> {
@@ -86,17 +108,24 @@ impl Kernel {
     /// An interface of a container on a network's bridge. What stood under its name is replaced.
     pub async fn plug(
         &self,
-        place: &Namespace,
+        inside: &Netlink,
         network: &HostNetwork,
         endpoint: &Endpoint,
     ) -> Result<(), KernelError> {
         let (end, name) = (endpoint.host_end(), endpoint.interface.as_str());
-        let (outside, inside) = (Netlink::open(&self.host).await?, Netlink::open(place).await?);
+        let (outside, place) = (self.links().await?, &inside.place);
         outside.delete(&end).await?;
         inside.delete(name).await?;
         let peer = Peer { name, place, mac: Some(endpoint.mac()) };
         outside.add(&end, link::pair(&end, network.mtu, &peer)).await?;
-        outside.join(&end, &network.interface).await?;
+        match outside.join(&end, &network.interface).await {
+            // Somebody else took it away.
+            Err(KernelError::LinkMissing { .. }) if network.ours => {
+                self.make_bridge(network).await?;
+                outside.join(&end, &network.interface).await?;
+            }
+            joined => joined?,
+        }
         outside.reflect(&end).await?;
         outside.up(&end).await?;
         let v6 =
@@ -111,16 +140,15 @@ impl Kernel {
     }
 
     pub async fn unplug(&self, endpoint: &Endpoint) -> Result<(), KernelError> {
-        Netlink::open(&self.host).await?.delete(&endpoint.host_end()).await
+        self.links().await?.delete(&endpoint.host_end()).await
     }
 
     /// The one way out of a container.
     pub async fn route(
         &self,
-        place: &Namespace,
+        inside: &Netlink,
         way_out: Option<&Endpoint>,
     ) -> Result<(), KernelError> {
-        let inside = Netlink::open(place).await?;
         for family in [Family::V4, Family::V6] {
             inside.remove_default_routes(family).await?;
         }

@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use skep_docker_api::json::EndpointSettings;
 use skep_docker_api::{ApiError, Kind};
 use skep_overlay_kernel::Namespace;
+use skep_overlay_kernel::netlink::Netlink;
 use skep_overlay_net::dns::forward::Forwarder;
 use skep_overlay_net::dns::server::{ADDRESS, Resolver, Scope};
 
@@ -63,15 +64,15 @@ impl HostNetworks {
         self.publish(&container).await?;
         let (record, networks) = self.snapshot(&container).await?;
         self.records.put_sandbox(&record)?;
-        let place = self.kernel.make_sandbox(&container, &record.request.owner).await?;
+        let inside = self.kernel.make_sandbox(&container, &record.request.owner).await?;
         for endpoint in &record.endpoints {
             let Some(network) = networks.get(&endpoint.network) else { continue };
-            self.kernel.plug(&place, network, endpoint).await?;
+            self.kernel.plug(&inside, network, endpoint).await?;
         }
         if let Some(endpoint) = way_out(&record.endpoints, &networks) {
-            self.kernel.route(&place, Some(endpoint)).await?;
+            self.kernel.route(&inside, Some(endpoint)).await?;
         }
-        self.follow(&container, &place).await?;
+        self.follow(&container, &inside.place).await?;
         self.told(&container).await
     }
 
@@ -114,7 +115,8 @@ impl HostNetworks {
         if let Some(record) = state.open.get_mut(container) {
             record.endpoints.push(endpoint.clone());
         }
-        if !network.is_users() {
+        // Under the lock, which all that start at once wait for: so only where it has to be.
+        if !network.is_users() && !state.default_stands {
             self.kernel.make_bridge(&network).await?;
             state.default_stands = true;
         }
@@ -185,12 +187,12 @@ impl HostNetworks {
     ) -> Result<Sandbox, BridgeError> {
         let (record, networks) = self.snapshot(container).await?;
         self.records.put_sandbox(&record)?;
-        let place = self.kernel.sandbox(container)?;
+        let inside = self.kernel.enter(container).await?;
         if let Some(network) = networks.get(&endpoint.network) {
-            self.kernel.plug(&place, network, endpoint).await?;
+            self.kernel.plug(&inside, network, endpoint).await?;
         }
-        self.kernel.route(&place, way_out(&record.endpoints, &networks)).await?;
-        self.follow(container, &place).await?;
+        self.kernel.route(&inside, way_out(&record.endpoints, &networks)).await?;
+        self.follow(container, &inside.place).await?;
         self.told(container).await
     }
 
@@ -229,9 +231,9 @@ impl HostNetworks {
         }
         let (record, networks) = self.snapshot(container).await?;
         self.records.put_sandbox(&record)?;
-        let place = self.kernel.sandbox(container)?;
-        self.kernel.route(&place, way_out(&record.endpoints, &networks)).await?;
-        self.follow(container, &place).await
+        let inside = self.kernel.enter(container).await?;
+        self.kernel.route(&inside, way_out(&record.endpoints, &networks)).await?;
+        self.follow(container, &inside.place).await
     }
 
     /// Others call a container by its new name from now on.
@@ -346,12 +348,13 @@ impl HostNetworks {
             return Ok(());
         }
         let networks = self.state.lock().await.networks.clone();
+        let inside = Netlink::open(place).await?;
         for endpoint in lacking {
             if let Some(network) = networks.get(&endpoint.network) {
-                self.kernel.plug(place, network, endpoint).await?;
+                self.kernel.plug(&inside, network, endpoint).await?;
             }
         }
-        Ok(self.kernel.route(place, way_out(&record.endpoints, &networks)).await?)
+        Ok(self.kernel.route(&inside, way_out(&record.endpoints, &networks)).await?)
     }
 
     /// Makes rules, names, the resolver and relays follow where a container is.

@@ -53,6 +53,11 @@ impl Netlink {
         Ok(Self { handle, place: place.clone(), connection })
     }
 
+    /// Whether it still answers: it may have ended by an error of the socket.
+    pub fn is_open(&self) -> bool {
+        !self.connection.is_finished()
+    }
+
     /// The link of that name, if there is one.
     pub async fn find(&self, name: &str) -> Result<Option<LinkMessage>, KernelError> {
         let mut links = self.handle.link().get().match_name(name).execute();
