@@ -6,8 +6,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # What depends on cgroups: limits and their change, the end for want of memory, the freezer,
-# devices, what is counted, and what a container sees of it all.
-tests=(${TESTS:-limits freezer devices isolation namespaces userns})
+# devices, what is counted, and what a container sees of it all; and AppArmor, which that kernel has.
+tests=(${TESTS:-limits freezer devices isolation namespaces userns apparmor})
 [ "$(uname -m)" = x86_64 ] || { echo "test-vm: only x86_64 has a machine to boot" >&2; exit 1; }
 
 packaging/install-packages.sh qemu-system-x86 busybox-static cpio kmod jq binutils
@@ -28,12 +28,21 @@ if [ ! -e "$work/kernel/done" ]; then
     touch "$work/kernel/done"
 fi
 release=$(ls "$work/kernel/lib/modules")
+# The compiler of AppArmor's profiles, not installed: nothing of this machine is to be confined.
+if [ ! -e "$work/apparmor/done" ]; then
+    rm -rf "$work/apparmor" "$work/download"
+    mkdir -p "$work/download"
+    (cd "$work/download" && apt-get download -qq apparmor && dpkg-deb -x ./*.deb ../apparmor)
+    rm -rf "$work/download"
+    touch "$work/apparmor/done"
+fi
 
 targets=()
 for test in "${tests[@]}"; do targets+=(--test "$test"); done
-cargo test --package skep-engine --no-run "${targets[@]}"
-programs=$(cargo test --package skep-engine --no-run "${targets[@]}" --message-format json 2>/dev/null |
-    jq -r 'select(.executable != null) | "\(.target.kind[0]) \(.target.name) \(.executable)"')
+# As all else is built, or every crate would be built once more for this one's features.
+cargo test --workspace --no-run "${targets[@]}"
+programs=$(cargo test --workspace --no-run "${targets[@]}" --message-format json 2>/dev/null |
+    jq -r 'select(.executable != null and (.package_id | test("skep-engine@"))) | "\(.target.kind[0]) \(.target.name) \(.executable)"')
 
 root=$work/root
 rm -rf "$root"
@@ -61,6 +70,13 @@ while read -r kind name path; do
         cp -Lu "$library" "$root$library"
     done
 done <<<"$programs"
+mkdir -p "$root/lib"
+parser=$(find "$work/apparmor" -path '*sbin/apparmor_parser' -type f | head -n 1)
+cp "$parser" "$root/bin/apparmor_parser"
+ldd "$parser" | grep -o '/[^ ]*' | while read -r library; do
+    mkdir -p "$root$(dirname "$library")"
+    cp -Lu "$library" "$root$library"
+done
 
 modules=$root/lib/modules/$release
 mkdir -p "$modules/kernel/fs"
@@ -79,10 +95,11 @@ exec /new/bin/busybox switch_root /new /run-tests 2>&1
 INIT
 cat >"$root/run-tests" <<INIT
 #!/bin/sh
-export PATH=/bin:/sbin HOME=/root RUST_BACKTRACE=0
+export PATH=/bin:/sbin HOME=/root RUST_BACKTRACE=0 SKEP_TEST_APPARMOR=1
 mkdir -p /proc /sys /dev
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
+mount -t securityfs securityfs /sys/kernel/security
 mount -t devtmpfs dev /dev
 mkdir -p /dev/pts /dev/shm /tmp
 mount -t devpts devpts /dev/pts

@@ -8,6 +8,7 @@ mod block_io;
 mod freezer;
 mod limits;
 mod realtime;
+mod tun;
 mod usage;
 
 pub use limits::Before;
@@ -134,14 +135,6 @@ impl Hierarchies {
         let doors = self.roots.iter().map(|root| door(&below(root, cgroup)));
         let present = doors.filter(|door| door.exists());
         present.map(|door| File::options().write(true).open(door)).collect()
-    }
-
-    /// Takes an access right to devices back that libcontainer always gives; version 1 only.
-    pub fn deny_device(&self, cgroup: &Path, rule: &str) -> io::Result<()> {
-        match self.roots.iter().find(|root| root.ends_with("devices")) {
-            Some(root) => fs::write(below(root, cgroup).join("devices.deny"), rule),
-            None => Ok(()),
-        }
     }
 
     /// Whether the kernel counts swap per cgroup (it is a boot option on some).

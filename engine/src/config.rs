@@ -19,7 +19,6 @@ pub use self::check::check_id;
 pub use self::device::Device;
 pub(crate) use self::device::DeviceRule;
 pub use self::file::{Content, File};
-pub(crate) use self::isolation::apparmor_enabled;
 pub use self::isolation::{Namespace, NetworkNamespace, Seccomp};
 pub use self::logging::{LogDriver, LogLimits};
 pub(crate) use self::mount::Propagation;
@@ -94,8 +93,8 @@ pub struct ContainerConfig {
     pub device_rules: Vec<String>,
     #[serde(default)]
     pub seccomp: Seccomp,
-    /// A profile that the kernel has; None: none. DEVIATION: Docker loads one of its own, for which
-    /// it needs AppArmor's compiler.
+    /// A profile that the kernel has, or `unconfined`; None: Docker's, where the host can have it.
+    /// Of a container that is made: the one it has.
     #[serde(default)]
     pub apparmor: Option<String>,
     #[serde(default)]

@@ -10,6 +10,7 @@
 //!
 //! **Invariant:** libcontainer runs in the shim only, a process of its own with a single thread.
 
+pub mod apparmor;
 pub mod attach;
 pub mod block_io;
 pub mod capabilities;

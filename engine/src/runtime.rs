@@ -23,7 +23,7 @@ use crate::protocol::{Launch, Role};
 use crate::record::{self, Durability, Stored};
 use crate::sealed::Program;
 use crate::shim::filter::Filter;
-use crate::{launch, passage, recover};
+use crate::{apparmor, launch, passage, recover};
 
 #[derive(Debug, Clone)]
 pub struct RuntimeConfig {
@@ -246,7 +246,15 @@ fn keep_others_out(state_dir: &Path) -> Result<File> {
 }
 
 async fn create(shared: &Arc<Shared>, config: ContainerConfig) -> Result<Container> {
-    let filter = shared.filter(&config).await?;
+    let (config, filter) = {
+        let (shared, mut config) = (Arc::clone(shared), config);
+        blocking(move || {
+            apparmor::choose(&mut config)?;
+            let filter = shared.filters.of(&config)?;
+            Ok((config, filter))
+        })
+        .await?
+    };
     let places = shared.places(&config.id);
     let stored = Stored { created_at: OffsetDateTime::now_utc(), config };
     let id = stored.config.id.clone();

@@ -106,6 +106,26 @@ async fn rules_open_devices_that_have_no_node() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn tun_devices_are_denied_unless_asked_for() {
+    if !root_or_skip("tun_devices_are_denied_unless_asked_for") {
+        return;
+    }
+    let fixture = Fixture::new().await;
+    // Opened each way: without a module in the kernel there is another error where it is allowed.
+    let script = "mknod /tmp/tun c 10 200 && echo made; \
+                  for how in '<' '>' '<>'; do \
+                  ( eval \"exec 3$how/tmp/tun\" ) 2>&1 | grep -q 'not permitted' && echo denied; done; true";
+    let denied = "made\ndenied\ndenied\ndenied\n";
+    assert_eq!(inside(&fixture, script, |_| {}).await, denied);
+    let other = |config: &mut ContainerConfig| config.device_rules = vec!["c 10:201 rwm".into()];
+    assert_eq!(inside(&fixture, script, other).await, denied);
+    let rule = |config: &mut ContainerConfig| config.device_rules = vec!["c 10:200 rwm".into()];
+    assert_eq!(inside(&fixture, script, rule).await, "made\n");
+    assert_eq!(inside(&fixture, script, |config| config.privileged = true).await, "made\n");
+    fixture.assert_clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_privileged_container_is_almost_the_host() {
     if !root_or_skip("a_privileged_container_is_almost_the_host") {
         return;

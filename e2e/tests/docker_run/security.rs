@@ -104,3 +104,24 @@ fn cgroups_are_writable_where_told() {
         cli.refuses(&["--security-opt", "writable-cgroups=perhaps"], "invalid --security-opt")
     });
 }
+
+#[test]
+fn the_profile_of_apparmor_is_shown_where_the_host_has_it() {
+    both(|cli| {
+        let has = "[ \"$(cat /sys/module/apparmor/parameters/enabled 2>/dev/null)\" = Y ] && \
+                   { [ -x /sbin/apparmor_parser ] || [ -x /usr/sbin/apparmor_parser ]; } && echo yes || :";
+        let has = cli.shell(has) == "yes";
+        let shown = |base: &str, flags: &[&str]| {
+            let name = cli.name(base);
+            cli.ok(&[&["create", "--name", &name], flags, &[IMAGE]].concat());
+            cli.inspect(&name, "{{.AppArmorProfile}}")
+        };
+        let where_it_is = |name: &'static str| if has { name } else { "" };
+        assert_eq!(shown("plain", &[]), where_it_is("docker-default"));
+        assert_eq!(shown("free", &["--privileged"]), where_it_is("unconfined"));
+        let named = shown("bare", &["--security-opt", "apparmor=unconfined"]);
+        assert_eq!(named, where_it_is("unconfined"));
+        let options = cli.ok(&["info", "--format", "{{.SecurityOptions}}"]);
+        assert_eq!(options.contains("name=apparmor"), has, "{options}");
+    });
+}

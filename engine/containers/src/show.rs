@@ -18,6 +18,7 @@ use crate::health::{Answer, HealthReport};
 use crate::links;
 use crate::mounts::{Mount, Source};
 use crate::record::{Phase, Record};
+use crate::spec;
 use crate::uptime::human;
 
 /// Docker's name for overlayfs over layers that are directories.
@@ -321,6 +322,7 @@ impl Containers {
             driver: DRIVER.to_owned(),
             graph_driver,
             platform: "linux".to_owned(),
+            app_armor_profile: spec::apparmor(&record.host_config).unwrap_or_default(),
             size_rw,
             size_root_fs,
             mounts: self.mount_points(&record.mounts),

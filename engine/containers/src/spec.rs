@@ -5,6 +5,7 @@ use std::path::{Component, Path, PathBuf};
 
 use skep_docker_api::ApiError;
 use skep_docker_api::json::{ContainerUpdateRequest, HostConfig, Map};
+use skep_engine::apparmor;
 use skep_engine::block_io::{BlockIo, DeviceShare};
 use skep_engine::config::{
     Device, LogDriver, LogLimits, Mount, MountSource, Namespace, NetworkNamespace, Resources,
@@ -224,6 +225,15 @@ fn security(host: &HostConfig, made: &mut ContainerConfig) -> Result<(), ApiErro
         }
     }
     Ok(())
+}
+
+/// The profile that a container has, or had if it ran now: what Docker shows of it. Empty on a host
+/// without AppArmor.
+pub fn apparmor(host: &HostConfig) -> Option<String> {
+    let options = host.security_opt.iter().flatten();
+    let named = options.filter_map(|it| it.split_once('=').or_else(|| it.split_once(':')));
+    let named = named.filter(|(option, _)| *option == "apparmor").last().map(|it| it.1);
+    apparmor::profile_of(named, host.privileged).map(str::to_owned)
 }
 
 /// The driver and its bounds. DEVIATION: a log has Docker's `local` driver's bounds unless it is

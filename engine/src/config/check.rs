@@ -7,14 +7,14 @@ use super::device::is_access;
 use super::mount::is_tmpfs_option;
 use super::{
     ContainerConfig, DeviceRule, MountSource, Namespace, NetworkNamespace, Rootfs, Seccomp,
-    apparmor_enabled, ulimit_type,
+    ulimit_type,
 };
 use crate::defaults;
 use crate::error::{Error, Result};
 use crate::shim::filter::Filter;
 use crate::shim::seccomp;
 use crate::signal::Signal;
-use crate::capabilities;
+use crate::{apparmor, capabilities};
 
 impl ContainerConfig {
     /// Refuses what could not work, before anything is made.
@@ -93,7 +93,7 @@ impl ContainerConfig {
         }
         if let Some(profile) = self.apparmor.as_deref()
             && profile != "unconfined"
-            && !apparmor_enabled()
+            && apparmor::support() == apparmor::Support::Off
         {
             return Err(Error::Invalid(format!(
                 "AppArmor is not enabled on this host: profile {profile:?} cannot be applied"

@@ -33,9 +33,3 @@ pub enum Seccomp {
     /// Docker's JSON.
     Profile(String),
 }
-
-/// Whether the kernel has AppArmor, and it is switched on.
-pub(crate) fn apparmor_enabled() -> bool {
-    let enabled = std::fs::read_to_string("/sys/module/apparmor/parameters/enabled");
-    enabled.is_ok_and(|text| text.starts_with('Y'))
-}

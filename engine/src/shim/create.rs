@@ -177,7 +177,7 @@ fn build(
     })?;
     // libcontainer gives every container TUN devices; Docker does not.
     if !devices::allow_tun(config, &devices) {
-        hierarchies.deny_device(cgroup, "c 10:200 rwm").map_err(Failure::to("restrict devices"))?;
+        hierarchies.deny_tun(cgroup).map_err(Failure::to("restrict devices"))?;
     }
     hierarchies
         .limit(cgroup, &config.resources, Before::Defaults)

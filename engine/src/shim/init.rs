@@ -2,6 +2,7 @@
 //! signals on and reaps what is orphaned. What it is not: a supervisor; it ends with the command.
 
 use std::convert::Infallible;
+use std::fs;
 use std::io;
 
 use nix::errno::Errno;
@@ -27,6 +28,11 @@ pub fn split() -> io::Result<()> {
         ForkResult::Parent { child } => {
             close_all_but_stdio();
             be_seen();
+            if let Err(error) = confine() {
+                eprintln!("skep-init: failed to enter the AppArmor profile: {error}");
+                // SAFETY: ends this process, and with it all others of its namespace.
+                unsafe { libc::_exit(crate::defaults::EXIT_CODE_CANNOT_RUN) }
+            }
             let code = match serve(child) {
                 Ok(never) => match never {},
                 Err(code) => code,
@@ -92,9 +98,25 @@ fn be_seen() {
     }
 }
 
+/// Enters the AppArmor profile that the command enters by its execve: this process makes none.
+fn confine() -> io::Result<()> {
+    // The kernel's own place since 5.8, and the one that it shares with other modules.
+    const PLACES: [&str; 2] = ["/proc/self/attr/apparmor", "/proc/self/attr"];
+    let read =
+        |place: &&'static str| Some((*place, fs::read_to_string(format!("{place}/exec")).ok()?));
+    let Some((place, label)) = PLACES.iter().find_map(read) else { return Ok(()) };
+    // `NAME (MODE)`, and nothing where there is none.
+    let label = label.trim_end_matches(['\0', '\n']);
+    let name = label.rsplit_once(" (").map_or(label, |(name, _)| name);
+    match name {
+        "" => Ok(()),
+        name => fs::write(format!("{place}/current"), format!("changeprofile {name}")),
+    }
+}
+
 /// Where this process's arguments are, and their length; by proc(5)'s `stat`.
 fn command_line() -> Option<(usize, usize)> {
-    let text = std::fs::read_to_string("/proc/self/stat").ok()?;
+    let text = fs::read_to_string("/proc/self/stat").ok()?;
     // What is before the last bracket is a name that may hold anything.
     let fields: Vec<&str> = text.rsplit_once(") ")?.1.split_whitespace().collect();
     let number = |field: usize| fields.get(field - 3)?.parse::<usize>().ok();

@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 
 use skep_docker_api::json::Info;
+use skep_engine::apparmor::{self, Support as AppArmor};
 use skep_engine::cgroup::Hierarchies;
 use skep_engine::resources::Support;
 
@@ -105,7 +106,7 @@ fn warnings(info: &Info) -> Vec<String> {
 pub fn fill(info: &mut Info, config: &Config) {
     // As is said by who applies them: the engine has one profile of its own for system calls.
     let seccomp = fs::read_to_string("/proc/self/status").is_ok_and(|it| it.contains("\nSeccomp:"));
-    let apparmor = is_on("/sys/module/apparmor/parameters/enabled", "Y");
+    let apparmor = apparmor::support();
     let mut unified = false;
     match Hierarchies::find() {
         Ok(hierarchies) => {
@@ -117,7 +118,7 @@ pub fn fill(info: &mut Info, config: &Config) {
     info.cgroup_driver = "cgroupfs".to_owned();
     info.cgroup_version = if unified { "2" } else { "1" }.to_owned();
     info.security_options = [
-        (apparmor, "name=apparmor"),
+        (apparmor == AppArmor::Full, "name=apparmor"),
         (seccomp, "name=seccomp,profile=builtin"),
         (config.id_maps.is_some(), "name=userns"),
         (unified, "name=cgroupns"),
@@ -145,6 +146,11 @@ pub fn fill(info: &mut Info, config: &Config) {
     info.no_proxy = variable(["NO_PROXY", "no_proxy"]);
     let mut said = config.api.warnings();
     said.extend(warnings(info));
+    if apparmor == AppArmor::WithoutParser {
+        let text = "WARNING: AppArmor is enabled, but there is no apparmor_parser: containers have no \
+                    profile unless they name one";
+        said.push(text.to_owned());
+    }
     info.warnings = (!said.is_empty()).then_some(said);
 }
 
