@@ -52,8 +52,12 @@ release: deps
 
 BENCH := target/release/bench --skep target/release/skep $(if $(ONLY),--only $(ONLY))
 
-bench: release ## measure, print, and write target/bench.json; ONLY=name for one
-	$(BENCH)
+# Needs no fleet; its rows take the place of their earlier ones in target/bench.json.
+SCHEDULER_BENCH := cargo bench -p skep-scheduler --bench scheduler -- --out $(CURDIR)/target/bench.json
+
+bench: ## measure, print, and write target/bench.json; ONLY=name for one
+	$(if $(filter scheduler,$(ONLY)),,$(MAKE) release && $(BENCH))
+	$(if $(filter-out scheduler,$(ONLY)),,$(SCHEDULER_BENCH))
 
 bench-peer: release ## the same beside Docker Swarm in the same run; installs Debian's docker.io
 	@packaging/install-packages.sh docker.io

@@ -3,6 +3,7 @@
 mod support;
 
 use expect_test::{Expect, expect};
+use skep_docker_api::json::{ContainerStatus, Task, Timestamp, UpdateStatus};
 use support::busy::task;
 use support::fake::{Fake, LEADER, WORKER};
 use support::{Daemon, none};
@@ -315,5 +316,82 @@ fn a_paused_update_fails_the_command() {
             [1]
             -> update web456789012345678901234w 42 back=true {"Name":"web","Labels":{"tier":"front"},"TaskTemplate":{"ContainerSpec":{"Image":"nginx:1.25@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef","Args":["-g","daemon off;"],"Env":["A=1","B=2"],"Dir":"/srv","User":"www","Init":true,"Mounts":[{"Type":"volume","Source":"data","Target":"/data"}],"Healthcheck":{"Test":["CMD-SHELL","true"],"Interval":5000000000,"Retries":3},"Hosts":["10.0.0.9 db cache"],"Secrets":[{"File":{"Name":"key","UID":"","GID":"","Mode":0},"SecretID":"secret-key","SecretName":"key"}]},"Resources":{"Limits":{"NanoCPUs":500000000,"MemoryBytes":67108864,"Pids":9}},"Placement":{"Constraints":["node.role==worker"],"MaxReplicas":2},"Networks":[{"Target":"network-front"}],"ForceUpdate":0},"Mode":{"Replicated":{"Replicas":2}},"UpdateConfig":{"Parallelism":1,"Delay":90000000000,"FailureAction":"rollback","Monitor":1,"MaxFailureRatio":0.25,"Order":"start-first"},"EndpointSpec":{"Mode":"vip","Ports":[{"Protocol":"tcp","TargetPort":80,"PublishedPort":8080,"PublishMode":"ingress"}]}}
         "#]],
+    );
+}
+
+/// Four of a service's slots wait for memory, and a fifth fails again and again.
+#[test]
+fn why_a_service_is_not_what_it_shall_be() {
+    let fake = Fake::busy();
+    let lacks = "no suitable node: 2 nodes lack memory (need 2 GiB, most free 1.5 GiB)";
+    let pending = |slot: u64| task(&format!("p{slot}"), slot, "", "pending", "running", lacks);
+    let mut tasks: Vec<Task> = (3..=6).map(pending).collect();
+    tasks.push(task("r1", 1, LEADER, "running", "running", ""));
+    tasks.push(task("s2", 2, WORKER, "preparing", "running", ""));
+    let now = time::OffsetDateTime::now_utc().unix_timestamp_nanos();
+    // Between two hours, so that what is said of them does not hang on how fast this is.
+    let ago = |hours: i128| Timestamp::from_unix_nanos(now - hours * 3_600_000_000_000);
+    for (id, node, exit_code, hours) in
+        [("f1", LEADER, 3, 5), ("f2", WORKER, 3, 4), ("f3", WORKER, 137, 7)]
+    {
+        let error = format!("task: non-zero exit ({exit_code})");
+        let mut failed = task(id, 2, node, "failed", "shutdown", &error);
+        failed.status.timestamp = ago(hours);
+        failed.status.container_status = Some(ContainerStatus { exit_code, ..Default::default() });
+        tasks.push(failed);
+    }
+    *fake.tasks.lock().unwrap() = tasks;
+    fake.services.lock().unwrap()[0].update_status = Some(UpdateStatus {
+        state: "paused".into(),
+        message: "update paused due to failure or early termination of task f2".into(),
+        started_at: Some(ago(4)),
+        completed_at: None,
+    });
+    let daemon = Daemon::start(fake);
+    check(
+        &daemon,
+        "service|why|web",
+        expect![[r#"
+        web: 1 of 2 running
+        update: paused, update paused due to failure or early termination of task f2, 4 hours ago
+        4 tasks: no suitable node: 2 nodes lack memory (need 2 GiB, most free 1.5 GiB)
+          web.3, web.4, web.5 and 1 more
+        1 task: preparing
+          web.2
+        2 tasks failed: task: non-zero exit (3)
+          last web.2 on host2, 4 hours ago
+        1 task failed: task: non-zero exit (137)
+          last web.2 on host2, 7 hours ago
+    "#]],
+    );
+    check(
+        &daemon,
+        "service|why|nope|web",
+        expect![[r#"
+        web: 1 of 2 running
+        update: paused, update paused due to failure or early termination of task f2, 4 hours ago
+        4 tasks: no suitable node: 2 nodes lack memory (need 2 GiB, most free 1.5 GiB)
+          web.3, web.4, web.5 and 1 more
+        1 task: preparing
+          web.2
+        2 tasks failed: task: non-zero exit (3)
+          last web.2 on host2, 4 hours ago
+        1 task failed: task: non-zero exit (137)
+          last web.2 on host2, 7 hours ago
+        no such service: nope
+        [1]
+    "#]],
+    );
+    check(
+        &daemon,
+        "service|why",
+        expect![[r#"
+        skep: 'skep service why' requires at least 1 argument
+
+        Usage:  skep service why SERVICE [SERVICE...]
+
+        See 'skep service why --help' for more information
+        [1]
+    "#]],
     );
 }

@@ -51,15 +51,19 @@ const COLUMNS: Columns = Columns {
 const ERROR_WIDTH: usize = 30;
 
 /// Ids to names, each asked for once.
-struct Names<'a> {
+pub struct Names<'a> {
     client: &'a Client,
     resolve: bool,
     nodes: HashMap<String, String>,
     services: HashMap<String, String>,
 }
 
-impl Names<'_> {
-    async fn node(&mut self, id: &str) -> String {
+impl<'a> Names<'a> {
+    pub fn new(client: &'a Client, resolve: bool) -> Self {
+        Self { client, resolve, nodes: HashMap::new(), services: HashMap::new() }
+    }
+
+    pub async fn node(&mut self, id: &str) -> String {
         if !self.resolve || id.is_empty() {
             return id.into();
         }
@@ -95,12 +99,7 @@ impl Names<'_> {
 pub async fn show(session: &Session, tasks: Vec<Task>, args: &ListArgs) -> Outcome {
     let format = args.format.as_deref().unwrap_or_default();
     let table = !args.quiet && (format.is_empty() || format.starts_with("table"));
-    let mut names = Names {
-        client: &session.client,
-        resolve: !args.no_resolve,
-        nodes: HashMap::new(),
-        services: HashMap::new(),
-    };
+    let mut names = Names::new(&session.client, !args.no_resolve);
     let mut named = Vec::with_capacity(tasks.len());
     for task in tasks {
         let service = names.service(&task.service_id).await;

@@ -7,6 +7,7 @@ mod pretty;
 pub mod resolve;
 pub mod settings;
 mod update;
+mod why;
 
 use clap::{Args, Subcommand};
 use skep_docker_api::Filters;
@@ -47,6 +48,9 @@ pub enum Command {
     /// Update a service
     #[command(override_usage = "skep service update [OPTIONS] SERVICE")]
     Update(Box<update::UpdateArgs>),
+    /// Tell why a service's tasks wait or fail, each reason once
+    #[command(override_usage = "skep service why SERVICE [SERVICE...]")]
+    Why(Services),
 }
 
 #[derive(Debug, Args)]
@@ -103,6 +107,7 @@ pub async fn run(session: &Session, command: Command) -> Outcome {
         Command::Rollback(args) => rollback(session, args).await,
         Command::Scale(args) => scale(session, args).await,
         Command::Update(args) => update::run(session, *args).await,
+        Command::Why(args) => why::run(session, &args.services).await,
     }
 }
 
