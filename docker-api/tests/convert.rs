@@ -117,8 +117,8 @@ fn what_cannot_be_honoured_is_refused_by_name() {
         ),
         (
             "TaskTemplate/Resources",
-            json!({"Reservations": {"GenericResources": [{"DiscreteResourceSpec": {"Kind": "gpu", "Value": 1}}]}}),
-            "reservation of generic resources is not supported",
+            json!({"Reservations": {"GenericResources": [{}]}}),
+            "a generic resource must be either named or discrete",
         ),
         ("TaskTemplate/Resources", json!({"SwapBytes": 1}), "memory-swap is not supported"),
         (
@@ -258,6 +258,10 @@ fn a_spec_survives_its_document() {
         }
         specs.push(spec);
     }
+    let mut reserving = rich_spec();
+    let generic = &mut reserving.task.resources.reservations.generic;
+    *generic = skep_types::generic::parse(["gpu=2", "ssd=1", "fpga=A"]).unwrap();
+    specs.push(reserving);
     for spec in specs {
         let text = serde_json::to_string(&convert::service_spec_to_api(&spec)).unwrap();
         let document: api::ServiceSpec = serde_json::from_str(&text).unwrap();

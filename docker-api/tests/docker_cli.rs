@@ -261,9 +261,10 @@ async fn we_read_what_docker_writes() {
     std::fs::write(&key, "hunter2").unwrap();
     stage.run(&format!("secret create pw {}", key.display())).await;
 
-    let refused =
-        stage.fail("service create --no-resolve-image --generic-resource gpu=1 nginx").await;
-    assert!(refused.contains("reservation of generic resources is not supported"), "{refused}");
+    stage.run("service create -d --no-resolve-image --generic-resource gpu=2 nginx").await;
+    let spec = stage.backend.posted.lock().unwrap().pop().unwrap();
+    let gpu = skep_types::resources::GenericResource::Discrete { kind: "gpu".into(), value: 2 };
+    assert_eq!(spec.task.resources.reservations.generic, [gpu]);
     let refused = stage.fail("swarm update --snapshot-interval 77").await;
     assert!(refused.contains("changing Raft's SnapshotInterval"), "{refused}");
     stage.clear().await;
