@@ -193,7 +193,11 @@ fn a_state_is_its_records() {
         cluster: Some(cluster()),
         nodes: vec![node()],
         services: vec![other, service()],
-        specs: vec![(ServiceId::new(2), Revision(6), Arc::new(spec))],
+        // Those that tasks are made from, as `apply` keeps them.
+        specs: vec![
+            (ServiceId::new(2), Revision(6), Arc::new(spec)),
+            (service().id, Revision(6), service().spec),
+        ],
         tasks: vec![Task { status: TaskStatus::default(), ..task() }],
         networks: vec![network()],
         secrets: vec![secret()],
@@ -205,7 +209,7 @@ fn a_state_is_its_records() {
         let bytes = record.encode_to_vec();
         put_record(&mut back, state::Record::decode(bytes.as_slice()).unwrap()).unwrap();
     }
-    assert_eq!(back.specs.len(), 1);
+    assert_eq!(back.specs.len(), 2);
     let back = State::from_objects(back).unwrap();
     assert!(back == view, "indexes and tables are the same");
 
