@@ -12,8 +12,9 @@ use std::sync::{Arc, Mutex};
 
 use skep_raft::{Observer, ProposeError, RaftNode, decode_reply, encode_batch};
 use skep_state::speculation::Refused;
-use skep_state::{Action, Rejection, Speculation, State, Ticket, Transaction};
-use tokio::sync::{Notify, oneshot};
+use skep_state::{Action, Event, Rejection, Speculation, State, Ticket, Transaction};
+use skep_types::Timestamp;
+use tokio::sync::{Notify, oneshot, watch};
 
 use crate::clock;
 use crate::defaults::{BATCH_BYTES, IN_FLIGHT_MAX, TRANSACTION_BYTES_MAX};
@@ -35,6 +36,15 @@ pub enum ProposalError {
     /// The outcome is unknown.
     #[error("{0}")]
     Unavailable(String),
+}
+
+impl From<Refused> for ProposalError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Rejected(rejection) => Self::Rejected(rejection),
+            Refused::Full { .. } => Self::Full,
+        }
+    }
 }
 
 /// A transaction under way.
@@ -71,11 +81,59 @@ pub struct Proposer {
     observer: Observer,
     lead: Mutex<Option<Lead>>,
     queued: Notify,
+    /// Changes with the speculative view, plans' own changes left out.
+    changes: watch::Sender<u64>,
 }
 
 impl Proposer {
     pub fn new(raft: Arc<RaftNode>, observer: Observer) -> Self {
-        Self { raft, observer, lead: Mutex::new(None), queued: Notify::new() }
+        let changes = watch::Sender::new(0);
+        Self { raft, observer, lead: Mutex::new(None), queued: Notify::new(), changes }
+    }
+
+    /// Tells that there is news for [`Self::follow`].
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// What will be, and what changed in it since the last call, plans' own changes left out; no
+    /// news where whoever follows is to begin anew. For one follower.
+    pub(crate) fn follow(&self) -> Option<(State, Option<Vec<Event>>)> {
+        let mut guard = self.lock();
+        let lead = guard.as_mut()?;
+        let news = lead.speculation.take_news();
+        Some((lead.speculation.view().clone(), news))
+    }
+
+    /// Queues what still holds of a plan that was made from an earlier view, at the time it was made
+    /// for, and gives back the rest; nothing is under way where none of it holds.
+    ///
+    /// # Errors
+    /// There is no room, or it is too large; nothing is taken.
+    pub(crate) fn submit_plan(
+        &self,
+        now: Timestamp,
+        actions: Vec<Action>,
+    ) -> Result<(Option<Pending>, Vec<Action>), ProposalError> {
+        let mut guard = self.lock();
+        let lead = guard.as_mut().ok_or(ProposalError::NotLeader)?;
+        let mut transaction = Transaction { epoch: lead.epoch, now, actions };
+        let bytes = encode_batch(std::slice::from_ref(&transaction)).to_vec();
+        if bytes.len() > TRANSACTION_BYTES_MAX {
+            return Err(ProposalError::TooLarge(bytes.len()));
+        }
+        let (ticket, refused) =
+            lead.speculation.propose_plan(&mut transaction).map_err(ProposalError::from)?;
+        let Some(ticket) = ticket else { return Ok((None, refused)) };
+        let bytes = match refused.is_empty() {
+            true => bytes,
+            false => encode_batch(std::slice::from_ref(&transaction)).to_vec(),
+        };
+        let (done, pending) = oneshot::channel();
+        lead.queue.push_back(Queued { ticket, transaction, bytes, done });
+        drop(guard);
+        self.queued.notify_one();
+        Ok((Some(Pending(pending)), refused))
     }
 
     /// What will be once everything under way is applied; none while this manager does not lead.
@@ -99,15 +157,12 @@ impl Proposer {
         if bytes.len() > TRANSACTION_BYTES_MAX {
             return Err(ProposalError::TooLarge(bytes.len()).into());
         }
-        let ticket =
-            lead.speculation.propose(&mut transaction).map_err(|refused| match refused {
-                Refused::Rejected(rejection) => ProposalError::Rejected(rejection),
-                Refused::Full { .. } => ProposalError::Full,
-            })?;
+        let ticket = lead.speculation.propose(&mut transaction).map_err(ProposalError::from)?;
         let (done, pending) = oneshot::channel();
         lead.queue.push_back(Queued { ticket, transaction, bytes, done });
         drop(guard);
         self.queued.notify_one();
+        self.changes.send_modify(|count| *count += 1);
         Ok(Pending(pending))
     }
 
@@ -115,6 +170,7 @@ impl Proposer {
     pub(crate) fn begin(&self, epoch: u64) {
         let speculation = Speculation::new(epoch, self.observer.view(), IN_FLIGHT_MAX);
         *self.lock() = Some(Lead { epoch, speculation, queue: VecDeque::new() });
+        self.changes.send_modify(|count| *count += 1);
     }
 
     /// Ends a leadership; whoever waits is told.
@@ -208,6 +264,8 @@ impl Proposer {
                 }
             }
         }
+        drop(guard);
+        self.changes.send_modify(|count| *count += 1);
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Lead>> {

@@ -25,7 +25,7 @@ pub mod update;
 pub mod update_status;
 pub mod wakes;
 
-pub use plan::{Mint, Plan};
+pub use plan::{Mint, Plan, taken_back};
 pub use reconcilers::Reconcilers;
 
 use skep_types::{Service, ServiceMode, Timestamp};

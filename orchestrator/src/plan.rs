@@ -1,10 +1,11 @@
 //! A transaction in the making: every action is tried on a view at once, so that each reconciler
 //! sees what those before it decided, and nothing is planned that `apply` would refuse.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use skep_state::{Action, Change, Event, Object, Reason, State};
+use skep_state::{Action, Change, Delta, Event, Object, Reason, State};
+use skep_types::resources::GenericResource;
 use skep_types::{DesiredState, NodeId, task::Slot};
 use skep_types::{Revision, Service, Task, TaskId, TaskState, TaskStatus, Timestamp};
 
@@ -67,11 +68,12 @@ impl<'a> Plan<'a> {
         unseen
     }
 
-    /// A task goes to a node.
-    pub fn assign(&mut self, task: TaskId, node: NodeId) {
+    /// A task goes to a node, with so much of the node's generic resources.
+    pub fn assign(&mut self, task: TaskId, node: NodeId, generic: Vec<GenericResource>) {
         let Some(task) = self.view.tasks().get(task) else { return };
         let mut changed = Task::clone(task);
         changed.node_id = Some(node);
+        changed.generic = generic;
         changed.status.state = TaskState::Assigned;
         changed.status.message = "scheduler assigned task to node".to_owned();
         changed.status.error.clear();
@@ -178,6 +180,28 @@ impl<'a> Plan<'a> {
             self.update(changed);
         }
     }
+}
+
+/// The changes that lead back from a plan's to what stands, for those of its actions on tasks that
+/// were refused: whoever took in the plan's `events` takes in these as well.
+pub fn taken_back(events: &[Event], refused: &[Action]) -> Vec<Event> {
+    let tasks: BTreeSet<TaskId> = refused
+        .iter()
+        .filter_map(|action| match action {
+            Action::Task(Change::Create(task) | Change::Update(task)) => Some(task.id),
+            Action::Task(Change::Remove(id, _)) => Some(*id),
+            _ => None,
+        })
+        .collect();
+    let undone = |event: &Event| match event {
+        Event::Task(Delta { before, after }) => {
+            let task = before.as_ref().or(after.as_ref())?;
+            let delta = Delta { before: after.clone(), after: before.clone() };
+            tasks.contains(&task.id).then_some(Event::Task(delta))
+        }
+        _ => None,
+    };
+    events.iter().rev().filter_map(undone).collect()
 }
 
 /// What a task that is let go shall reach: one of a job is to come to its end.

@@ -145,7 +145,7 @@ fn a_task_that_is_made_and_changed_in_one_plan_is_one_action() {
     Reconcilers::of(&swarm.state).pass(&mut plan);
     let tasks: Vec<TaskId> = plan.view().tasks_of_service(WEB).map(|task| task.id).collect();
     for task in tasks {
-        plan.assign(task, NodeId::new(1));
+        plan.assign(task, NodeId::new(1), vec![]);
     }
     let (actions, refused) = plan.finish();
     assert_eq!(refused, []);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use skep_agent_plan::{Observed, Step, next_step};
 use skep_dispatch::assignment::AssignedTask;
 use skep_dispatch::{Assignments, Report, reported};
-use skep_orchestrator::{Plan, Reconcilers, reconcile};
+use skep_orchestrator::{Plan, Reconcilers, reconcile, taken_back};
 use skep_scheduler::Scheduler;
 use skep_state::{Action, Change, Speculation, State, Ticket, Transaction};
 use skep_types::node::NodeStatus;
@@ -109,7 +109,7 @@ impl World {
             _ => self.agents(true),
         }
         if self.rng.once_in(2) {
-            self.lead();
+            self.lead(true);
         }
         let committed = self.rng.below(self.in_flight.len() as u64 + 1);
         for _ in 0..committed {
@@ -136,7 +136,7 @@ impl World {
         for _ in 0..60 {
             self.pass_time(Duration::from_secs(5));
             self.agents(false);
-            self.lead();
+            self.lead(false);
             self.commit_all();
         }
     }
@@ -195,7 +195,7 @@ impl World {
     }
 
     /// The leader's pass: reconcile, then schedule, what changed since the last one.
-    fn lead(&mut self) {
+    fn lead(&mut self, trouble: bool) {
         let mut led = self.follow();
         let mut mint = || self.rng.bits();
         let mut plan = Plan::new(self.leader.view().clone(), self.now, &mut mint);
@@ -206,7 +206,7 @@ impl World {
         let planned = plan.events().len();
         for decision in led.scheduler.schedule(self.now).decisions {
             match decision.node {
-                Ok(node) => plan.assign(decision.task, node),
+                Ok(node) => plan.assign(decision.task, node, vec![]),
                 Err(pending) => plan.leave_pending(decision.task, pending.to_string()),
             }
         }
@@ -214,11 +214,28 @@ impl World {
             led.scheduler.observe(event);
         }
         led.reconcilers.placed(&mut plan);
+        let events = plan.events().to_vec();
         let (actions, _) = plan.finish();
-        self.led = Some(led);
-        if !actions.is_empty() && !self.propose_plan(actions) {
-            // Too much is under way: all of it is to be decided anew.
-            self.led = None;
+        if trouble && self.rng.once_in(3) {
+            // Nodes report while the leader thinks.
+            self.agents(true);
+        }
+        if actions.is_empty() {
+            self.led = Some(led);
+            return;
+        }
+        let mut transaction = Transaction { epoch: 0, now: self.now, actions };
+        // Otherwise too much is under way, and all of it is to be decided anew.
+        if let Ok((ticket, refused)) = self.leader.propose_plan(&mut transaction) {
+            self.in_flight.extend(ticket.map(|ticket| (ticket, transaction)));
+            for event in taken_back(&events, &refused) {
+                led.scheduler.observe(&event);
+            }
+            for action in &refused {
+                assert!(matches!(action, Action::Task(_)), "nodes report of tasks alone");
+                led.reconcilers.refused(self.leader.view(), action);
+            }
+            self.led = Some(led);
         }
     }
 
@@ -238,22 +255,12 @@ impl World {
         }
     }
 
-    fn propose_plan(&mut self, actions: Vec<Action>) -> bool {
-        let mut transaction = Transaction { epoch: 0, now: self.now, actions };
-        let Ok((ticket, refused)) = self.leader.propose_plan(&mut transaction) else {
-            return false;
-        };
-        assert_eq!(refused, [], "nothing came between");
-        self.in_flight.push_back((ticket, transaction));
-        true
-    }
-
     /// Has the leader look until it finds nothing more, and gives what a pass over everything would
     /// do all the same: nothing, if no change was overlooked.
     pub fn overlooked(&mut self) -> Vec<Action> {
         for _ in 0..10 {
             self.commit_all();
-            self.lead();
+            self.lead(false);
             if self.led.as_ref().is_some_and(|led| led.reconcilers.is_idle()) {
                 break;
             }
@@ -265,6 +272,12 @@ impl World {
         };
         let mut plan = Plan::new(self.view().clone(), self.now, &mut mint);
         reconcile(&mut plan);
+        for decision in Scheduler::of(plan.view()).schedule(self.now).decisions {
+            match decision.node {
+                Ok(node) => plan.assign(decision.task, node, vec![]),
+                Err(pending) => plan.leave_pending(decision.task, pending.to_string()),
+            }
+        }
         plan.finish().0
     }
 

@@ -84,14 +84,14 @@ impl Speculation {
     }
 
     /// Counts those actions of a plan as in flight that still hold, and gives the others back: what
-    /// they were decided from was changed meanwhile.
+    /// they were decided from was changed meanwhile. Without a ticket there is nothing to propose.
     ///
     /// # Errors
     /// The bound on transactions in flight is reached; the view is as it was.
     pub fn propose_plan(
         &mut self,
         transaction: &mut Transaction,
-    ) -> Result<(Ticket, Vec<Action>), Refused> {
+    ) -> Result<(Option<Ticket>, Vec<Action>), Refused> {
         self.has_room()?;
         transaction.epoch = self.epoch;
         let (mut kept, mut refused) = (Vec::with_capacity(transaction.actions.len()), Vec::new());
@@ -101,8 +101,9 @@ impl Speculation {
                 Err(_) => refused.push(action),
             }
         }
+        let ticket = (!kept.is_empty()).then(|| self.put_in_flight());
         transaction.actions = kept;
-        Ok((self.put_in_flight(), refused))
+        Ok((ticket, refused))
     }
 
     fn has_room(&self) -> Result<(), Refused> {

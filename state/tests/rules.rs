@@ -246,3 +246,25 @@ fn the_speculative_view_sees_what_is_in_flight() {
     assert!(speculation.applied(ticket));
     assert_eq!((speculation.view().services().len(), speculation.in_flight()), (2, 1));
 }
+
+#[test]
+fn of_a_plan_what_still_holds_is_taken_and_is_no_news() {
+    let mut state = State::default();
+    apply(&mut state, vec![create(service(1, "web")), create(secret(1, "key"))]).unwrap();
+    let web = Service::clone(state.services().by_name("web").unwrap());
+    let mut leader = Speculation::new(2, state, 8);
+    assert_eq!(leader.take_news(), None, "who follows begins with the view");
+    let transaction = |actions| Transaction { epoch: 0, now: Timestamp(1), actions };
+    leader.propose(&mut transaction(vec![update(publishing(&web, 80))])).unwrap();
+    assert_eq!(leader.take_news().map(|news| news.len()), Some(1));
+    let outrun = update(publishing(&web, 81));
+    let mut plan = transaction(vec![outrun.clone(), create(service(2, "api"))]);
+    let (ticket, refused) = leader.propose_plan(&mut plan).unwrap();
+    assert!(ticket.is_some());
+    assert_eq!(refused, [outrun.clone()]);
+    assert_eq!((plan.epoch, plan.actions.len()), (2, 1));
+    assert!(leader.view().services().by_name("api").is_some());
+    assert_eq!(leader.take_news(), Some(vec![]));
+    let (ticket, refused) = leader.propose_plan(&mut transaction(vec![outrun])).unwrap();
+    assert_eq!((ticket, refused.len(), leader.in_flight()), (None, 1, 2));
+}
