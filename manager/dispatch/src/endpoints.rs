@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use skep_state::State;
+use skep_state::state::AddressOwner;
 use skep_types::service::{PortConfig, PublishMode};
 use skep_types::task::Slot;
 use skep_types::{
@@ -80,7 +81,15 @@ pub fn of_node(state: &State, node: NodeId) -> BTreeMap<NetworkId, NetworkView> 
     if views.is_empty() {
         return views;
     }
-    for task in state.tasks().iter() {
+    // Those that have an address there, and no others.
+    let owners = views.keys().flat_map(|id| state.address_owners(*id));
+    let tasks: BTreeSet<TaskId> = owners
+        .filter_map(|owner| match owner {
+            AddressOwner::Task(task) => Some(task),
+            AddressOwner::Service(_) => None,
+        })
+        .collect();
+    for task in tasks.into_iter().filter_map(|id| state.tasks().get(id)) {
         for (id, endpoint) in endpoints(state, task) {
             if let Some(view) = views.get_mut(&id) {
                 view.endpoints.push(endpoint);

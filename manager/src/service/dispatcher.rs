@@ -100,7 +100,7 @@ fn session_message(view: &State, node: &Node, id: SessionId) -> pb::SessionMessa
     pb::SessionMessage {
         session_id: render(id),
         node: Some(wire_node(node, port)),
-        managers: view.nodes().iter().filter_map(manager).collect(),
+        managers: view.managers().filter_map(manager).collect(),
         network_bootstrap_keys: Vec::new(),
         root_ca: root.unwrap_or_default(),
     }
