@@ -1,6 +1,6 @@
 //! How fast tasks get their nodes, in the shapes of SwarmKit's own benchmark of its scheduler.
 //!
-//!     cargo bench -p skep-scheduler --bench scheduler [-- NODESxTASKS…] [-- --out FILE]
+//!     cargo bench -p skep-scheduler --bench scheduler [-- NODESxTASKS… one-task memory --out FILE]
 //!
 //! Measured is what the scheduler does from the events that tasks were made to the events that they
 //! were assigned: it takes those in, decides, and takes in what came of it. `with the state` counts
@@ -46,12 +46,15 @@ struct Row {
 
 fn main() {
     let (mut shapes, mut out, mut rows) = (Vec::new(), None, Vec::new());
+    let (mut one, mut held) = (false, false);
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             // Given by `cargo bench`; of no use here.
             "--bench" => {}
             "--out" => out = arguments.next(),
+            "one-task" => one = true,
+            "memory" => held = true,
             shape => {
                 let parsed = shape.split_once('x').map(|(n, t)| (n.parse(), t.parse()));
                 let Some((Ok(nodes), Ok(tasks))) = parsed else {
@@ -62,7 +65,7 @@ fn main() {
             }
         }
     }
-    let all = shapes.is_empty();
+    let all = shapes.is_empty() && !one && !held;
     println!("{:52} {:>12} {:>12} {:>9}", "", "skep", "SwarmKit", "ratio");
     for (nodes, tasks) in if all { SHAPES } else { &shapes } {
         for fill in [Fill::OneOff, Fill::Grouped(1), Fill::Grouped(100)] {
@@ -71,10 +74,12 @@ fn main() {
             }
         }
     }
-    if all {
+    if all || one {
         for nodes in [1_000, 10_000, 100_000] {
             one_task(nodes, &mut rows);
         }
+    }
+    if all || held {
         memory(10_000, 1_000_000, &mut rows);
     }
     if let Some(out) = out {

@@ -69,15 +69,27 @@ impl Group<'_> {
 
     /// Tasks whose node is given go there or nowhere.
     pub fn confirm(&mut self, round: &mut Round) {
-        let mut tasks: Vec<TaskId> = self.version.bound.keys().copied().collect();
+        if self.version.bound.is_empty() {
+            return;
+        }
+        let moment = self.hosts.seen_all();
+        // One that was told its reason has it as long as its node is as it was.
+        let waiting = self.version.bound.iter().filter_map(|(id, waiting)| {
+            let place = bound_node(&waiting.task).and_then(|node| self.hosts.find(node));
+            let unchanged = waiting.checked.is_some_and(|checked| {
+                place.is_none_or(|place| self.hosts.changed(place) <= checked)
+            });
+            (!unchanged).then_some((*id, place))
+        });
+        let mut tasks: Vec<(TaskId, Option<Place>)> = waiting.collect();
         tasks.sort_unstable();
-        for id in tasks {
-            let task = &self.version.bound[&id].task;
-            let place = bound_node(task).and_then(|node| self.hosts.find(node));
+        for (id, place) in tasks {
             let place = place.filter(|place| self.hosts.get(*place).node().is_some());
-            let node = match place.map(|place| (place, self.demand().check(place))) {
-                None => Err(Pending::node_gone()),
-                Some((place, Ok(()))) => {
+            let checked = place.map(|place| (place, self.demand().check(place)));
+            let node = match (&self.needs.unreadable, checked) {
+                (Some(error), _) => Err(Pending::unreadable(error)),
+                (None, None) => Err(Pending::node_gone()),
+                (None, Some((place, Ok(())))) => {
                     take(self.hosts, self.counts, &self.needs, place);
                     if let Some(waiting) = self.version.bound.get_mut(&id) {
                         waiting.placed = Some(place);
@@ -85,13 +97,16 @@ impl Group<'_> {
                     }
                     Ok(self.hosts.get(place).id())
                 }
-                Some((place, Err(refusal))) => {
+                (None, Some((place, Err(refusal)))) => {
                     let refusals = [(self.hosts.get(place), refusal)].into_iter();
                     Err(Pending::refused(&self.needs, self.version.max_replicas, refusals))
                 }
             };
-            let told = &self.version.bound[&id].task.status.error;
-            if !node.as_ref().is_err_and(|pending| pending.as_str() == told) {
+            let Some(waiting) = self.version.bound.get_mut(&id) else { continue };
+            let told = waiting.task.status.error.as_str();
+            if node.as_ref().is_err_and(|pending| pending.as_str() == told) {
+                waiting.checked = Some(moment);
+            } else {
                 round.decisions.push(Decision { task: id, node });
             }
         }

@@ -53,6 +53,8 @@ pub struct Waiting {
     pub task: Arc<Task>,
     /// Decided by the last pass, and counted, but not yet seen to stand.
     pub placed: Option<Place>,
+    /// When its given node was asked last.
+    pub checked: Option<Moment>,
 }
 
 /// A reason, and when it was found.
@@ -200,7 +202,7 @@ fn count_down(counts: &mut IdMap<Place, u32>, place: Place) {
 impl Version {
     /// Takes in a task that waits.
     pub(crate) fn wait(&mut self, task: &Arc<Task>) {
-        let waiting = Waiting { task: Arc::clone(task), placed: None };
+        let waiting = Waiting { task: Arc::clone(task), placed: None, checked: None };
         if bound_node(task).is_some() {
             self.bound.insert(task.id, waiting);
         } else {

@@ -7,7 +7,7 @@ use skep_scheduler::Tuning;
 use world::{World, steps};
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(60))]
 
     #[test]
     fn what_events_made_is_what_the_state_says(steps in steps(120)) {

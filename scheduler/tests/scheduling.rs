@@ -6,7 +6,7 @@ use std::sync::Arc;
 use skep_scheduler::Claims;
 use skep_scheduler::Scheduler;
 use skep_scheduler::defaults::FAILURE_WINDOW;
-use skep_state::{Action, Change, State, Transaction};
+use skep_state::{Action, Change, Event, State, Transaction};
 use skep_types::node::{NodeDescription, NodeStatus};
 use skep_types::service::{EndpointSpec, LogDriver, PortConfig, PublishMode};
 use skep_types::task::Slot;
@@ -23,8 +23,12 @@ impl Swarm {
     }
 
     fn act(&mut self, action: impl Into<Action>) {
+        self.events(action);
+    }
+
+    fn events(&mut self, action: impl Into<Action>) -> Vec<Event> {
         let actions = vec![action.into()];
-        self.0.apply(&Transaction { epoch: 1, now: Timestamp(1), actions }).unwrap();
+        self.0.apply(&Transaction { epoch: 1, now: Timestamp(1), actions }).unwrap()
     }
 
     fn node(mut self, id: u128, change: impl FnOnce(&mut Node)) -> Self {
@@ -78,21 +82,25 @@ impl Swarm {
     /// Pending tasks of a service, by slot.
     fn tasks(mut self, id: u128, slots: std::ops::RangeInclusive<u64>) -> Self {
         for slot in slots {
-            self.act(Change::Create(Arc::new(Task {
-                id: TaskId::new(id * 100 + u128::from(slot)),
-                meta: Meta::default(),
-                service_id: ServiceId::new(id),
-                slot: Slot::Replica(slot),
-                spec_version: Revision(1),
-                node_id: None,
-                status: TaskStatus { state: TaskState::Pending, ..TaskStatus::default() },
-                desired_state: DesiredState::Running,
-                networks: vec![],
-                job_iteration: None,
-                generic: vec![],
-            })));
+            self.task_events(id, slot);
         }
         self
+    }
+
+    fn task_events(&mut self, id: u128, slot: u64) -> Vec<Event> {
+        self.events(Change::Create(Arc::new(Task {
+            id: TaskId::new(id * 100 + u128::from(slot)),
+            meta: Meta::default(),
+            service_id: ServiceId::new(id),
+            slot: Slot::Replica(slot),
+            spec_version: Revision(1),
+            node_id: None,
+            status: TaskStatus { state: TaskState::Pending, ..TaskStatus::default() },
+            desired_state: DesiredState::Running,
+            networks: vec![],
+            job_iteration: None,
+            generic: vec![],
+        })))
     }
 
     fn change(&mut self, task: u128, change: impl FnOnce(&mut Task)) {
@@ -323,4 +331,84 @@ fn what_runs_already_counts() {
         });
     }
     swarm.service(2, 1, |_| {}).check(&[0, 1], &[]);
+}
+
+#[test]
+fn a_node_that_keeps_failing_is_better_than_none() {
+    let mut swarm = Swarm::new().node(1, plain).service(1, 5, |_| {});
+    for task in 101..=105 {
+        swarm.change(task, |task| {
+            task.node_id = Some(NodeId::new(1));
+            task.status.state = TaskState::Failed;
+            task.status.timestamp = NOW;
+        });
+    }
+    swarm.tasks(1, 11..=13).check(&[3], &[]);
+}
+
+#[test]
+fn a_task_for_a_given_node_is_held_to_all_filters() {
+    let given = |spec: &mut ServiceSpec| spec.task.resources.reservations.memory_bytes = 3 * GIB;
+    let mut swarm = Swarm::new().node(1, plain).node(2, plain).service(1, 1, given);
+    swarm.change(101, |task| task.node_id = Some(NodeId::new(2)));
+    let why = "no suitable node: 1 node lacks memory (need 3 GiB, most free 2 GiB)";
+    swarm.check(&[0, 0], &[why]);
+    let unreadable =
+        |spec: &mut ServiceSpec| spec.task.placement.constraints = vec!["node.role".to_owned()];
+    let mut swarm = Swarm::new().node(1, plain).service(1, 2, unreadable);
+    swarm.change(101, |task| task.node_id = Some(NodeId::new(1)));
+    let why = "no suitable node: constraint expected one operator from ==, !=: \"node.role\"";
+    swarm.check(&[0], &[why]);
+}
+
+/// Reasons name amounts that change with every task: they are told again, but not at once.
+#[test]
+fn reasons_are_told_again_in_their_time() {
+    let large = |spec: &mut ServiceSpec| spec.task.resources.reservations.memory_bytes = 4 * GIB;
+    let mut swarm = Swarm::new().node(1, plain).service(1, 2, large);
+    let mut scheduler = Scheduler::of(&swarm.0);
+    let free = |gib: i64| {
+        format!("no suitable node: 1 node lacks memory (need 4 GiB, most free {gib} GiB)")
+    };
+    let mut pass = |swarm: &mut Swarm, now: i64, change: &dyn Fn(&mut Swarm) -> Vec<Event>| {
+        for event in change(swarm) {
+            scheduler.observe(&event);
+        }
+        let round = scheduler.schedule(Timestamp(now));
+        let mut told = Vec::new();
+        for decision in &round.decisions {
+            let why = decision.node.clone().unwrap_err().to_string();
+            let mut task = Task::clone(swarm.0.tasks().get(decision.task).unwrap());
+            task.status.error.clone_from(&why);
+            told.push((decision.task.bits(), why));
+            let action: Action = Change::Update(Arc::new(task)).into();
+            swarm.events(action).iter().for_each(|event| scheduler.observe(event));
+        }
+        (told, round.wake)
+    };
+    let memory = |gib: i64| {
+        move |swarm: &mut Swarm| {
+            let mut node = Node::clone(swarm.0.nodes().get(NodeId::new(1)).unwrap());
+            node.description.as_mut().unwrap().resources.memory_bytes = gib * GIB;
+            swarm.events(Change::Update(Arc::new(node)))
+        }
+    };
+    let nothing = |_: &mut Swarm| Vec::new();
+    let start = NOW.0;
+    // A second, and a thousandth for each of two tasks.
+    let again = start + 1_002_000_000;
+
+    let (told, wake) = pass(&mut swarm, start, &nothing);
+    assert_eq!(told, [(101, free(2)), (102, free(2))]);
+    assert_eq!(wake, None);
+    assert_eq!(pass(&mut swarm, start + 1, &nothing), (vec![], None));
+    assert_eq!(pass(&mut swarm, start + 2, &memory(3)), (vec![], Some(Timestamp(again))));
+    // A new one is told at once, the others still later.
+    let one_more = |swarm: &mut Swarm| swarm.task_events(1, 3);
+    let (told, wake) = pass(&mut swarm, start + 3, &one_more);
+    assert_eq!((told, wake), (vec![(103, free(3))], Some(Timestamp(again))));
+    assert_eq!(pass(&mut swarm, again - 1, &nothing), (vec![], Some(Timestamp(again))));
+    let (told, wake) = pass(&mut swarm, again, &nothing);
+    assert_eq!((told, wake), (vec![(101, free(3)), (102, free(3))], None));
+    assert_eq!(pass(&mut swarm, again + 5_000_000_000, &nothing), (vec![], None));
 }

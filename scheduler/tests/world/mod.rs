@@ -1,5 +1,8 @@
 //! A random swarm: a state, a scheduler that follows its events, and what may happen to both.
 
+// Each test binary uses its own part of this.
+#![allow(dead_code)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
