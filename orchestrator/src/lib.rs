@@ -4,12 +4,13 @@
 //! None remembers anything: what a new leader needs to know stands in the state. [`Reconcilers`]
 //! look at what events changed; a full pass ([`reconcile`]) reaches the same end.
 //!
-//! What is here: replicated and global services, jobs, restarts, rolling updates and rollback,
-//! allocation, history.
+//! What is here: replicated and global services, jobs, restarts, constraints that no longer hold,
+//! rolling updates and rollback, allocation, history.
 //!
 //! **Invariant:** no clock, no entropy: `now` and the source of ids come in as arguments.
 
 pub mod allocator;
+pub mod constraint_enforcer;
 pub mod dependency;
 pub mod dirty;
 pub mod global;

@@ -29,9 +29,11 @@ pub fn supervise(plan: &mut Plan<'_>, service: &Service, tasks: &[Arc<Task>]) ->
     if newest.desired_state == DesiredState::Ready && !newest.status.state.is_terminal() {
         return release(plan, service, newest, &tasks[1..]);
     }
-    if !crate::slot::node_keeps(plan.view(), newest) {
+    if !crate::slot::node_keeps(plan.view(), newest)
+        || crate::constraint_enforcer::evicts(plan.view(), newest)
+    {
         plan.desire(newest, DesiredState::Shutdown);
-        // The node is gone or being emptied, not the task at fault: no delay, no attempt counted.
+        // The node is gone, being emptied or not the right one any more, not the task at fault: no delay, no attempt counted.
         plan.create_task(service, newest.slot, DesiredState::Running);
         return None;
     }
