@@ -155,6 +155,7 @@ async fn report(
         error,
         container,
         host_ports: if state == TaskState::Running { host_ports(task) } else { Vec::new() },
+        running_since: None,
     };
     shared.reporter.report(id, status);
 }

@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use skep_state::State;
+use skep_types::service::UpdateState;
 use skep_types::task::Slot;
 use skep_types::{Service, Task, TaskState, Timestamp};
 
@@ -46,6 +48,7 @@ pub struct Progress {
 
 impl Progress {
     pub fn of(state: &State, service: &Service, slots: &BTreeMap<Slot, Vec<Arc<Task>>>) -> Self {
+        let monitor = monitor(service);
         let mut progress = Self::default();
         let mut dirty = Vec::new();
         for (slot, tasks) in slots {
@@ -54,7 +57,7 @@ impl Progress {
             let mut live =
                 tasks.iter().filter(|it| is_wanted(it) && !it.status.state.is_terminal());
             if !new.is_empty() {
-                progress.moved.insert(*slot, moved(*slot, &new));
+                progress.moved.insert(*slot, moved(*slot, &new, monitor));
                 if new.len() < tasks.len() {
                     progress.replaced.insert(*slot);
                 }
@@ -86,12 +89,28 @@ impl Progress {
     }
 }
 
+/// How long a new task is watched for failure.
+fn monitor(service: &Service) -> Duration {
+    use UpdateState::{RollbackCompleted, RollbackPaused, RollbackStarted};
+    match service.update_status.as_ref().map(|status| status.state) {
+        Some(RollbackStarted | RollbackPaused | RollbackCompleted) => service.spec.rollback.monitor,
+        _ => service.spec.update.monitor,
+    }
+}
+
+/// Whether a new task's end counts as a failure of the update: it never ran, or ended while it was
+/// watched. Both moments are its node's own.
+fn fails_update(task: &Task, monitor: Duration) -> bool {
+    ended_by_itself(task)
+        && task
+            .status
+            .running_since
+            .is_none_or(|since| task.status.timestamp.saturating_since(since) <= monitor)
+}
+
 /// `new`: the slot's tasks of the current version, newest first.
-fn moved(slot: Slot, new: &[&Arc<Task>]) -> Moved {
-    // DEVIATION: SwarmKit passes over a failure later than the monitor's time after the start of
-    // the task. Here each one counts that comes while the update goes on: a task does not say when
-    // it began to run once it has ended, and to miss a failure would be worse.
-    if let Some(task) = new.iter().rev().find(|task| ended_by_itself(task)) {
+fn moved(slot: Slot, new: &[&Arc<Task>], monitor: Duration) -> Moved {
+    if let Some(task) = new.iter().rev().find(|task| fails_update(task, monitor)) {
         return Moved::Failed(Arc::clone(task));
     }
     let Some(task) = new.iter().find(|task| is_wanted(task)) else { return Moved::Idle };

@@ -45,6 +45,9 @@ pub fn roll_back(plan: &mut Plan<'_>, service: &Service, failed: &Task) -> bool 
     let id = failed.id;
     let mut back = service.clone();
     back.spec = Arc::clone(previous);
+    // As in SwarmKit, the spec that failed is not gone back to by a later rollback.
+    back.previous_spec = None;
+    back.previous_spec_version = None;
     back.update_status = Some(UpdateStatus {
         state: UpdateState::RollbackStarted,
         started_at: plan.now(),

@@ -251,6 +251,47 @@ fn a_failure_rolls_back_to_the_previous_spec() {
 }
 
 #[test]
+fn after_a_rollback_by_itself_there_is_nothing_to_go_back_to() {
+    let mut swarm = rolled_back();
+    let service = swarm.state.services().get(WEB).unwrap();
+    assert_eq!((&service.previous_spec, service.previous_spec_version), (&None, None));
+    // What is changed then can be gone back from.
+    let restored = service.spec_version;
+    update(&mut swarm);
+    let service = swarm.state.services().get(WEB).unwrap();
+    assert_eq!(service.previous_spec_version, Some(restored));
+}
+
+/// Has a new task run from one moment and fail at another, on its node's clock.
+fn fail_after(swarm: &mut Swarm, ran: Duration) {
+    let all = swarm.wanted();
+    let new = all.iter().find(|task| image(swarm, task) == "two").unwrap().id;
+    swarm.task(new, |task| {
+        task.status.running_since = Some(Timestamp(SECOND));
+        task.status.timestamp = Timestamp(SECOND).saturating_add(ran);
+        task.status.state = TaskState::Failed;
+    });
+    swarm.pass();
+}
+
+#[test]
+fn a_failure_counts_while_the_new_task_is_watched() {
+    for (ran, expected) in [
+        (Duration::ZERO, UpdateState::Paused),
+        (Duration::from_secs(3), UpdateState::Paused),
+        (Duration::from_millis(3001), UpdateState::Updating),
+    ] {
+        let mut swarm = running(3, |spec| spec.update.monitor = Duration::from_secs(3));
+        update(&mut swarm);
+        stop(&mut swarm);
+        swarm.pass();
+        swarm.run();
+        fail_after(&mut swarm, ran);
+        assert_eq!(state(&swarm), expected, "after {ran:?}");
+    }
+}
+
+#[test]
 fn a_rollback_is_never_rolled_back() {
     let mut swarm = rolled_back();
     settle(&mut swarm);

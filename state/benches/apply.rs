@@ -154,6 +154,7 @@ fn task(place: usize, services: &[ServiceId], ids: &mut Ids) -> Task {
                 exit_code: 0,
             }),
             host_ports: Vec::new(),
+            running_since: Some(Timestamp(1)),
         },
         desired_state: DesiredState::Running,
         networks: vec![NetworkAttachment {

@@ -133,6 +133,8 @@ pub struct TaskStatus {
     pub container: Option<ContainerStatus>,
     /// Host ports that were published for it, with their numbers.
     pub host_ports: Vec<PortConfig>,
+    /// When it came to run, by its node's clock; kept when it has ended.
+    pub running_since: Option<Timestamp>,
 }
 
 /// Which of a service's places a task fills.

@@ -254,6 +254,7 @@ pub fn task(slot: u64) -> Task {
                 exit_code: 0,
             }),
             host_ports: vec![PortConfig { publish_mode: PublishMode::Host, ..port(8080) }],
+            running_since: Some(Timestamp(1_700_000_003_000_000_000)),
         },
         desired_state: DesiredState::Running,
         networks: vec![NetworkAttachment {

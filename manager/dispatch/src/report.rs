@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use skep_state::{Action, Change, State};
-use skep_types::{NodeId, Task, TaskId, TaskStatus};
+use skep_types::{NodeId, Task, TaskId, TaskState, TaskStatus};
 
 /// One task's status as its node saw it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,7 +41,9 @@ pub fn reported(
         let newest: &mut TaskStatus =
             latest.entry(report.task).or_insert_with(|| task.status.clone());
         if report.status.state >= newest.state {
-            *newest = report.status.clone();
+            let runs = report.status.state == TaskState::Running;
+            let began = newest.running_since.or(runs.then_some(report.status.timestamp));
+            *newest = TaskStatus { running_since: began, ..report.status.clone() };
         }
     }
     for (id, status) in latest {

@@ -156,3 +156,24 @@ fn a_node_cannot_report_on_another_nodes_task() {
     let gone = Report { task: TaskId::new(9), ..report(TaskState::Failed) };
     assert_eq!(reported(&swarm(), ELSEWHERE, &[gone]), Ok(vec![]));
 }
+
+#[test]
+fn a_task_says_when_it_began_to_run_after_it_has_ended_too() {
+    let at = |seconds, state| Report {
+        task: TASK,
+        status: TaskStatus { state, timestamp: Timestamp(seconds), ..TaskStatus::default() },
+    };
+    let since = |reports: &[&[Report]]| {
+        let mut state = swarm();
+        for reports in reports {
+            let actions = reported(&state, HERE, reports).unwrap();
+            state.apply(&Transaction { epoch: 1, now: Timestamp(99), actions }).unwrap();
+        }
+        state.tasks().get(TASK).unwrap().status.running_since
+    };
+    let (starting, running) = (at(1, TaskState::Starting), at(2, TaskState::Running));
+    let failed = at(5, TaskState::Failed);
+    assert_eq!(since(&[&[starting.clone()], &[failed.clone()]]), None);
+    assert_eq!(since(&[&[running.clone()], &[failed.clone()]]), Some(Timestamp(2)));
+    assert_eq!(since(&[&[running, failed]]), Some(Timestamp(2)), "in one report");
+}

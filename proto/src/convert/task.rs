@@ -63,6 +63,7 @@ impl From<&TaskStatus> for state::TaskStatus {
             error: status.error.clone(),
             container: status.container.as_ref().map(Into::into),
             host_ports: messages(&status.host_ports),
+            running_since_ns: status.running_since.map(|since| since.0),
         }
     }
 }
@@ -78,6 +79,7 @@ impl TryFrom<state::TaskStatus> for TaskStatus {
             error: message.error,
             container: optional(message.container, "container")?,
             host_ports: list(message.host_ports, "host_ports")?,
+            running_since: message.running_since_ns.map(Timestamp),
         })
     }
 }

@@ -39,6 +39,8 @@ impl TryFrom<swarmkit::TaskStatus> for TaskStatus {
             error: message.err,
             container: optional(container, "container")?,
             host_ports: list(message.port_status.unwrap_or_default().ports, "port_status.ports")?,
+            // The dispatcher's to write, from the report that says so.
+            running_since: None,
         })
     }
 }

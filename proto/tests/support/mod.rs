@@ -298,6 +298,7 @@ pub fn task_status() -> TaskStatus {
             exit_code: -1,
         }),
         host_ports: ports(),
+        running_since: None,
     }
 }
 

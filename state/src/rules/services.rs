@@ -36,8 +36,11 @@ fn versioned(before: Option<&Service>, after: &Service) -> Service {
         }
         Some(before) => {
             stored.spec_version = stored.meta.revision;
-            stored.previous_spec = Some(Arc::clone(&before.spec));
-            stored.previous_spec_version = Some(before.spec_version);
+            // Who takes the previous spec away goes back to it for good.
+            let goes_back = before.previous_spec.is_some() && after.previous_spec.is_none();
+            let previous = (!goes_back).then_some(before);
+            stored.previous_spec = previous.map(|service| Arc::clone(&service.spec));
+            stored.previous_spec_version = previous.map(|service| service.spec_version);
         }
         None => {
             stored.spec_version = stored.meta.revision;
