@@ -35,5 +35,11 @@ pub const PUBLISH_QUEUE: usize = 4;
 pub const LOG_BATCH_LINES: usize = 12;
 /// Between two looks whether a task that is followed has a container by now.
 pub const LOG_LOOK_INTERVAL: Duration = Duration::from_millis(250);
-/// Between two attempts at what the kernel would not do for this node's networks.
-pub const NETWORK_RETRY: Duration = Duration::from_secs(5);
+/// Between two attempts at what the kernel would not do for this node's networks, and at the most.
+/// Most often it is a task that went in the middle of it; the stop of other tasks waits meanwhile,
+/// for 5 s at most.
+pub const NETWORK_RETRY_MIN: Duration = Duration::from_millis(50);
+pub const NETWORK_RETRY_MAX: Duration = Duration::from_secs(5);
+/// Messages of networks that are taken together: far more than come while the kernel is changed
+/// once.
+pub const NETWORK_MESSAGES_MAX: usize = 256;

@@ -4,16 +4,19 @@
 //! **Invariant:** a broken session stops no container and loses no report.
 
 use skep_types::error_chain;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use rand::seq::IndexedRandom;
+use skep_overlay_net::NetworkUpdate;
 use skep_proto::convert::status_update;
 use skep_proto::swarmkit as pb;
 use skep_proto::swarmkit::dispatcher_client::DispatcherClient;
 use skep_proto::v1::overlay_client::OverlayClient;
-use skep_types::NodeRole;
 use skep_types::node::NodeDescription;
+use skep_types::{NetworkId, NodeRole};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -21,8 +24,8 @@ use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 
 use crate::defaults::{
-    BACKOFF_MAX, BACKOFF_MIN, CALL_TIMEOUT, DESCRIBE_INTERVAL, HEARTBEAT_FIRST, NETWORK_RETRY,
-    REPORT_INTERVAL,
+    BACKOFF_MAX, BACKOFF_MIN, CALL_TIMEOUT, DESCRIBE_INTERVAL, HEARTBEAT_FIRST,
+    NETWORK_MESSAGES_MAX, NETWORK_RETRY_MAX, NETWORK_RETRY_MIN, REPORT_INTERVAL,
 };
 use crate::dial::{DialError, dial};
 use crate::executor::{Executor, ExecutorError};
@@ -197,36 +200,69 @@ async fn networks_told(
 ) -> Result<Never, Ended> {
     let Some(mut networks) = networks else { return std::future::pending().await };
     let mut newest: Reached = None;
-    let mut failing = false;
+    let mut retry: Option<Duration> = None;
     loop {
         let again = async {
-            match failing {
-                true => tokio::time::sleep(NETWORK_RETRY).await,
-                false => std::future::pending().await,
+            match retry {
+                Some(after) => tokio::time::sleep(after).await,
+                None => std::future::pending().await,
             }
         };
         let done = tokio::select! {
             message = networks.message() => {
-                let message = message?.ok_or(Ended::Closed)?;
-                newest = overlay::confirmable(&message).or(newest);
-                let done = match overlay::read(message)? {
-                    overlay::Told::Network(update) => executor.update_network(update).await,
-                    overlay::Told::Settled => executor.settle_networks().await,
-                };
+                let first = message?.ok_or(Ended::Closed)?;
+                let (updates, settled) = waiting(first, &mut networks, &mut newest)?;
+                let mut done = Ok(());
+                for update in updates.into_values() {
+                    done = done.and(executor.update_network(update).await);
+                }
                 // After a failure only a look at the whole says that all of it is done.
-                match failing {
+                match settled || retry.is_some() {
                     true => done.and(executor.settle_networks().await),
                     false => done,
                 }
             }
             () = again => executor.settle_networks().await,
         };
-        failing = done.is_err();
         match done {
-            Ok(()) => drop(reached.send_replace(newest.clone())),
-            Err(error) => tracing::error!(%error, "failed to change this node's networks"),
+            Ok(()) => {
+                retry = None;
+                reached.send_replace(newest.clone());
+            }
+            Err(error) => {
+                tracing::error!(%error, "failed to change this node's networks");
+                let longer = retry.map_or(NETWORK_RETRY_MIN, |before| before * 2);
+                retry = Some(longer.min(NETWORK_RETRY_MAX));
+            }
         }
     }
+}
+
+/// The newest word on each network of what has come by now, and whether everything was told once.
+/// A kernel that is slower than the leader skips what was outrun, and so never falls far behind.
+fn waiting(
+    first: skep_proto::v1::EndpointsMessage,
+    networks: &mut tonic::Streaming<skep_proto::v1::EndpointsMessage>,
+    newest: &mut Reached,
+) -> Result<(BTreeMap<NetworkId, NetworkUpdate>, bool), Ended> {
+    let (mut updates, mut settled) = (BTreeMap::new(), false);
+    let mut next = Some(first);
+    let mut taken = 0;
+    while let Some(message) = next.take() {
+        taken += 1;
+        *newest = overlay::confirmable(&message).or(newest.take());
+        match overlay::read(message)? {
+            overlay::Told::Network(update) => drop(updates.insert(update.network(), update)),
+            overlay::Told::Settled => settled = true,
+        }
+        if taken < NETWORK_MESSAGES_MAX {
+            next = match networks.message().now_or_never() {
+                Some(message) => Some(message?.ok_or(Ended::Closed)?),
+                None => None,
+            };
+        }
+    }
+    Ok((updates, settled))
 }
 
 /// Tells the leader how far the kernel has come: the stop of a task waits for it. Only the newest

@@ -84,6 +84,17 @@ pub enum NetworkUpdate {
     Gone(NetworkId),
 }
 
+impl NetworkUpdate {
+    /// Which network it is about.
+    pub fn network(&self) -> NetworkId {
+        match self {
+            Self::Full(state) => state.id,
+            Self::Delta(delta) => delta.id,
+            Self::Gone(id) => *id,
+        }
+    }
+}
+
 /// What changed from one generation to another.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NetworkDelta {
