@@ -83,7 +83,7 @@ fn both_create_the_same_service() {
         "--restart-delay|1m30s|--restart-window|2h|nginx",
         "--update-parallelism|2|--update-delay|10s|--update-failure-action|rollback|--update-max-failure-ratio|0.5|--update-order|start-first|--update-monitor|1s|nginx",
         "--rollback-parallelism|0|--rollback-order|start-first|nginx",
-        "--generic-resource|ssd=2|--generic-resource|gpu=1|nginx",
+        "--generic-resource|ssd=2|nginx",
         "--generic-resource|gpu=UUID1|nginx",
         "--generic-resource|gpu|nginx",
         "--constraint|node.role==worker|--placement-pref|spread=node.labels.zone|--replicas-max-per-node|2|nginx",

@@ -6,6 +6,14 @@ use skep_types::resources::GenericResource as Parsed;
 
 use crate::failure::{Failure, Outcome};
 
+/// One term, as a flag takes it.
+pub fn term(text: &str) -> Result<String, String> {
+    match text.contains('=') {
+        true => Ok(text.to_owned()),
+        false => Err(format!("invalid generic-resource format `{text}` expected `name=value`")),
+    }
+}
+
 /// The resources that terms ask for.
 pub fn parse(terms: &[String]) -> Outcome<Vec<GenericResource>> {
     let parsed = generic::parse(terms.iter().map(String::as_str)).map_err(|error| {
@@ -32,12 +40,12 @@ fn kind(resource: &GenericResource) -> &str {
     }
 }
 
-/// Adds to what stands and takes kinds away, as `service update` does.
+/// Adds to what stands, or changes how many of it, and takes kinds away, as `service update` does.
 pub fn change(resources: &mut Vec<GenericResource>, add: &[String], remove: &[String]) -> Outcome {
     for added in parse(add)? {
         let stands = resources.iter_mut().find(|it| kind(it) == kind(&added));
         match (stands.and_then(|it| it.discrete.as_mut()), &added.discrete) {
-            (Some(have), Some(more)) => have.value = have.value.saturating_add(more.value),
+            (Some(have), Some(wanted)) => have.value = wanted.value,
             _ => resources.push(added),
         }
     }

@@ -44,7 +44,7 @@ pub struct CreateArgs {
     #[arg(long, value_name = "list")]
     env_file: Vec<String>,
     /// User defined resources
-    #[arg(long, value_name = "list")]
+    #[arg(long, value_name = "list", value_parser = generic::term)]
     generic_resource: Vec<String>,
     /// Set one or more supplementary user groups for the container
     #[arg(long, value_name = "list")]

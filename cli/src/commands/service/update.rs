@@ -73,7 +73,7 @@ pub struct UpdateArgs {
     #[arg(long)]
     force: bool,
     /// Add a Generic resource
-    #[arg(long, value_name = "list")]
+    #[arg(long, value_name = "list", value_parser = generic::term)]
     generic_resource_add: Vec<String>,
     /// Remove a Generic resource
     #[arg(long, value_name = "list")]
