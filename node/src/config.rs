@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use skep_idmap::IdMaps;
-use skep_types::resources::GenericResource;
 
+use crate::config_file::{Settings, Source};
 use crate::listen::ApiConfig;
 
 /// Where the daemon keeps its state when nobody says otherwise.
@@ -24,10 +24,6 @@ pub struct Config {
     pub exec_root: PathBuf,
     /// Where the API is served, and to whom.
     pub api: ApiConfig,
-    /// Registries that are spoken to without TLS, or whose certificate is not verified: `host:port`.
-    pub insecure_registries: Vec<String>,
-    /// `HOST:PORT/*.crt` below it are trusted for that registry.
-    pub certs_dir: PathBuf,
     /// The cgroup that holds the containers' cgroups.
     pub cgroup_parent: PathBuf,
     /// Whose subordinate ids containers get, as `--userns-remap` has it; empty: they have the
@@ -37,9 +33,21 @@ pub struct Config {
     pub id_maps: Option<IdMaps>,
     /// What containers' networks on this host are told.
     pub networks: skep_bridge::NetworkOptions,
-    /// What the operator declares of the host beside its CPUs and memory.
-    pub generic_resources: Vec<GenericResource>,
-    /// As `tracing-subscriber` reads it: `info`, `skep_raft=debug`, ….
-    pub log_filter: String,
-    pub log_json: bool,
+    /// What may change while the daemon runs, as it is at the start.
+    pub settings: Settings,
+    /// Where the daemon's process number is kept while it runs.
+    pub pidfile: Option<PathBuf>,
+    pub log_form: LogForm,
+    /// Where all of this comes from.
+    pub source: Source,
+}
+
+/// How the daemon's own log looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogForm {
+    Text,
+    /// Text without colours.
+    Raw,
+    /// One object a line.
+    Json,
 }

@@ -7,34 +7,51 @@ use skep_docker_api::{Events, router};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::backend::DaemonBackend;
+use crate::backend::{BackendParts, DaemonBackend};
 use crate::config::Config;
+use crate::logging::Refilter;
+use crate::pidfile::PidFile;
+use crate::reload::{Live, Reload};
 use crate::swarm::{Means, Swarm};
 
 /// Runs until SIGTERM or SIGINT. Containers go on after.
 ///
 /// # Errors
 /// The state cannot be opened or the socket not be bound: what and where.
-pub async fn run(config: Config) -> anyhow::Result<()> {
+pub async fn run(config: Config, refilter: Refilter) -> anyhow::Result<()> {
     let config = crate::remap::settle(config)?;
-    let engine = crate::open_engine(&config).await?;
+    let pidfile = config.pidfile.as_deref().map(PidFile::write).transpose();
+    let _pidfile = pidfile.context("pid file found, ensure skep is not running")?;
+    let live = Live::new(config.settings.clone());
+    let engine = crate::open_engine(&config, &live).await?;
     let networks = crate::open_networks(&config).await?;
     let events = Events::new();
     let means = Means {
         executor: Arc::clone(&engine) as _,
         events: events.clone(),
-        generic_resources: config.generic_resources.clone(),
+        describe: crate::describe(&live),
     };
     let swarm = Swarm::open(&config.data_root, means);
     let swarm = Arc::new(swarm.await.context("failed to take up this node's swarm")?);
-    let containers = crate::open_containers(&config, &engine, &networks, events);
+    let containers = crate::open_containers(&config, &engine, &networks, events.clone(), &live);
     let containers = containers.await?;
-    let backend =
-        DaemonBackend::new(config.clone(), Arc::clone(&swarm), engine, networks, containers);
+    let parts = BackendParts {
+        config: config.clone(),
+        live: live.clone(),
+        swarm: Arc::clone(&swarm),
+        engine,
+        networks,
+        containers,
+    };
+    let backend = DaemonBackend::new(parts);
     let backend = Arc::new(backend);
     let servers = config.api.bind().await.context("failed to serve the API")?;
     let mut terminate = signal(SignalKind::terminate()).context("failed to wait for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("failed to wait for SIGINT")?;
+    let mut hangup = signal(SignalKind::hangup()).context("failed to wait for SIGHUP")?;
+    let engine_id = crate::backend::engine_id(&config.data_root);
+    let engine_id = engine_id.context("failed to read the engine's id")?;
+    let reload = Reload { live, refilter, events, engine_id };
     let stop = CancellationToken::new();
     let router = router(backend);
     let serving = servers.into_iter().map(|server| {
@@ -42,9 +59,12 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         server.serve(router.clone(), stopped)
     });
     let told = async {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = hangup.recv() => reload.run(&config),
+            }
         }
         tracing::info!("stopping");
         stop.cancel();

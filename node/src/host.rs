@@ -1,12 +1,11 @@
 //! The host as the swarm sees it: name, platform, means.
 
-use std::collections::BTreeMap;
-
 use nix::sys::sysinfo::sysinfo;
 use nix::sys::utsname::uname;
 use skep_types::Resources;
 use skep_types::node::NodeDescription;
-use skep_types::resources::GenericResource;
+
+use crate::config_file::Settings;
 
 /// What Docker calls the machine's architecture is the kernel's name of it.
 fn machine() -> String {
@@ -40,14 +39,14 @@ pub fn cpus() -> u64 {
     std::thread::available_parallelism().map_or(1, |it| it.get() as u64)
 }
 
-/// Looks at the host anew; `generic` is what its operator declares of it.
-pub fn describe(generic: &[GenericResource]) -> NodeDescription {
+/// Looks at the host anew.
+pub fn describe(settings: &Settings) -> NodeDescription {
     NodeDescription {
         hostname: hostname(),
         os: "linux".to_owned(),
         architecture: machine(),
         engine_version: crate::VERSION.to_owned(),
-        engine_labels: BTreeMap::new(),
+        engine_labels: settings.labels_by_name(),
         plugins: [
             ("Log", "journald"),
             ("Log", "json-file"),
@@ -64,8 +63,8 @@ pub fn describe(generic: &[GenericResource]) -> NodeDescription {
         resources: Resources {
             nano_cpus: i64::try_from(cpus()).unwrap_or(1) * 1_000_000_000,
             memory_bytes: i64::try_from(memory()).unwrap_or(i64::MAX),
-            pids: 0,
-            generic: generic.to_vec(),
+            generic: settings.generic.clone(),
+            ..Resources::default()
         },
     }
 }

@@ -7,6 +7,8 @@ pub mod daemon;
 pub mod host;
 pub mod listen;
 pub mod logging;
+pub mod pidfile;
+pub mod reload;
 pub mod remap;
 pub mod swarm;
 
@@ -17,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use skep_agent::containers::{Containers, Networks, Parts, Registries};
+use skep_agent::containers::{Containers, Networks, Parts};
 use skep_bridge::{HostNetworks, HostNetworksConfig};
 use skep_containers::Volumes;
 use skep_docker_api::Events;
@@ -27,7 +29,10 @@ use skep_images::{Store, StoreOptions};
 use skep_overlay_kernel::Namespace;
 
 /// Opens this node's engine: images, volumes, containers that run already.
-async fn open_engine(config: &config::Config) -> anyhow::Result<Arc<Containers>> {
+async fn open_engine(
+    config: &config::Config,
+    live: &reload::Live,
+) -> anyhow::Result<Arc<Containers>> {
     let root = &config.data_root;
     let ids = config.id_maps.clone().unwrap_or_default();
     let images =
@@ -40,23 +45,25 @@ async fn open_engine(config: &config::Config) -> anyhow::Result<Arc<Containers>>
     runtime.id_maps.clone_from(&config.id_maps);
     let runtime = Runtime::open(runtime).await.context("failed to open the container runtime")?;
     let owner = config.id_maps.clone().map_or(Owner::Host, Owner::New);
-    let registries = Registries {
-        insecure: config.insecure_registries.clone(),
-        ca_dir: Some(config.certs_dir.clone()),
-    };
     let volumes = Volumes::new(root.join("volumes")).with_owner(ids.root());
     volumes.recover().await.context("failed to recover the volumes")?;
     let parts = Parts {
         runtime,
         images,
         volumes,
-        registries,
+        registries: live.registries.clone(),
+        defaults: live.containers.clone(),
         etc_dir: root.join("etc"),
         networks: Networks::new(config.exec_root.join("net")).with_owner(owner),
-        // For templates, which name nothing of what the operator declares.
-        describe: || host::describe(&[]),
+        describe: describe(live),
     };
     Ok(Containers::open(parts).await?)
+}
+
+/// Who looks at the host when a swarm asks.
+fn describe(live: &reload::Live) -> swarm::Describe {
+    let live = live.clone();
+    Arc::new(move || host::describe(&live.settings()))
 }
 
 /// Opens this host's networks; the kernel is changed when somebody is to be on one.
@@ -79,6 +86,7 @@ async fn open_containers(
     engine: &Containers,
     networks: &Arc<HostNetworks>,
     events: Events,
+    live: &reload::Live,
 ) -> anyhow::Result<Arc<skep_containers::Containers>> {
     let parts = skep_containers::Parts {
         runtime: engine.runtime().clone(),
@@ -86,6 +94,7 @@ async fn open_containers(
         volumes: engine.volumes().clone(),
         networks: Arc::clone(networks),
         events,
+        defaults: live.containers.clone(),
         dir: config.data_root.join("by-hand"),
     };
     let containers = skep_containers::Containers::open(parts).await;

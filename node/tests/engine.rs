@@ -6,36 +6,32 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
-use skep_agent::containers::{Containers, Networks, Parts, Registries};
+use skep_agent::containers::{Containers, Networks, Parts};
 use skep_bridge::{HostNetworks, HostNetworksConfig};
 use skep_containers::Volumes;
 use skep_docker_api::json::*;
 use skep_docker_api::{Backend, ByteStream, Events, Filters, Kind, Server, router};
 use skep_engine::{Runtime, RuntimeConfig};
 use skep_images::Store;
-use skep_node::backend::DaemonBackend;
+use skep_node::backend::{BackendParts, DaemonBackend};
 use skep_node::config::Config;
-use skep_node::listen::ApiConfig;
+use skep_node::config_file::Source;
+use skep_node::reload::Live;
 use skep_node::swarm::{Means, Swarm};
 use skep_overlay_kernel::Namespace;
 use skep_types::node::NodeDescription;
 use tempfile::TempDir;
 
 async fn backend(dir: &Path) -> DaemonBackend {
-    let config = Config {
-        data_root: dir.join("data"),
-        exec_root: dir.join("run"),
-        api: ApiConfig::socket(dir.join("skep.sock")),
-        insecure_registries: Vec::new(),
-        certs_dir: dir.join("certs.d"),
-        userns_remap: String::new(),
-        generic_resources: Vec::new(),
-        id_maps: None,
-        cgroup_parent: format!("/skep-test-{}", std::process::id()).into(),
-        networks: skep_bridge::NetworkOptions::default(),
-        log_filter: "info".to_owned(),
-        log_json: false,
-    };
+    let flags = serde_json::json!({
+        "data-root": dir.join("data"),
+        "exec-root": dir.join("run"),
+        "hosts": [format!("unix://{}", dir.join("skep.sock").display())],
+        "cgroup-parent": format!("/skep-test-{}", std::process::id()),
+    });
+    let flags = flags.as_object().unwrap().clone();
+    let config = Config::read(Source { flags, file: dir.join("none"), named: false }).unwrap();
+    let live = Live::new(config.settings.clone());
     let root = &config.data_root;
     let mut runtime = RuntimeConfig::new(
         root.join("containers"),
@@ -48,17 +44,18 @@ async fn backend(dir: &Path) -> DaemonBackend {
         runtime: Runtime::open(runtime).await.unwrap(),
         images: Store::open(root.join("images")).await.unwrap(),
         volumes: Volumes::new(root.join("volumes")),
-        registries: Registries::default(),
+        registries: live.registries.clone(),
+        defaults: live.containers.clone(),
         etc_dir: root.join("etc"),
         networks: Networks::new(root.join("net")),
-        describe: NodeDescription::default,
+        describe: Arc::new(NodeDescription::default),
     };
     let engine = Containers::open(parts).await.unwrap();
     let events = Events::new();
     let means = Means {
         executor: Arc::clone(&engine) as _,
         events: events.clone(),
-        generic_resources: Vec::new(),
+        describe: Arc::new(NodeDescription::default),
     };
     let swarm = Swarm::open(root, means).await.unwrap();
     let networks = HostNetworks::open(HostNetworksConfig {
@@ -75,10 +72,12 @@ async fn backend(dir: &Path) -> DaemonBackend {
         volumes: engine.volumes().clone(),
         networks: Arc::clone(&networks),
         events,
+        defaults: live.containers.clone(),
         dir: config.data_root.join("by-hand"),
     });
     let containers = containers.await.unwrap();
-    DaemonBackend::new(config, Arc::new(swarm), engine, networks, containers)
+    let swarm = Arc::new(swarm);
+    DaemonBackend::new(BackendParts { config, live, swarm, engine, networks, containers })
 }
 
 /// A root file system with busybox alone.

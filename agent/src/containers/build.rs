@@ -90,7 +90,8 @@ pub async fn create(
     container.tty = spec.tty;
     container.open_stdin = spec.open_stdin;
     container.oom_score_adj = spec.oom_score_adj;
-    container.init = spec.init.unwrap_or(false);
+    let defaults = parts.defaults.get();
+    container.init = spec.init.unwrap_or(defaults.init);
     container.read_only = spec.read_only;
     container.mounts = mounts;
     container.files = payloads(spec, files, &names)?;
@@ -107,6 +108,7 @@ pub async fn create(
         .iter()
         .map(|it| Ulimit { name: it.name.clone(), soft: it.soft, hard: it.hard })
         .collect();
+    defaults.apply(&mut container).map_err(refused)?;
     container.resources = Resources {
         memory_bytes: task.spec.resources.limits.memory_bytes,
         nano_cpus: task.spec.resources.limits.nano_cpus,

@@ -20,7 +20,7 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use sha2::{Digest as _, Sha256};
 use skep_agent_plan::{HealthStatus, Observed};
-use skep_containers::{HealthReport, Volume, Volumes};
+use skep_containers::{Defaults, HealthReport, Shared, Volume, Volumes};
 use skep_engine::logs::LogQuery;
 use skep_engine::{Container, ContainerConfig, ExitStatus, Runtime, Status};
 use skep_images::Store;
@@ -47,12 +47,14 @@ pub struct Parts {
     pub runtime: Runtime,
     pub images: Store,
     pub volumes: Volumes,
-    pub registries: Registries,
+    pub registries: Shared<Registries>,
+    /// What a container is where its service says nothing.
+    pub defaults: Shared<Defaults>,
     /// Files that stand in a container's /etc.
     pub etc_dir: PathBuf,
     pub networks: Networks,
     /// What the host says of itself.
-    pub describe: fn() -> NodeDescription,
+    pub describe: Arc<dyn Fn() -> NodeDescription + Send + Sync>,
 }
 
 /// The engine as the agent uses it.
@@ -117,8 +119,9 @@ impl Containers {
         &self.parts.volumes
     }
 
-    pub fn registries(&self) -> &Registries {
-        &self.parts.registries
+    /// How registries are reached now.
+    pub fn registries(&self) -> Arc<Registries> {
+        self.parts.registries.get()
     }
 
     fn sender(&self, task: TaskId) -> watch::Sender<u64> {
@@ -215,12 +218,12 @@ impl Executor for Containers {
     }
 
     async fn fetch(&self, task: &NodeTask) -> Result<(), ExecutorError> {
-        pull::ready(&self.parts.images, &self.parts.registries, task).await.map(drop)
+        pull::ready(&self.parts.images, &self.registries(), task).await.map(drop)
     }
 
     async fn create(&self, task: &NodeTask, files: &TaskFiles) -> Result<(), ExecutorError> {
         let id = container_id(task.id);
-        let image = pull::ready(&self.parts.images, &self.parts.registries, task).await?;
+        let image = pull::ready(&self.parts.images, &self.registries(), task).await?;
         // What an interrupted attempt left.
         self.parts.images.remove_rootfs(&id).await.map_err(failed)?;
         let made = build::create(&self.parts, task, files, &image, &id).await;

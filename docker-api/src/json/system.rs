@@ -54,6 +54,25 @@ shape! {
     /// The answer to `POST /build/prune`.
     BuildPruneResponse { "CachesDeleted" caches_deleted: Option<Vec<String>>, "SpaceReclaimed" space_reclaimed: u64 }
 
+    /// What `/info` says of one registry.
+    IndexInfo { "Name" name: String, "Mirrors" mirrors: Vec<String>, "Secure" secure: bool, "Official" official: bool }
+
+    /// How registries are reached. The first two are nothing for long, and old clients read them.
+    RegistryServices {
+        "AllowNondistributableArtifactsCIDRs" allow_nondistributable_cidrs: Option<Vec<String>>,
+        "AllowNondistributableArtifactsHostnames" allow_nondistributable_hosts: Option<Vec<String>>,
+        "InsecureRegistryCIDRs" insecure_cidrs: Vec<String>,
+        "IndexConfigs" index_configs: std::collections::BTreeMap<String, IndexInfo>,
+        "Mirrors" mirrors: Option<Vec<String>>,
+    }
+
+    RuntimeInfo { "path" path: String, "runtimeArgs" args: Vec<String> => "omitempty" }
+
+    /// Which build of a program is there.
+    Commit { "ID" id: String }
+
+    InfoAddressPool { "Base" base: String, "Size" size: u64 }
+
     /// `GET /info`.
     Info {
         "ID" id: String,
@@ -91,6 +110,7 @@ shape! {
         "IndexServerAddress" index_server_address: String,
         "NCPU" ncpu: u64,
         "MemTotal" mem_total: u64,
+        "RegistryConfig" registry_config: Option<RegistryServices>,
         "DockerRootDir" docker_root_dir: String,
         "HttpProxy" http_proxy: String,
         "HttpsProxy" https_proxy: String,
@@ -99,12 +119,17 @@ shape! {
         "Labels" labels: Vec<String>,
         "ExperimentalBuild" experimental_build: bool,
         "ServerVersion" server_version: String,
+        "Runtimes" runtimes: std::collections::BTreeMap<String, RuntimeInfo>,
         "DefaultRuntime" default_runtime: String,
         "Swarm" swarm: SwarmInfo,
         "LiveRestoreEnabled" live_restore_enabled: bool,
         "Isolation" isolation: String,
         "InitBinary" init_binary: String,
+        "ContainerdCommit" containerd_commit: Commit,
+        "RuncCommit" runc_commit: Commit,
+        "InitCommit" init_commit: Commit,
         "SecurityOptions" security_options: Vec<String>,
+        "DefaultAddressPools" default_address_pools: Vec<InfoAddressPool> => "omitempty",
         "Warnings" warnings: Option<Vec<String>>,
     }
 }

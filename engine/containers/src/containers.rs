@@ -12,6 +12,7 @@ use skep_idmap::IdMaps;
 use skep_images::Store;
 use skep_types::error_chain;
 
+use crate::defaults::{Defaults, Shared};
 use crate::entry::Entry;
 use crate::merge::Remapped;
 use crate::record::{Phase, Record, Records};
@@ -26,6 +27,7 @@ pub struct Parts {
     pub volumes: Volumes,
     pub networks: Arc<HostNetworks>,
     pub events: Events,
+    pub defaults: Shared<Defaults>,
     /// One directory for each container below it.
     pub dir: PathBuf,
 }

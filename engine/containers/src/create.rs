@@ -63,6 +63,7 @@ impl Containers {
         let id = random_id();
         merge::check(&config, &host)?;
         merge::image(&mut config, &image.config)?;
+        self.parts.defaults.get().fill(&mut host);
         merge::host(&mut host, self.remapped())?;
         if !config.working_dir.is_empty() && !config.working_dir.starts_with('/') {
             return Err(ApiError::invalid(format!(
@@ -116,7 +117,7 @@ impl Containers {
             mounts: planned,
             state: State::default(),
         };
-        spec::check(&record)?;
+        spec::check(&record, self.parts.defaults.get())?;
         Ok(record)
     }
 
@@ -312,7 +313,7 @@ impl Containers {
         }
         spec::update(&mut next.host_config, request);
         merge::host(&mut next.host_config, self.remapped())?;
-        spec::check(&next)?;
+        spec::check(&next, self.parts.defaults.get())?;
         if next.state.phase == Phase::Running {
             let run = self.run_of(&entry).await?;
             let limits = spec::resources(&next.host_config);

@@ -13,6 +13,7 @@
 mod attach;
 mod containers;
 mod create;
+mod defaults;
 mod details;
 mod entry;
 mod etc;
@@ -38,6 +39,7 @@ mod volumes;
 
 pub use attach::Attachment;
 pub use containers::{Containers, Parts};
+pub use defaults::{Defaults, Shared};
 pub use exec::Execs;
 pub use health::{Answer, HealthReport, ask};
 pub use login::registry_login;
@@ -45,5 +47,5 @@ pub use merge::health_config;
 pub use process::{stats, top};
 pub use record::{Phase, Record};
 pub use show::{DRIVER, NEVER, Shown, driver_data, health_of};
-pub use spec::log as log_driver;
+pub use spec::{bytes, log as log_driver};
 pub use volumes::{Volume, VolumeError, Volumes};

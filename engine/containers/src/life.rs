@@ -124,6 +124,7 @@ impl Containers {
                 ipc,
                 log: self.records.log(&record.id),
                 id_maps,
+                defaults: self.parts.defaults.get(),
             };
             let mut config = spec::build(record, ground)?;
             // What the user says of a name goes over what a link does.

@@ -144,8 +144,11 @@ impl Containers {
             })
     }
 
-    /// What `host-gateway` means: the default bridge's address.
+    /// What `host-gateway` means: what the daemon was told, or the default bridge's address.
     async fn gateway(&self) -> Option<IpAddr> {
+        if let Some(told) = self.parts.defaults.get().host_gateway {
+            return Some(told);
+        }
         let bridge = self.parts.networks.inspect("bridge").await.ok()?;
         bridge.ipam.config.iter().find_map(|it| it.gateway.parse().ok())
     }

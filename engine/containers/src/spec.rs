@@ -2,6 +2,7 @@
 //! checked on the way.
 
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use skep_docker_api::ApiError;
 use skep_docker_api::json::{ContainerUpdateRequest, HostConfig, Map};
@@ -15,6 +16,7 @@ use skep_engine::logs::{IMAGE_ANNOTATION, NAME_ANNOTATION};
 use skep_engine::{ContainerConfig, Signal};
 use skep_idmap::IdMaps;
 
+use crate::defaults::Defaults;
 use crate::etc::EtcFiles;
 use crate::record::Record;
 
@@ -31,6 +33,7 @@ pub struct Ground {
     pub log: PathBuf,
     /// None: the host's user namespace.
     pub id_maps: Option<IdMaps>,
+    pub defaults: Arc<Defaults>,
 }
 
 pub fn build(record: &Record, ground: Ground) -> Result<ContainerConfig, ApiError> {
@@ -48,7 +51,7 @@ pub fn build(record: &Record, ground: Ground) -> Result<ContainerConfig, ApiErro
     made.tty = config.tty;
     made.open_stdin = config.open_stdin;
     made.stdin_once = config.stdin_once;
-    made.init = host.init.unwrap_or(false);
+    made.init = host.init.unwrap_or(ground.defaults.init);
     made.read_only = host.readonly_rootfs;
     let mounts = record.mounts.iter().zip(ground.sources);
     made.mounts = mounts
@@ -69,6 +72,7 @@ pub fn build(record: &Record, ground: Ground) -> Result<ContainerConfig, ApiErro
     let ulimits = host.ulimits.iter().flatten();
     made.ulimits =
         ulimits.map(|it| Ulimit { name: it.name.clone(), soft: it.soft, hard: it.hard }).collect();
+    ground.defaults.add_ulimits(&mut made.ulimits);
     made.resources = resources(host);
     made.cgroup_parent = cgroup_parent(&host.cgroup_parent);
     made.oom_score_adj = i32::try_from(host.oom_score_adj).unwrap_or(i32::MAX);
@@ -91,6 +95,11 @@ pub fn build(record: &Record, ground: Ground) -> Result<ContainerConfig, ApiErro
         })
         .collect();
     made.device_rules = host.device_cgroup_rules.clone().unwrap_or_default();
+    made.no_new_privileges = ground.defaults.no_new_privileges;
+    // Who has every privilege is not filtered, unless it is asked for.
+    if !host.privileged {
+        made.seccomp = ground.defaults.seccomp.clone();
+    }
     security(host, &mut made)?;
     made.masked_paths.clone_from(&host.masked_paths);
     made.read_only_paths.clone_from(&host.readonly_paths);
@@ -274,13 +283,14 @@ pub fn log(kind: &str, options: &Map) -> Result<(LogDriver, LogLimits), ApiError
 }
 
 /// `10m` and its kin.
-fn bytes(text: &str) -> Option<u64> {
+pub fn bytes(text: &str) -> Option<u64> {
     let text = text.trim().to_ascii_lowercase();
     let text = text.strip_suffix('b').unwrap_or(&text);
     let (number, factor) = match text.chars().last()? {
         'k' => (&text[..text.len() - 1], 1 << 10),
         'm' => (&text[..text.len() - 1], 1 << 20),
         'g' => (&text[..text.len() - 1], 1 << 30),
+        't' => (&text[..text.len() - 1], 1 << 40),
         _ => (text, 1),
     };
     number.parse::<u64>().ok()?.checked_mul(factor)
@@ -292,7 +302,7 @@ pub fn signal(text: &str) -> Result<Signal, ApiError> {
 }
 
 /// Tries what will be tried at the start, so that a refusal comes before anything is made.
-pub fn check(record: &Record) -> Result<(), ApiError> {
+pub fn check(record: &Record, defaults: Arc<Defaults>) -> Result<(), ApiError> {
     let ground = Ground {
         rootfs: Rootfs::Directory("/".into()),
         sources: Vec::new(),
@@ -303,6 +313,7 @@ pub fn check(record: &Record) -> Result<(), ApiError> {
         log: PathBuf::from("/"),
         // What does not go together with maps was refused before.
         id_maps: None,
+        defaults,
     };
     let mut made = build(record, ground)?;
     (made.hosts_path, made.hostname_path, made.resolv_conf_path) = (None, None, None);

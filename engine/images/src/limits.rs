@@ -25,6 +25,9 @@ pub(crate) const ARCHIVE_FILES_MAX: u64 = 100_000;
 /// Layers downloaded at a time for one pull: Docker's default.
 pub(crate) const DOWNLOADS_MAX: usize = 3;
 
+/// Attempts at one layer: Docker's default.
+pub(crate) const DOWNLOAD_ATTEMPTS: u32 = 5;
+
 /// Layers uploaded at a time for one push: Docker's default.
 pub(crate) const UPLOADS_MAX: usize = 5;
 

@@ -13,7 +13,6 @@ use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::image::NewImage;
 use crate::index::LayerRecord;
-use crate::limits::DOWNLOADS_MAX;
 use crate::manifest::{Descriptor, Document, Manifest};
 use crate::platform::Platform;
 use crate::progress::{Reporter, Step};
@@ -21,9 +20,6 @@ use crate::reference::Reference;
 use crate::registry::{Fetched, Rest, Session};
 use crate::store::{Pins, Store, blocking};
 use crate::trust::{Auth, RegistryConfig};
-
-/// Attempts at one layer: Docker's default.
-const DOWNLOAD_ATTEMPTS: u32 = 5;
 
 /// Each pause between them is longer by this: Docker's step.
 const RETRY_STEP: Duration = Duration::from_secs(5);
@@ -156,11 +152,12 @@ impl Store {
         }
         // Made first: a closure in the stream would keep callers from being `Send`.
         let pulls: Vec<_> = layers
-            .map(|(layer, diff_id)| {
-                self.pull_layer(session, layer, *diff_id, pins, &options.progress)
-            })
+            .map(|(layer, diff_id)| self.pull_layer(session, layer, *diff_id, pins, options))
             .collect();
-        futures::stream::iter(pulls).buffer_unordered(DOWNLOADS_MAX).try_collect().await
+        futures::stream::iter(pulls)
+            .buffer_unordered(options.registries.transfers.downloads)
+            .try_collect()
+            .await
     }
 
     async fn pull_layer(
@@ -169,8 +166,9 @@ impl Store {
         layer: &Descriptor,
         diff_id: Digest,
         pins: &Arc<Pins>,
-        progress: &Reporter,
+        options: &PullOptions,
     ) -> Result<()> {
+        let progress = &options.progress;
         let lock = self.inner.unpacking(diff_id);
         let _alone = lock.lock().await;
         let place = self.inner.blob_path(layer.digest);
@@ -181,7 +179,7 @@ impl Store {
             return Ok(());
         }
         if !have_blob {
-            self.download(session, layer, pins, progress).await?;
+            self.download(session, layer, pins, options).await?;
             progress.tell(layer.digest, Step::DownloadComplete);
         }
         progress.tell(layer.digest, Step::Extracting);
@@ -195,8 +193,9 @@ impl Store {
         session: &Session,
         layer: &Descriptor,
         pins: &Arc<Pins>,
-        progress: &Reporter,
+        options: &PullOptions,
     ) -> Result<()> {
+        let progress = &options.progress;
         let mut attempt = 1;
         let mut begun = None;
         let spooled = loop {
@@ -205,7 +204,7 @@ impl Store {
                 Err(error) => error,
             };
             // The registry's own refusal, and content that is not what it should be, stay so.
-            if !is_passing(&error) || attempt == DOWNLOAD_ATTEMPTS {
+            if !is_passing(&error) || attempt >= options.registries.transfers.attempts {
                 return Err(error);
             }
             let pause = RETRY_STEP * attempt;

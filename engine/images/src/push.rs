@@ -7,7 +7,6 @@ use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
 use crate::import::pieces;
 use crate::index::Index;
-use crate::limits::UPLOADS_MAX;
 use crate::progress::{Reporter, Step};
 use crate::reference::Reference;
 use crate::registry::{Purpose, Session};
@@ -67,7 +66,10 @@ impl Store {
             .into_iter()
             .map(|(blob, progress)| self.push_blob(session, blob, progress).boxed())
             .collect();
-        futures::stream::iter(uploads).buffer_unordered(UPLOADS_MAX).try_collect::<()>().await?;
+        futures::stream::iter(uploads)
+            .buffer_unordered(options.registries.transfers.uploads)
+            .try_collect::<()>()
+            .await?;
         let pushed = Pushed { digest: record.manifest, size: manifest.len() as u64 };
         session.put_manifest(&media_type, manifest).await?;
         drop(pins);

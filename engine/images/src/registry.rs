@@ -22,8 +22,9 @@ use crate::limits::{CONFIG_BYTES_MAX, MANIFEST_BYTES_MAX};
 use crate::manifest::{
     DOCKER_INDEX, DOCKER_MANIFEST, Descriptor, Document, OCI_INDEX, OCI_MANIFEST,
 };
+use crate::mirror::Mirror;
 use crate::reference::Reference;
-use crate::trust::{Auth, RegistryConfig};
+use crate::trust::{Auth, Proxies, RegistryConfig};
 
 /// As Docker's dialer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -41,9 +42,18 @@ const MANIFEST_TYPES: &[&str] = &[OCI_INDEX, DOCKER_INDEX, OCI_MANIFEST, DOCKER_
 /// A registry that answered.
 pub(crate) struct Session {
     client: Client,
+    /// Who is asked: the reference's domain, or a mirror of it.
+    host: String,
     reference: Reference,
     auth: RegistryAuth,
     purpose: Purpose,
+}
+
+/// One of the hosts that may serve a repository.
+struct Endpoint {
+    host: String,
+    insecure: bool,
+    protocols: &'static [ClientProtocol],
 }
 
 /// What a session is for: registries grant the two apart.
@@ -75,7 +85,40 @@ impl Session {
         config: &RegistryConfig,
         auth: Option<&Auth>,
     ) -> Result<(Self, Fetched)> {
+        for mirror in config.mirrors_of(reference.domain()) {
+            match Self::open_mirror(reference, config, mirror).await {
+                Ok(opened) => return Ok(opened),
+                Err(error) => {
+                    let image = reference.familiar();
+                    tracing::warn!(%mirror, image, %error, "a mirror does not serve this");
+                }
+            }
+        }
         let session = Self::connect(reference, config, auth, Purpose::Pull).await?;
+        let fetched = session.document(reference.digest()).await?;
+        Ok((session, fetched))
+    }
+
+    // DEVIATION: Docker shows a mirror the login for Docker's own registry; here nobody but that
+    // registry sees it.
+    async fn open_mirror(
+        reference: &Reference,
+        config: &RegistryConfig,
+        mirror: &Mirror,
+    ) -> Result<(Self, Fetched)> {
+        let insecure = config.is_insecure(mirror.host()).await?;
+        let endpoint = Endpoint {
+            host: mirror.host().to_owned(),
+            insecure,
+            protocols: match (mirror.is_plain(), insecure) {
+                (true, _) => &[ClientProtocol::Http],
+                (false, true) => &[ClientProtocol::Https, ClientProtocol::Http],
+                (false, false) => &[ClientProtocol::Https],
+            },
+        };
+        let session =
+            Self::reach(reference, config, endpoint, RegistryAuth::Anonymous, Purpose::Pull)
+                .await?;
         let fetched = session.document(reference.digest()).await?;
         Ok((session, fetched))
     }
@@ -87,10 +130,7 @@ impl Session {
         auth: Option<&Auth>,
         purpose: Purpose,
     ) -> Result<Self> {
-        // Whoever installed another provider first keeps it; both speak TLS.
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let insecure = config.is_insecure(reference.domain()).await?;
-        let authorities = config.authorities(reference.domain())?;
         let auth = match auth {
             None => RegistryAuth::Anonymous,
             Some(Auth::Basic { username, password }) => {
@@ -98,11 +138,27 @@ impl Session {
             }
             Some(Auth::Token(token)) => RegistryAuth::Bearer(token.clone()),
         };
-        let protocols: &[ClientProtocol] = if insecure {
+        let protocols: &'static [ClientProtocol] = if insecure {
             &[ClientProtocol::Https, ClientProtocol::Http]
         } else {
             &[ClientProtocol::Https]
         };
+        let endpoint = Endpoint { host: reference.domain().to_owned(), insecure, protocols };
+        Self::reach(reference, config, endpoint, auth, purpose).await
+    }
+
+    async fn reach(
+        reference: &Reference,
+        config: &RegistryConfig,
+        endpoint: Endpoint,
+        auth: RegistryAuth,
+        purpose: Purpose,
+    ) -> Result<Self> {
+        // Whoever installed another provider first keeps it; both speak TLS.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let Endpoint { host, insecure, protocols } = endpoint;
+        let authorities = config.authorities(&host)?;
+        let Proxies { http, https, except } = config.proxies.clone();
         let mut unreached = None;
         for protocol in protocols {
             let client = Client::try_from(ClientConfig {
@@ -115,11 +171,19 @@ impl Session {
                 connect_timeout: Some(CONNECT_TIMEOUT),
                 read_timeout: Some(READ_TIMEOUT),
                 user_agent: USER_AGENT,
+                http_proxy: http.clone(),
+                https_proxy: https.clone(),
+                no_proxy: except.clone(),
                 ..ClientConfig::default()
             })
             .map_err(|error| Error::Registry(error_chain(&error)))?;
-            let session =
-                Self { client, reference: reference.clone(), auth: auth.clone(), purpose };
+            let session = Self {
+                client,
+                host: host.clone(),
+                reference: reference.clone(),
+                auth: auth.clone(),
+                purpose,
+            };
             match session.greet().await {
                 Err(error @ Error::Unreachable { .. }) => drop(unreached.get_or_insert(error)),
                 Err(error) => return Err(error),
@@ -265,7 +329,7 @@ impl Session {
     }
 
     fn remote(&self, digest: Option<Digest>) -> oci_client::Reference {
-        let (domain, path) = (self.reference.domain().to_owned(), self.reference.path().to_owned());
+        let (domain, path) = (self.host.clone(), self.reference.path().to_owned());
         match (digest, self.reference.tag()) {
             (Some(digest), _) => {
                 oci_client::Reference::with_digest(domain, path, digest.to_string())
@@ -278,7 +342,7 @@ impl Session {
     }
 
     fn slow(&self) -> Error {
-        let domain = self.reference.domain();
+        let domain = &self.host;
         Error::Registry(format!("registry {domain} did not answer in {MANIFEST_TIMEOUT:?}"))
     }
 

@@ -7,6 +7,8 @@ use std::time::Duration;
 use oci_client::client::{Certificate, CertificateEncoding};
 
 use crate::error::{Context, Error, Result};
+use crate::limits::{DOWNLOAD_ATTEMPTS, DOWNLOADS_MAX, UPLOADS_MAX};
+use crate::mirror::Mirror;
 
 /// A name that is not found by then is not found.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(30);
@@ -22,6 +24,36 @@ pub struct RegistryConfig {
     pub insecure: Vec<String>,
     /// `HOST:PORT/*.crt` below it are trusted for that registry, as in `/etc/docker/certs.d`.
     pub ca_dir: Option<PathBuf>,
+    /// Asked before Docker's own registry, in this order: `http` or `https`, a host, no more.
+    pub mirrors: Vec<Mirror>,
+    pub transfers: Transfers,
+    pub proxies: Proxies,
+}
+
+/// Who stands between this host and registries; none where it is empty.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Proxies {
+    pub http: Option<String>,
+    pub https: Option<String>,
+    /// Hosts that are reached without, with commas between.
+    pub except: Option<String>,
+}
+
+/// How much is moved at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Transfers {
+    /// Layers of one pull.
+    pub downloads: usize,
+    /// Layers of one push.
+    pub uploads: usize,
+    /// Attempts at one layer.
+    pub attempts: u32,
+}
+
+impl Default for Transfers {
+    fn default() -> Self {
+        Self { downloads: DOWNLOADS_MAX, uploads: UPLOADS_MAX, attempts: DOWNLOAD_ATTEMPTS }
+    }
 }
 
 /// Who asks.
@@ -136,7 +168,7 @@ mod tests {
     async fn registries_are_secure_unless_they_are_said_not_to_be() {
         let config = RegistryConfig {
             insecure: vec!["10.0.0.0/8".to_owned(), "192.0.2.1:5000".to_owned()],
-            ca_dir: None,
+            ..RegistryConfig::default()
         };
         for (domain, expected) in [
             ("127.0.0.1:5000", true),
@@ -148,7 +180,7 @@ mod tests {
         ] {
             assert_eq!(config.is_insecure(domain).await.unwrap(), expected, "{domain}");
         }
-        let bad = RegistryConfig { insecure: vec!["10/x".to_owned()], ca_dir: None };
+        let bad = RegistryConfig { insecure: vec!["10/x".to_owned()], ..RegistryConfig::default() };
         assert!(bad.is_insecure("192.0.2.1").await.is_err());
     }
 

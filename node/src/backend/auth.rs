@@ -32,7 +32,7 @@ impl DaemonBackend {
                 "unauthorized: a user name and a password are needed",
             ));
         };
-        match check_login(domain, &self.engine.registries().clone(), &login).await {
+        match check_login(domain, &self.engine.registries(), &login).await {
             Ok(()) => {
                 Ok(AuthResponse { status: "Login Succeeded".to_owned(), ..Default::default() })
             }

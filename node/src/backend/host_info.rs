@@ -7,6 +7,7 @@ use std::path::Path;
 use skep_docker_api::json::Info;
 use skep_engine::apparmor::{self, Support as AppArmor};
 use skep_engine::cgroup::Hierarchies;
+use skep_engine::config::Seccomp;
 use skep_engine::resources::Support;
 
 use crate::config::Config;
@@ -107,6 +108,11 @@ pub fn fill(info: &mut Info, config: &Config) {
     // As is said by who applies them: the engine has one profile of its own for system calls.
     let seccomp = fs::read_to_string("/proc/self/status").is_ok_and(|it| it.contains("\nSeccomp:"));
     let apparmor = apparmor::support();
+    let profile = match config.settings.containers.seccomp {
+        Seccomp::Default => "name=seccomp,profile=builtin",
+        Seccomp::Unconfined => "name=seccomp,profile=unconfined",
+        Seccomp::Profile(_) => "name=seccomp,profile=custom",
+    };
     let mut unified = false;
     match Hierarchies::find() {
         Ok(hierarchies) => {
@@ -119,8 +125,9 @@ pub fn fill(info: &mut Info, config: &Config) {
     info.cgroup_version = if unified { "2" } else { "1" }.to_owned();
     info.security_options = [
         (apparmor == AppArmor::Full, "name=apparmor"),
-        (seccomp, "name=seccomp,profile=builtin"),
+        (seccomp, profile),
         (config.id_maps.is_some(), "name=userns"),
+        (config.settings.containers.no_new_privileges, "name=no-new-privileges"),
         (unified, "name=cgroupns"),
     ]
     .into_iter()
@@ -138,12 +145,11 @@ pub fn fill(info: &mut Info, config: &Config) {
     .to_vec();
     info.nfd = fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count() as u64);
     info.index_server_address = INDEX_SERVER.to_owned();
-    info.default_runtime = "skep".to_owned();
-    // Containers go on without the daemon, always.
-    info.live_restore_enabled = true;
-    info.http_proxy = masked(variable(["HTTP_PROXY", "http_proxy"]));
-    info.https_proxy = masked(variable(["HTTPS_PROXY", "https_proxy"]));
-    info.no_proxy = variable(["NO_PROXY", "no_proxy"]);
+    let told = &config.settings.registries.proxies;
+    let or = |told: &Option<String>, names| told.clone().unwrap_or_else(|| variable(names));
+    info.http_proxy = masked(or(&told.http, ["HTTP_PROXY", "http_proxy"]));
+    info.https_proxy = masked(or(&told.https, ["HTTPS_PROXY", "https_proxy"]));
+    info.no_proxy = or(&told.except, ["NO_PROXY", "no_proxy"]);
     let mut said = config.api.warnings();
     said.extend(warnings(info));
     if apparmor == AppArmor::WithoutParser {

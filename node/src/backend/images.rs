@@ -149,7 +149,7 @@ impl DaemonBackend {
     /// How registries are asked, with a caller's login.
     pub(super) fn registry_options(&self, auth: Option<RegistryAuth>) -> Answer<PullOptions> {
         let auth = auth.map(skep_containers::registry_login).transpose()?.flatten();
-        let registries = self.engine.registries().clone();
+        let registries = self.engine.registries().as_ref().clone();
         Ok(PullOptions { registries, auth, ..PullOptions::default() })
     }
 

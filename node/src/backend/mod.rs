@@ -5,6 +5,7 @@ mod container_files;
 mod containers;
 mod disk_usage;
 mod engine_error;
+mod engine_info;
 mod error;
 mod flow;
 mod host_info;
@@ -37,13 +38,17 @@ use skep_docker_api::{
 
 use self::prune::Prunes;
 use crate::config::Config;
+use crate::reload::Live;
 use crate::swarm::Swarm;
+
+pub use self::host_info::engine_id;
 
 type Answer<T> = Result<T, ApiError>;
 
 /// What the router calls.
 pub struct DaemonBackend {
     config: Config,
+    live: Live,
     swarm: Arc<Swarm>,
     engine: Arc<Containers>,
     networks: Arc<HostNetworks>,
@@ -54,17 +59,22 @@ pub struct DaemonBackend {
     prunes: Prunes,
 }
 
+/// What the backend stands on.
+pub struct BackendParts {
+    pub config: Config,
+    pub live: Live,
+    pub swarm: Arc<Swarm>,
+    pub engine: Arc<Containers>,
+    pub networks: Arc<HostNetworks>,
+    pub containers: Arc<skep_containers::Containers>,
+}
+
 impl DaemonBackend {
-    pub fn new(
-        config: Config,
-        swarm: Arc<Swarm>,
-        engine: Arc<Containers>,
-        networks: Arc<HostNetworks>,
-        containers: Arc<skep_containers::Containers>,
-    ) -> Self {
+    pub fn new(parts: BackendParts) -> Self {
+        let BackendParts { config, live, swarm, engine, networks, containers } = parts;
         let events = containers.events().clone();
         let (execs, prunes) = (Execs::default(), Prunes::default());
-        Self { config, swarm, engine, networks, containers, execs, events, prunes }
+        Self { config, live, swarm, engine, networks, containers, execs, events, prunes }
     }
 }
 

@@ -72,6 +72,14 @@ fn pools(given: &[String], length: u32) -> Answer<(Vec<Ipv4Net>, u8)> {
 }
 
 impl DaemonBackend {
+    /// What this node says its address is: what it is told to, or the daemon's own word.
+    fn advertised(&self, asked: String) -> String {
+        match asked.as_str() {
+            "" => self.live.settings().advertise_addr.clone(),
+            _ => asked,
+        }
+    }
+
     pub(super) async fn init(&self, request: SwarmInitRequest) -> Answer<String> {
         if request.force_new_cluster {
             return Err(ApiError::new(
@@ -87,7 +95,7 @@ impl DaemonBackend {
             pools(&request.default_addr_pool, request.subnet_size)?;
         let options = InitOptions {
             listen_addr: request.listen_addr,
-            advertise_addr: request.advertise_addr,
+            advertise_addr: self.advertised(request.advertise_addr),
             data_path_addr: request.data_path_addr,
             data_path_port: data_path_port(request.data_path_port)?,
             availability: availability(&request.availability)?,
@@ -101,7 +109,7 @@ impl DaemonBackend {
     pub(super) async fn join(&self, request: SwarmJoinRequest) -> Answer<()> {
         let options = JoinOptions {
             listen_addr: request.listen_addr,
-            advertise_addr: request.advertise_addr,
+            advertise_addr: self.advertised(request.advertise_addr),
             data_path_addr: request.data_path_addr,
             availability: availability(&request.availability)?,
             token: request.join_token,

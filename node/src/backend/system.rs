@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::swarm::{raft_config, tls_info};
-use super::{Answer, DaemonBackend, host_info};
+use super::{Answer, DaemonBackend, engine_info, host_info};
 use crate::{VERSION, host};
 
 /// Go's word for what this was built for.
@@ -30,7 +30,7 @@ impl DaemonBackend {
                 ("Os", "linux".to_owned()),
                 ("Arch", architecture()),
                 ("KernelVersion", host::kernel()),
-                ("Experimental", "false".to_owned()),
+                ("Experimental", self.live.settings().experimental.to_string()),
             ]
             .map(|(key, value)| (key.to_owned(), value))
             .into(),
@@ -44,6 +44,7 @@ impl DaemonBackend {
             os: "linux".to_owned(),
             arch: architecture(),
             kernel_version: host::kernel(),
+            experimental: self.live.settings().experimental,
             ..Default::default()
         }
     }
@@ -61,7 +62,8 @@ impl DaemonBackend {
 
     pub(super) async fn show_info(&self) -> Answer<Info> {
         let now = OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default();
-        let description = host::describe(&self.config.generic_resources);
+        let settings = self.live.settings();
+        let description = host::describe(&settings);
         let of = |kind: &str| -> Vec<String> {
             let plugins = description.plugins.iter().filter(|(it, _)| it == kind);
             plugins.map(|(_, name)| name.clone()).collect()
@@ -90,7 +92,10 @@ impl DaemonBackend {
                 ..Default::default()
             },
             system_time: now,
-            logging_driver: "json-file".to_owned(),
+            logging_driver: settings.containers.log_driver.clone(),
+            debug: settings.debug,
+            labels: settings.labels.clone(),
+            experimental_build: settings.experimental,
             kernel_version: host::kernel(),
             operating_system: host::distribution(),
             os_type: "linux".to_owned(),
@@ -101,13 +106,12 @@ impl DaemonBackend {
             name: description.hostname.clone(),
             server_version: VERSION.to_owned(),
             swarm: self.swarm_info().await,
-            generic_resources: skep_docker_api::convert::generic_to_api(
-                &self.config.generic_resources,
-            ),
+            generic_resources: skep_docker_api::convert::generic_to_api(&settings.generic),
             nevents_listener: self.events.listeners() as u64,
             ..Default::default()
         };
         host_info::fill(&mut info, &self.config);
+        engine_info::fill(&mut info, &self.config, &settings);
         Ok(info)
     }
 

@@ -24,7 +24,6 @@ use tokio_util::task::AbortOnDropHandle;
 use super::record::{Record, SwarmDir};
 use super::tell::{self, Follow};
 use super::{Means, SwarmError, enroll, listen};
-use crate::host;
 
 /// Between two attempts at what the managers would not do yet.
 const RETRY: Duration = Duration::from_millis(500);
@@ -104,13 +103,13 @@ impl Active {
     /// Starts the agent and the loop that follows the node's role.
     pub fn start(parts: Parts) -> Result<Arc<Self>, SwarmError> {
         let Parts { dir, record, credentials, manager, follow, means } = parts;
-        let Means { executor, events, generic_resources } = means;
+        let Means { executor, events, describe } = means;
         let (node_id, cluster_id) = ids(&credentials.borrow())?;
         let agent = Agent::start(AgentConfig {
             credentials: credentials.subscribe(),
             managers: record.managers.clone(),
             node_addr: record.data_path_addr,
-            describe: Arc::new(move || host::describe(&generic_resources)),
+            describe,
             executor,
         });
         let active = Arc::new(Self {

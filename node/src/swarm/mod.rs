@@ -21,7 +21,7 @@ use skep_docker_api::Events;
 use skep_manager::{Manager, StartError};
 use skep_secrets::identity::{IdentityError, NodeCredentials};
 use skep_secrets::sealing::{Keyring, SealError};
-use skep_types::resources::GenericResource;
+use skep_types::node::NodeDescription;
 use skep_types::{Availability, ClusterSpec};
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, RwLock};
@@ -96,9 +96,11 @@ pub struct Means {
     pub executor: Arc<dyn Executor>,
     /// Is told what changes in the swarm while this node manages it.
     pub events: Events,
-    /// What the operator declares of the host.
-    pub generic_resources: Vec<GenericResource>,
+    pub describe: Describe,
 }
+
+/// Looks at this host anew.
+pub type Describe = Arc<dyn Fn() -> NodeDescription + Send + Sync>;
 
 /// The node's part in a swarm.
 pub struct Swarm {

@@ -209,6 +209,8 @@ mod tests {
         UpdateConfig,
     };
 
+    use skep_types::node::NodeDescription;
+
     use super::*;
 
     fn shown(event: Event) -> String {
@@ -223,7 +225,7 @@ mod tests {
             id: NodeId::new(7),
             meta: Meta::default(),
             spec: NodeSpec { role, ..NodeSpec::default() },
-            description: Some(crate::host::describe(&[])),
+            description: Some(NodeDescription::default()),
             status: skep_types::node::NodeStatus { state, ..Default::default() },
             manager: None,
             certificate: Vec::new(),
@@ -232,7 +234,7 @@ mod tests {
 
     #[test]
     fn a_node_is_told_with_what_changed() {
-        let host = crate::host::hostname();
+        let host = String::new();
         let (before, after) =
             (node(NodeState::Down, NodeRole::Worker), node(NodeState::Ready, NodeRole::Worker));
         let event = |before, after| Event::Node(Delta { before, after });

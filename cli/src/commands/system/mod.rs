@@ -195,8 +195,13 @@ fn write_info(out: &mut String, info: &Info) -> std::fmt::Result {
     writeln!(out, "  Log: {}", info.plugins.log.join(" "))?;
     writeln!(out, " Swarm: {}", info.swarm.local_node_state)?;
     write_swarm(out, info)?;
+    let runtimes: Vec<&str> = info.runtimes.keys().map(String::as_str).collect();
+    some(out, " Runtimes", &runtimes.join(" "))?;
     some(out, " Default Runtime", &info.default_runtime)?;
     some(out, " Init Binary", &info.init_binary)?;
+    some(out, " containerd version", &info.containerd_commit.id)?;
+    some(out, " runc version", &info.runc_commit.id)?;
+    some(out, " init version", &info.init_commit.id)?;
     if !info.security_options.is_empty() {
         writeln!(out, " Security Options:")?;
         for option in &info.security_options {
@@ -228,7 +233,29 @@ fn write_info(out: &mut String, info: &Info) -> std::fmt::Result {
         }
     }
     writeln!(out, " Experimental: {}", info.experimental_build)?;
-    writeln!(out, " Live Restore Enabled: {}\n", info.live_restore_enabled)
+    if let Some(registries) = &info.registry_config {
+        writeln!(out, " Insecure Registries:")?;
+        for registry in registries.index_configs.values().filter(|it| !it.secure) {
+            writeln!(out, "  {}", registry.name)?;
+        }
+        for network in &registries.insecure_cidrs {
+            writeln!(out, "  {network}")?;
+        }
+        if let Some(mirrors) = registries.mirrors.as_ref().filter(|it| !it.is_empty()) {
+            writeln!(out, " Registry Mirrors:")?;
+            for mirror in mirrors {
+                writeln!(out, "  {mirror}")?;
+            }
+        }
+    }
+    writeln!(out, " Live Restore Enabled: {}", info.live_restore_enabled)?;
+    if !info.default_address_pools.is_empty() {
+        writeln!(out, " Default Address Pools:")?;
+        for pool in &info.default_address_pools {
+            writeln!(out, "   Base: {}, Size: {}", pool.base, pool.size)?;
+        }
+    }
+    writeln!(out)
 }
 
 fn some(out: &mut String, name: &str, value: &str) -> std::fmt::Result {

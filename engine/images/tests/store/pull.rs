@@ -309,7 +309,10 @@ async fn only_a_registry_that_is_trusted_is_believed() {
     std::fs::create_dir_all(&own).unwrap();
     std::fs::copy(&tls.authority, own.join("ca.crt")).unwrap();
     let trusting = PullOptions {
-        registries: RegistryConfig { insecure: Vec::new(), ca_dir: Some(dir.path().to_owned()) },
+        registries: RegistryConfig {
+            ca_dir: Some(dir.path().to_owned()),
+            ..RegistryConfig::default()
+        },
         ..PullOptions::default()
     };
     let pulled = store.pull(&by_tls, &trusting).await;
@@ -334,7 +337,7 @@ async fn only_a_registry_that_is_trusted_is_believed() {
         let insecure = PullOptions {
             registries: RegistryConfig {
                 insecure: vec![reference.domain().to_owned()],
-                ca_dir: None,
+                ..RegistryConfig::default()
             },
             ..PullOptions::default()
         };
