@@ -353,6 +353,10 @@ pub trait Backend: Send + Sync + 'static {
     async fn volume_create(&self, _request: VolumeCreateRequest) -> Answer<Volume> {
         Err(ApiError::absent())
     }
+    /// Of a cluster's volumes alone.
+    async fn volume_update(&self, _name: &str, _version: u64) -> Answer<()> {
+        Err(ApiError::absent())
+    }
     async fn volume_remove(&self, _name: &str, _force: bool) -> Answer<()> {
         Err(ApiError::absent())
     }

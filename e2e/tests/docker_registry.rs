@@ -171,3 +171,69 @@ fn pulls_the_platform_that_is_asked_for() {
         assert_eq!(found["Platforms"].as_array().map(Vec::len), Some(2), "{found}");
     });
 }
+
+/// Answers every question with three finds and keeps what it was asked, line by line, until its host
+/// ends.
+const INDEX: &str = r#"
+import http.server
+class Index(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        print(self.path, flush=True)
+        body = b"""{"num_results": 3, "query": "bees", "results": [
+            {"name": "bees", "description": "those\\nthat hum", "star_count": 40, "is_official": true},
+            {"name": "ali/bees", "description": null, "star_count": 7, "is_official": false},
+            {"name": "eve/bees", "description": "few", "star_count": 1, "is_official": false}]}"""
+        found = self.path.startswith("/v1/search?")
+        self.send_response(200 if found else 404)
+        self.send_header("Content-Length", str(len(body) if found else 0))
+        self.end_headers()
+        if found:
+            self.wfile.write(body)
+    def log_message(self, *words):
+        pass
+server = http.server.ThreadingHTTPServer(("127.0.0.1", 5080), Index)
+print("listening", flush=True)
+server.serve_forever()
+"#;
+
+#[test]
+fn looks_for_images_in_an_index() {
+    let Some(single) = Single::own() else { return };
+    let host = single.host();
+    if !host.run(&["which", "python3"]).unwrap().status.success() {
+        eprintln!("SKIP: no python3 is installed");
+        return;
+    }
+    let command = host.command(&["python3", "-c", INDEX]).unwrap();
+    let index = skep_e2e::Session::on_pipes(command).unwrap();
+    index.expect("listening", 0).unwrap_or_else(|error| panic!("{error:#}"));
+    let term = "127.0.0.1:5080/bees";
+    let results = [Program::Docker, Program::Skep].map(|program| {
+        if !program.installed() {
+            eprintln!("SKIP: no docker command line is installed");
+            return None;
+        }
+        let cli = single.command_line(program);
+        let from = index.text().len();
+        let table = cli.ok(&["search", term]);
+        assert!(table.contains("NAME") && table.contains("[OK]"), "{table}");
+        index.expect("/v1/search?q=bees&n=25", from).unwrap();
+        let format = ["--format", "{{.Name}} {{.StarCount}}", term];
+        let names = |more: &[&str]| cli.ok(&[&["search"], more, &format[..]].concat());
+        assert_eq!(names(&["--filter", "is-official=true"]), "bees 40");
+        assert_eq!(names(&["-f", "is-official=false"]), "ali/bees 7\neve/bees 1");
+        assert_eq!(names(&["-f", "stars=5"]), "bees 40\nali/bees 7");
+        assert_eq!(names(&["--limit", "3", "--no-trunc"]).lines().count(), 3);
+        index.expect("/v1/search?q=bees&n=3", from).unwrap();
+        cli.fails(&["search", "--limit", "101", term], "outside the range of [1, 100]");
+        cli.fails(&["search", "--filter", "colour=red", term], "invalid filter 'colour'");
+        cli.fails(&["search", "--filter", "stars=many", term], "invalid filter 'stars=many'");
+        cli.fails(&["search", "127.0.0.1:9/bees"], "");
+        Some((table, names(&[])))
+    });
+    if let [Some(docker), Some(skep)] = results {
+        assert_eq!(docker, skep, "docker's on the left, skep's on the right");
+    }
+    let bad = single.api("GET", "/images/search?term=https://r.example/x", "");
+    assert_eq!(bad.status, 400, "{}", bad.text());
+}

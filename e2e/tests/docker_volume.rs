@@ -40,3 +40,32 @@ fn volumes_nobody_has_go_together() {
     let pruned = single.api("POST", "/volumes/prune?filters={%22all%22:[%22true%22]}", "").json();
     assert_eq!(pruned["VolumesDeleted"][0], "plain");
 }
+
+#[test]
+fn only_a_clusters_volumes_are_updated() {
+    let Some(single) = Single::own() else { return };
+    let ask = |path: &str| {
+        let answer = single.api("PUT", path, "{}");
+        (answer.status, answer.message())
+    };
+    let (status, why) = ask("/volumes/mine?version=1");
+    assert_eq!(status, 503, "{why}");
+    assert_eq!(why, "volume update only valid for cluster volumes, but swarm is unavailable");
+    let first = single.command_line(Program::Skep);
+    first.ok(&["swarm", "init"]);
+    assert_eq!(ask("/volumes/mine?version=1"), (404, "volume mine not found".to_owned()));
+    assert_eq!(ask("/volumes/mine").0, 400);
+    for program in [Program::Docker, Program::Skep] {
+        if !program.installed() {
+            eprintln!("SKIP: no docker command line is installed");
+            continue;
+        }
+        let cli = single.command_line(program);
+        let name = cli.name("local");
+        cli.ok(&["volume", "create", &name]);
+        let update = ["volume", "update", "--availability", "drain", &name];
+        cli.fails(&update, "an only update cluster volumes");
+        cli.fails(&["volume", "update", &cli.name("none")], "no such volume");
+        cli.ok(&["volume", "rm", &name]);
+    }
+}

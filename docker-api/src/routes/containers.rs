@@ -56,6 +56,10 @@ pub(super) fn volumes() -> Router<Arc<dyn Backend>> {
     let create = async |State(b): Held, document: Document| -> Answer<_> {
         Ok(created(b.volume_create(document.read()?).await?))
     };
+    let update =
+        async |State(b): Held, Path(name): Path<String>, Query(q): Query<Params>| -> Answer<_> {
+            b.volume_update(&name, q.version("volume")?).await.map(|()| StatusCode::OK)
+        };
     let remove =
         async |State(b): Held, Path(name): Path<String>, Query(q): Query<Params>| -> Answer<_> {
             b.volume_remove(&name, truth(&q.force)).await.map(|()| StatusCode::NO_CONTENT)
@@ -71,7 +75,7 @@ pub(super) fn volumes() -> Router<Arc<dyn Backend>> {
         .route("/volumes", get(list))
         .route("/volumes/create", post(create))
         .route("/volumes/prune", post(prune))
-        .route("/volumes/{name}", get(one).delete(remove))
+        .route("/volumes/{name}", get(one).put(update).delete(remove))
 }
 
 fn options(query: &Pairs) -> Answer<LogOptions> {

@@ -18,6 +18,7 @@ mod networks;
 mod nodes;
 mod payloads;
 mod prune;
+mod search;
 mod services;
 mod swarm;
 mod system;
@@ -253,6 +254,15 @@ impl Backend for DaemonBackend {
     async fn image_push(&self, request: PushRequest) -> Answer<Flow<Progress>> {
         self.push_image(request).await
     }
+    async fn image_search(
+        &self,
+        term: &str,
+        limit: u64,
+        filters: Filters,
+        auth: Option<RegistryAuth>,
+    ) -> Answer<Vec<SearchResult>> {
+        self.search_images(term, limit, filters, auth).await
+    }
     async fn auth(&self, auth: RegistryAuth) -> Answer<AuthResponse> {
         self.check_registry_login(auth).await
     }
@@ -408,6 +418,9 @@ impl Backend for DaemonBackend {
     }
     async fn volume_create(&self, request: VolumeCreateRequest) -> Answer<Volume> {
         self.create_volume(request).await
+    }
+    async fn volume_update(&self, name: &str, _version: u64) -> Answer<()> {
+        self.update_volume(name).await
     }
     async fn volume_remove(&self, name: &str, force: bool) -> Answer<()> {
         self.remove_volume(name, force).await

@@ -6,7 +6,7 @@ use std::path::Path;
 use skep_containers::{Volume, VolumeError, Volumes};
 use skep_docker_api::filters::VolumeFilter;
 use skep_docker_api::json::{self, ContainerListOptions};
-use skep_docker_api::{ApiError, Filters};
+use skep_docker_api::{ApiError, Filters, Kind};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -114,6 +114,17 @@ impl DaemonBackend {
             self.tell_volume("create", &name);
         }
         self.inspect_volume(&name)
+    }
+
+    /// Only a cluster's volumes change, and there are none. The words are Docker's.
+    pub(super) async fn update_volume(&self, name: &str) -> Answer<()> {
+        match self.swarm_header().await.as_str() {
+            "active/manager" => Err(ApiError::not_found(format!("volume {name} not found"))),
+            _ => Err(ApiError::new(
+                Kind::Unavailable,
+                "volume update only valid for cluster volumes, but swarm is unavailable",
+            )),
+        }
     }
 
     pub(super) async fn remove_volume(&self, name: &str, force: bool) -> Answer<()> {
