@@ -88,7 +88,7 @@ impl Plain {
             return Some((0, "not available".to_owned()));
         }
         let mut platforms = placement.platforms.iter();
-        if placement.platforms.len() > 0 && !platforms.any(|(os, _)| *os == description.os) {
+        if !placement.platforms.is_empty() && !platforms.any(|(os, _)| *os == description.os) {
             return Some((3, "another platform".to_owned()));
         }
         for text in &placement.constraints {

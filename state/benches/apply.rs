@@ -125,6 +125,7 @@ fn services(state: &mut State, count: usize, ids: &mut Ids) -> Vec<ServiceId> {
             previous_spec_version: None,
             endpoint: None,
             update_status: None,
+            job: None,
         };
         apply(state, vec![Change::Create(Arc::new(service)).into()]);
         made.push(id);
@@ -157,6 +158,8 @@ fn task(place: usize, services: &[ServiceId], ids: &mut Ids) -> Task {
             running_since: Some(Timestamp(1)),
         },
         desired_state: DesiredState::Running,
+        job_iteration: None,
+        generic: vec![],
         networks: vec![NetworkAttachment {
             network: NETWORK,
             addresses: vec![format!("{address}/8").parse().expect("an address")],

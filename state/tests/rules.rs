@@ -261,7 +261,7 @@ fn of_a_plan_what_still_holds_is_taken_and_is_no_news() {
     let mut plan = transaction(vec![outrun.clone(), create(service(2, "api"))]);
     let (ticket, refused) = leader.propose_plan(&mut plan).unwrap();
     assert!(ticket.is_some());
-    assert_eq!(refused, [outrun.clone()]);
+    assert_eq!(refused, std::slice::from_ref(&outrun));
     assert_eq!((plan.epoch, plan.actions.len()), (2, 1));
     assert!(leader.view().services().by_name("api").is_some());
     assert_eq!(leader.take_news(), Some(vec![]));

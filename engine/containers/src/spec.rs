@@ -239,9 +239,9 @@ fn security(host: &HostConfig, made: &mut ContainerConfig) -> Result<(), ApiErro
 /// The profile that a container has, or had if it ran now: what Docker shows of it. Empty on a host
 /// without AppArmor.
 pub fn apparmor(host: &HostConfig) -> Option<String> {
-    let options = host.security_opt.iter().flatten();
-    let named = options.filter_map(|it| it.split_once('=').or_else(|| it.split_once(':')));
-    let named = named.filter(|(option, _)| *option == "apparmor").last().map(|it| it.1);
+    let options = host.security_opt.iter().flatten().rev();
+    let mut named = options.filter_map(|it| it.split_once('=').or_else(|| it.split_once(':')));
+    let named = named.find(|(option, _)| *option == "apparmor").map(|it| it.1);
     apparmor::profile_of(named, host.privileged).map(str::to_owned)
 }
 

@@ -134,7 +134,6 @@ impl Watermarks {
         })
     }
 
-    #[expect(clippy::type_complexity, reason = "the parts of one standing, for its three writers")]
     fn follows(
         &mut self,
         node: NodeId,

@@ -173,7 +173,8 @@ fn a_task_says_when_it_began_to_run_after_it_has_ended_too() {
     };
     let (starting, running) = (at(1, TaskState::Starting), at(2, TaskState::Running));
     let failed = at(5, TaskState::Failed);
-    assert_eq!(since(&[&[starting.clone()], &[failed.clone()]]), None);
-    assert_eq!(since(&[&[running.clone()], &[failed.clone()]]), Some(Timestamp(2)));
+    let alone = std::slice::from_ref;
+    assert_eq!(since(&[alone(&starting), alone(&failed)]), None);
+    assert_eq!(since(&[alone(&running), alone(&failed)]), Some(Timestamp(2)));
     assert_eq!(since(&[&[running, failed]]), Some(Timestamp(2)), "in one report");
 }

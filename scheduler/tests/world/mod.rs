@@ -243,7 +243,8 @@ impl World {
 fn describe(node: &mut Node, dice: &mut Dice) {
     let zone = ["", "east", "west", "north"][dice.below(4) as usize];
     let rack = ["", "r1", "r2"][dice.below(3) as usize];
-    let labels = [("zone", zone), ("rack", rack)].into_iter().filter(|(_, value)| *value != "");
+    let labels =
+        [("zone", zone), ("rack", rack)].into_iter().filter(|(_, value)| !value.is_empty());
     node.spec.annotations.labels =
         labels.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
     node.description = Some(NodeDescription {
@@ -311,7 +312,16 @@ pub struct Contents {
 struct Counted {
     tasks: BTreeMap<NodeId, u32>,
     failures: BTreeMap<NodeId, u32>,
-    versions: BTreeMap<Revision, (Needs, u64, usize, BTreeSet<TaskId>, BTreeSet<TaskId>)>,
+    versions: BTreeMap<Revision, Version>,
+}
+
+#[derive(Debug, PartialEq)]
+struct Version {
+    needs: Needs,
+    max_replicas: u64,
+    untold: usize,
+    free: BTreeSet<TaskId>,
+    bound: BTreeSet<TaskId>,
 }
 
 pub fn contents(cluster: &Cluster) -> Contents {
@@ -321,7 +331,8 @@ pub fn contents(cluster: &Cluster) -> Contents {
             let needs = Needs::clone(cluster.kinds.needs(version.kind));
             let free = version.free.keys().copied().collect();
             let bound = version.bound.keys().copied().collect();
-            (version.revision, (needs, version.max_replicas, version.untold, free, bound))
+            let (max_replicas, untold) = (version.max_replicas, version.untold);
+            (version.revision, Version { needs, max_replicas, untold, free, bound })
         });
         let counted = Counted {
             tasks: tally.counts.hosts().map(|(place, tasks)| (id(place), tasks)).collect(),

@@ -57,7 +57,7 @@ impl Held {
 fn versions<'a>(name: &str, held: &'a [Held]) -> Vec<&'a Held> {
     let mut found: Vec<_> =
         held.iter().filter_map(|one| Some((one.version_of(name)?, one))).collect();
-    found.sort_by(|a, b| b.0.cmp(&a.0));
+    found.sort_by_key(|(number, _)| std::cmp::Reverse(*number));
     found.into_iter().map(|(_, one)| one).collect()
 }
 
