@@ -155,7 +155,8 @@ fn one_task(nodes: usize, rows: &mut Vec<Row>) {
     let large = swarm.services(nodes / 2, Fill::Grouped(1), false);
     let mut scheduler = Scheduler::of(&swarm.state);
     let mut pass = |swarm: &mut Swarm, services: &[ServiceId], tasks| {
-        let made = swarm.tasks(services, tasks);
+        let mut made = std::mem::take(&mut swarm.unseen);
+        made.extend(swarm.tasks(services, tasks));
         let (first, second, _) = pass(&mut scheduler, swarm, made, tasks);
         first + second
     };

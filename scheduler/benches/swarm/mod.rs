@@ -26,13 +26,15 @@ pub struct Swarm {
     pub state: State,
     pub now: Timestamp,
     next: u128,
+    /// Of services that were made last, for a scheduler that was there before.
+    pub unseen: Vec<Event>,
 }
 
 impl Swarm {
     /// Nodes with room for everything; every third carries the label that constraints ask for.
     pub fn new(nodes: usize) -> Self {
         let now = Timestamp(1_000_000_000);
-        let mut swarm = Self { state: State::default(), now, next: 0 };
+        let mut swarm = Self { state: State::default(), now, next: 0, unseen: Vec::new() };
         let nodes: Vec<Action> = (0..nodes)
             .map(|at| {
                 let mut spec = NodeSpec::default();
@@ -109,7 +111,7 @@ impl Swarm {
             Change::Create(Arc::new(service)).into()
         });
         let actions = services.collect();
-        self.act(actions);
+        self.unseen = self.act(actions);
         ids
     }
 
@@ -167,6 +169,9 @@ fn thread_time() -> Duration {
 
 /// Bytes that the process has in memory.
 pub fn resident() -> usize {
+    // What was freed shall not hide what is allocated next.
+    // SAFETY: the call has no condition; it only gives free memory back.
+    unsafe { libc::malloc_trim(0) };
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let pages = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).unwrap_or(0usize);
     pages * 4096
