@@ -8,6 +8,7 @@ use skep_types::{ClusterId, NodeId};
 use tokio::sync::watch;
 
 use crate::log_table::LogTable;
+use crate::metrics::ManagerMetrics;
 use crate::peers::Peers;
 use crate::proposer::Proposer;
 use crate::session_table::SessionTable;
@@ -23,6 +24,7 @@ pub struct Core {
     pub dispatch: SessionTable,
     pub logs: LogTable,
     pub peers: Arc<Peers>,
+    pub metrics: ManagerMetrics,
     failure: watch::Sender<Option<String>>,
 }
 
@@ -34,21 +36,23 @@ pub struct CoreParts {
     pub raft: Arc<RaftNode>,
     pub observer: Observer,
     pub peers: Arc<Peers>,
+    pub metrics: ManagerMetrics,
 }
 
 impl Core {
     pub fn new(parts: CoreParts) -> Self {
-        let CoreParts { node_id, cluster_id, raft_id, raft, observer, peers } = parts;
+        let CoreParts { node_id, cluster_id, raft_id, raft, observer, peers, metrics } = parts;
         Self {
             node_id,
             cluster_id,
             raft_id,
-            proposer: Proposer::new(Arc::clone(&raft), observer.clone()),
+            proposer: Proposer::new(Arc::clone(&raft), observer.clone(), metrics.clone()),
             raft,
             observer,
             dispatch: SessionTable::default(),
             logs: LogTable::default(),
             peers,
+            metrics,
             failure: watch::Sender::new(None),
         }
     }

@@ -14,6 +14,7 @@ mod lead;
 mod log_table;
 pub mod logs;
 mod manager;
+pub mod metrics;
 mod peers;
 mod proposer;
 mod service;

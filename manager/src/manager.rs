@@ -38,6 +38,7 @@ use crate::execute::Done;
 use crate::gate::GateLayer;
 use crate::lead;
 use crate::logs::{LogOptions, LogSelector};
+use crate::metrics::{ManagerMetrics, Standing};
 use crate::peers::Peers;
 use crate::proposer::ProposalError;
 use crate::service::ca::{CaService, SharedCa};
@@ -61,6 +62,8 @@ pub struct ManagerConfig {
     pub listener: TcpListener,
     /// The node's own, renewed while the manager runs.
     pub credentials: watch::Receiver<Arc<NodeCredentials>>,
+    /// Where it counts its work.
+    pub metrics: ManagerMetrics,
 }
 
 /// What the first manager of a swarm makes it of.
@@ -119,8 +122,16 @@ impl Manager {
         config: ManagerConfig,
         bootstrap: Option<Bootstrap>,
     ) -> Result<Self, StartError> {
-        let ManagerConfig { dir, keyring, node_id, cluster_id, raft_id, listener, credentials } =
-            config;
+        let ManagerConfig {
+            dir,
+            keyring,
+            node_id,
+            cluster_id,
+            raft_id,
+            listener,
+            credentials,
+            metrics,
+        } = config;
         let tls = tls_of(&credentials)?;
         let peers = Arc::new(Peers::new(credentials.clone()));
         let (machine, observer) = SwarmMachine::new();
@@ -132,7 +143,7 @@ impl Manager {
             Arc::new(GrpcTransport::new(Arc::clone(&peers) as _)),
         );
         let raft = Arc::new(raft.await?);
-        let parts = CoreParts { node_id, cluster_id, raft_id, raft, observer, peers };
+        let parts = CoreParts { node_id, cluster_id, raft_id, raft, observer, peers, metrics };
         let core = Arc::new(Core::new(parts));
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
@@ -183,6 +194,22 @@ impl Manager {
     /// are left out. A receiver that lags is told so.
     pub fn changes(&self) -> broadcast::Receiver<Arc<Vec<Event>>> {
         self.core.observer.events()
+    }
+
+    /// How it stands now, for whoever watches over it.
+    pub fn standing(&self) -> Standing {
+        let raft = self.core.raft.metrics();
+        let (applied_index, view) = self.core.observer.indexed_view();
+        Standing {
+            term: raft.current_term,
+            last_log_index: raft.last_log_index.unwrap_or_default(),
+            applied_index,
+            leads: self.core.is_leader(),
+            has_leader: raft.current_leader.is_some(),
+            members: raft.membership_config.membership().nodes().count(),
+            sessions: self.core.dispatch.count(),
+            view,
+        }
     }
 
     /// Who leads, as far as this manager knows.

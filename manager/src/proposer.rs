@@ -9,6 +9,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use skep_raft::{Observer, ProposeError, RaftNode, decode_reply, encode_batch};
 use skep_state::speculation::Refused;
@@ -18,6 +19,7 @@ use tokio::sync::{Notify, oneshot, watch};
 
 use crate::clock;
 use crate::defaults::{BATCH_BYTES, IN_FLIGHT_MAX, TRANSACTION_BYTES_MAX};
+use crate::metrics::{Fate, ManagerMetrics};
 
 /// Why a transaction was not taken.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -66,6 +68,7 @@ struct Queued {
     transaction: Transaction,
     /// The transaction as a batch of its own; batches are joined by joining their bytes.
     bytes: Vec<u8>,
+    since: Instant,
     done: oneshot::Sender<Result<u64, ProposalError>>,
 }
 
@@ -79,6 +82,7 @@ struct Lead {
 pub struct Proposer {
     raft: Arc<RaftNode>,
     observer: Observer,
+    metrics: ManagerMetrics,
     lead: Mutex<Option<Lead>>,
     queued: Notify,
     /// Changes with the speculative view, plans' own changes left out.
@@ -86,9 +90,10 @@ pub struct Proposer {
 }
 
 impl Proposer {
-    pub fn new(raft: Arc<RaftNode>, observer: Observer) -> Self {
+    pub fn new(raft: Arc<RaftNode>, observer: Observer, metrics: ManagerMetrics) -> Self {
         let changes = watch::Sender::new(0);
-        Self { raft, observer, lead: Mutex::new(None), queued: Notify::new(), changes }
+        let lead = Mutex::new(None);
+        Self { raft, observer, metrics, lead, queued: Notify::new(), changes }
     }
 
     /// Tells that there is news for [`Self::follow`].
@@ -130,7 +135,8 @@ impl Proposer {
             false => encode_batch(std::slice::from_ref(&transaction)).to_vec(),
         };
         let (done, pending) = oneshot::channel();
-        lead.queue.push_back(Queued { ticket, transaction, bytes, done });
+        let since = Instant::now();
+        lead.queue.push_back(Queued { ticket, transaction, bytes, since, done });
         drop(guard);
         self.queued.notify_one();
         Ok((Some(Pending(pending)), refused))
@@ -159,7 +165,8 @@ impl Proposer {
         }
         let ticket = lead.speculation.propose(&mut transaction).map_err(ProposalError::from)?;
         let (done, pending) = oneshot::channel();
-        lead.queue.push_back(Queued { ticket, transaction, bytes, done });
+        let since = Instant::now();
+        lead.queue.push_back(Queued { ticket, transaction, bytes, since, done });
         drop(guard);
         self.queued.notify_one();
         self.changes.send_modify(|count| *count += 1);
@@ -221,6 +228,7 @@ impl Proposer {
             Err(error) => {
                 in_step = false;
                 for queued in batch {
+                    self.metrics.proposed(Fate::Lost, queued.since);
                     let _ = queued.done.send(Err(error.clone()));
                 }
             }
@@ -234,6 +242,8 @@ impl Proposer {
                 }
                 for (queued, verdict) in batch.into_iter().zip(verdicts) {
                     in_step &= verdict.is_ok();
+                    let fate = if verdict.is_ok() { Fate::Applied } else { Fate::Refused };
+                    self.metrics.proposed(fate, queued.since);
                     let answer = verdict.map(|()| index);
                     let answer = answer.map_err(|error| ProposalError::Outrun(error.to_string()));
                     let _ = queued.done.send(answer);

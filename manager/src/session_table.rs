@@ -77,6 +77,11 @@ impl SessionTable {
         self.lock().as_ref().is_some_and(|leading| leading.sessions.contains(node))
     }
 
+    /// Nodes in session; none where this manager does not lead.
+    pub fn count(&self) -> usize {
+        self.lock().as_ref().map_or(0, |leading| leading.sessions.count())
+    }
+
     /// Takes out the nodes that are late, and says when to look again.
     pub fn expire(&self, now: Timestamp) -> (Vec<NodeId>, Option<Timestamp>) {
         let mut guard = self.lock();

@@ -1,5 +1,6 @@
 //! The daemon's configuration, all of it.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use skep_idmap::IdMaps;
@@ -38,6 +39,8 @@ pub struct Config {
     /// Where the daemon's process number is kept while it runs.
     pub pidfile: Option<PathBuf>,
     pub log_form: LogForm,
+    /// Where `GET /metrics` is answered; none: nowhere.
+    pub metrics_addr: Option<SocketAddr>,
     /// Where all of this comes from.
     pub source: Source,
 }

@@ -7,6 +7,7 @@ pub mod daemon;
 pub mod host;
 pub mod listen;
 pub mod logging;
+pub mod metrics;
 pub mod pidfile;
 pub mod reload;
 pub mod remap;

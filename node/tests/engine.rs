@@ -56,6 +56,7 @@ async fn backend(dir: &Path) -> DaemonBackend {
         executor: Arc::clone(&engine) as _,
         events: events.clone(),
         describe: Arc::new(NodeDescription::default),
+        metrics: Default::default(),
     };
     let swarm = Swarm::open(root, means).await.unwrap();
     let networks = HostNetworks::open(HostNetworksConfig {

@@ -90,6 +90,11 @@ impl Sessions {
         self.by_node.get(&node).is_some_and(|session| session.id.is_some())
     }
 
+    /// How many nodes have registered and are not late.
+    pub fn count(&self) -> usize {
+        self.by_node.values().filter(|session| session.id.is_some()).count()
+    }
+
     /// Takes out the nodes whose time is over: they are down.
     pub fn expire(&mut self, now: Timestamp) -> Vec<NodeId> {
         let over: Vec<NodeId> = self

@@ -101,12 +101,14 @@ fn pass(core: &Core, led: Option<Led>) -> Outcome {
     let now = clock::now();
     let mut mint = clock::mint;
     let mut plan = Plan::new(view, now, &mut mint);
-    let wake = led.reconcilers.pass(&mut plan);
+    let wake = core.metrics.reconciling(|| led.reconcilers.pass(&mut plan));
     for event in plan.events() {
         led.scheduler.observe(event);
     }
     let reconciled = plan.events().len();
-    let round = led.scheduler.schedule(now);
+    let round = core.metrics.scheduling(|| led.scheduler.schedule(now));
+    let placed = round.decisions.iter().filter(|decision| decision.node.is_ok()).count();
+    core.metrics.decided(placed, round.decisions.len() - placed);
     place(&mut plan, round.decisions);
     for event in &plan.events()[reconciled..] {
         led.scheduler.observe(event);

@@ -1,9 +1,11 @@
 //! Sessions, assignments and reports of nodes, over gRPC. What they come to is decided in
 //! `skep_dispatch`.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Instant;
 
 use async_trait::async_trait;
 use futures::Stream;
@@ -12,7 +14,7 @@ use skep_proto::convert::{reported_status, wire_node, wire_task};
 use skep_proto::swarmkit as pb;
 use skep_state::{Change, State};
 use skep_types::node::NodeDescription;
-use skep_types::{Node, NodeId, NodeState};
+use skep_types::{Node, NodeId, NodeState, TaskId};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
@@ -163,6 +165,7 @@ async fn tell_assignments(
     let follow = async {
         let (mut known, mut count) = (None, 0u64);
         let mut withdrawals = Withdrawals::default();
+        let mut held_since = BTreeMap::<TaskId, Instant>::new();
         loop {
             applied.mark_unchanged();
             confirmations.mark_unchanged();
@@ -174,9 +177,20 @@ async fn tell_assignments(
             let held = held.unwrap_or_default();
             let mut next = Assignments::of(&view, node);
             next.hold_back(&view, &held.tasks);
+            held_since.retain(|task, since| {
+                let waits = held.tasks.contains(task);
+                if !waits {
+                    core.metrics.withdrew(since.elapsed());
+                }
+                waits
+            });
+            for task in &held.tasks {
+                held_since.entry(*task).or_insert_with(Instant::now);
+            }
             let message = assignments_message(known.as_ref(), &next, count);
             if let Some(message) = message {
                 count += 1;
+                core.metrics.assigned();
                 if out.send(Ok(message)).await.is_err() {
                     return Status::cancelled("the node hung up");
                 }
@@ -272,6 +286,7 @@ impl pb::dispatcher_server::Dispatcher for DispatcherService {
         let session = SessionId(clock::mint());
         core.dispatch.register(node, session, clock::now()).map_err(no_session)?;
         self.register(node, description, addr).await?;
+        core.metrics.session_began();
         let (out, messages) = mpsc::channel(STREAM_QUEUE);
         // Ends with the session, the node's connection or this leadership.
         tokio::spawn(tell_session(Arc::clone(core), node, session, out));
@@ -299,6 +314,7 @@ impl pb::dispatcher_server::Dispatcher for DispatcherService {
                 .map_err(|error| Status::invalid_argument(error.to_string()))?;
             reports.push(Report { task, status });
         }
+        self.0.metrics.reported(reports.len());
         enum Refusal {
             Foreign(String),
             Proposal(ProposalError),

@@ -24,6 +24,7 @@ impl Config {
             settings: Settings::of(&keys)?,
             pidfile: None,
             log_form: LogForm::Text,
+            metrics_addr: None,
             source,
         };
         for (key, value) in &keys {
@@ -37,6 +38,9 @@ impl Config {
                 "exec-root" => made.exec_root = path()?,
                 "cgroup-parent" => made.cgroup_parent = given.text()?.into(),
                 "userns-remap" => given.text()?.clone_into(&mut made.userns_remap),
+                "metrics-addr" if !given.text()?.is_empty() => {
+                    made.metrics_addr = Some(given.text()?.parse().map_err(|_| given.wrong())?);
+                }
                 "pidfile" if !given.text()?.is_empty() => made.pidfile = Some(path()?),
                 "log-format" => match given.text()? {
                     "" | "text" => {}

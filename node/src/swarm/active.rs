@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use skep_agent::{Agent, AgentConfig, News, dial};
 use skep_docker_api::Events;
+use skep_manager::metrics::ManagerMetrics;
 use skep_manager::{Manager, ManagerConfig};
 use skep_proto::v1 as pb;
 use skep_proto::v1::membership_client::MembershipClient;
@@ -63,6 +64,7 @@ pub struct Active {
     record: Mutex<Record>,
     manager: Mutex<Option<Managing>>,
     events: Events,
+    metrics: ManagerMetrics,
     news: watch::Receiver<News>,
     dir: SwarmDir,
     credentials: watch::Sender<Arc<NodeCredentials>>,
@@ -92,6 +94,7 @@ impl Active {
                     raft_id,
                     listener,
                     credentials: credentials.subscribe(),
+                    metrics: means.metrics.clone(),
                 };
                 Some(Arc::new(Manager::start(config, None).await?))
             }
@@ -103,7 +106,7 @@ impl Active {
     /// Starts the agent and the loop that follows the node's role.
     pub fn start(parts: Parts) -> Result<Arc<Self>, SwarmError> {
         let Parts { dir, record, credentials, manager, follow, means } = parts;
-        let Means { executor, events, describe } = means;
+        let Means { executor, events, describe, metrics } = means;
         let (node_id, cluster_id) = ids(&credentials.borrow())?;
         let agent = Agent::start(AgentConfig {
             credentials: credentials.subscribe(),
@@ -118,6 +121,7 @@ impl Active {
             record: Mutex::new(record),
             manager: Mutex::new(manager.map(|it| Managing::new(it, follow, &events))),
             events,
+            metrics,
             news: agent.news(),
             dir,
             credentials,
@@ -362,6 +366,7 @@ impl Active {
             raft_id,
             listener,
             credentials: self.credentials.subscribe(),
+            metrics: self.metrics.clone(),
         };
         let manager = Arc::new(Manager::start(config, None).await?);
         let managing = Managing::new(manager, Follow::OnceCaughtUp, &self.events);

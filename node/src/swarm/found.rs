@@ -67,6 +67,7 @@ pub async fn found(
             raft_id: FIRST_RAFT_ID,
             listener,
             credentials: credentials.subscribe(),
+            metrics: means.metrics.clone(),
         },
         Some(Bootstrap { advertise_addr: record.advertise_addr, objects }),
     );

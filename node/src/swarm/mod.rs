@@ -18,6 +18,7 @@ use std::time::Duration;
 use ipnet::Ipv4Net;
 use skep_agent::Executor;
 use skep_docker_api::Events;
+use skep_manager::metrics::ManagerMetrics;
 use skep_manager::{Manager, StartError};
 use skep_secrets::identity::{IdentityError, NodeCredentials};
 use skep_secrets::sealing::{Keyring, SealError};
@@ -97,6 +98,8 @@ pub struct Means {
     /// Is told what changes in the swarm while this node manages it.
     pub events: Events,
     pub describe: Describe,
+    /// Where managers count their work.
+    pub metrics: ManagerMetrics,
 }
 
 /// Looks at this host anew.
