@@ -1,8 +1,13 @@
 //! What a daemon is sent by mistake or in malice: refused in clear words, and nothing changed.
 
+use std::time::Duration;
+
+use anyhow::ensure;
 use serde_json::{Value, json};
 use skep_e2e::http::{Answer, exchange};
-use skep_e2e::{IMAGE, Single};
+use skep_e2e::{IMAGE, Single, eventually_blocking};
+
+const SOON: Duration = Duration::from_secs(60);
 
 /// All that a client can list, without what changes by itself.
 fn inventory(single: &Single) -> Value {
@@ -78,6 +83,13 @@ fn routes(single: &Single) -> Vec<(String, Value)> {
         }),
     )["ID"]
         .clone();
+    // Its endpoint is the leader's to write, a moment later.
+    let of_service = format!("/services/{}", service.as_str().unwrap());
+    eventually_blocking(SOON, || {
+        let now = single.api("GET", &of_service, "").json();
+        ensure!(now["Endpoint"]["Spec"]["Mode"] == "vip", "{now}");
+        Ok(())
+    });
     let node = single.api("GET", "/nodes", "").json()[0]["ID"].clone();
     let path =
         |kind: &str, id: &Value| format!("/{kind}/{}/update?version=1", id.as_str().unwrap());

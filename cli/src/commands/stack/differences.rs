@@ -36,7 +36,14 @@ fn compare(path: &str, old: Option<&Value>, new: Option<&Value>, found: &mut Vec
         return;
     }
     let before = found.len();
-    match (old, new) {
+    // What has members is told by them, also where it is wholly new or gone.
+    let none = Value::Object(serde_json::Map::new());
+    let both = match (old, new) {
+        (None, Some(Value::Object(_))) => (Some(&none), new),
+        (Some(Value::Object(_)), None) => (old, Some(&none)),
+        both => both,
+    };
+    match both {
         (Some(Value::Object(old)), Some(Value::Object(new))) => {
             let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
             for name in names {
