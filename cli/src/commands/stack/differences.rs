@@ -49,6 +49,7 @@ fn compare(path: &str, old: Option<&Value>, new: Option<&Value>, found: &mut Vec
             for name in names {
                 compare(&member(path, name), old.get(name), new.get(name), found);
             }
+            return;
         }
         (Some(Value::Array(one)), Some(Value::Array(other))) => {
             if let (Some(one), Some(other)) = (pairs(one), pairs(other)) {
@@ -75,7 +76,7 @@ fn says_something(value: &Value) -> bool {
     match value {
         Value::Null => false,
         Value::Array(items) => !items.is_empty(),
-        Value::Object(members) => !members.is_empty(),
+        Value::Object(members) => members.values().any(says_something),
         Value::String(text) => !text.is_empty(),
         Value::Bool(_) | Value::Number(_) => true,
     }
