@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use skep_raft::{Observer, ProposeError, RaftNode, decode_reply, encode_batch};
 use skep_state::speculation::Refused;
-use skep_state::{Action, Event, Rejection, Speculation, State, Ticket, Transaction};
+use skep_state::{Action, Clock, Event, Rejection, Speculation, State, Ticket, Transaction};
 use skep_types::Timestamp;
 use tokio::sync::{Notify, oneshot, watch};
 
@@ -74,6 +74,7 @@ struct Queued {
 
 struct Lead {
     epoch: u64,
+    clock: Clock,
     speculation: Speculation,
     queue: VecDeque<Queued>,
 }
@@ -147,6 +148,12 @@ impl Proposer {
         self.lock().as_ref().map(|lead| lead.speculation.view().clone())
     }
 
+    /// The swarm's time, as this leadership reckons it; the host's while this manager does not lead.
+    pub fn now(&self) -> Timestamp {
+        let now = clock::now();
+        self.lock().as_ref().map_or(now, |lead| lead.clock.time(now))
+    }
+
     /// Decides on the speculative view and queues what was decided, with nothing in between.
     ///
     /// # Errors
@@ -158,7 +165,8 @@ impl Proposer {
         let mut guard = self.lock();
         let lead = guard.as_mut().ok_or(ProposalError::NotLeader)?;
         let actions = decide(lead.speculation.view())?;
-        let mut transaction = Transaction { epoch: lead.epoch, now: clock::now(), actions };
+        let now = lead.clock.time(clock::now());
+        let mut transaction = Transaction { epoch: lead.epoch, now, actions };
         let bytes = encode_batch(std::slice::from_ref(&transaction)).to_vec();
         if bytes.len() > TRANSACTION_BYTES_MAX {
             return Err(ProposalError::TooLarge(bytes.len()).into());
@@ -175,8 +183,10 @@ impl Proposer {
 
     /// Begins a leadership on what is applied now, which must hold everything committed before.
     pub(crate) fn begin(&self, epoch: u64) {
-        let speculation = Speculation::new(epoch, self.observer.view(), IN_FLIGHT_MAX);
-        *self.lock() = Some(Lead { epoch, speculation, queue: VecDeque::new() });
+        let applied = self.observer.view();
+        let clock = Clock::begin(&applied, clock::now());
+        let speculation = Speculation::new(epoch, applied, IN_FLIGHT_MAX);
+        *self.lock() = Some(Lead { epoch, clock, speculation, queue: VecDeque::new() });
         self.changes.send_modify(|count| *count += 1);
     }
 

@@ -12,6 +12,7 @@
 
 pub mod action;
 pub mod apply;
+pub mod clock;
 pub mod event;
 pub mod object;
 pub mod rejection;
@@ -21,6 +22,7 @@ pub mod state;
 pub mod table;
 
 pub use action::{Action, Change, Transaction};
+pub use clock::Clock;
 pub use event::{Delta, Event};
 pub use object::Object;
 pub use rejection::{Reason, Rejection};

@@ -38,6 +38,7 @@ pub async fn run(core: &Arc<Core>) {
 
 /// Says that a node is down; whether that holds now.
 async fn down(core: &Core, id: NodeId) -> bool {
+    let now = core.proposer.now();
     let submitted = core.proposer.submit::<ProposalError>(|view| {
         let Some(node) = view.nodes().get(id) else { return Ok(Vec::new()) };
         if node.status.state == NodeState::Down {
@@ -46,7 +47,7 @@ async fn down(core: &Core, id: NodeId) -> bool {
         let mut changed = Node::clone(node);
         changed.status.state = NodeState::Down;
         changed.status.message = "heartbeat failure".to_owned();
-        changed.status.since = clock::now();
+        changed.status.since = now;
         Ok(vec![Change::Update(Arc::new(changed)).into()])
     });
     match submitted {

@@ -37,7 +37,9 @@ pub async fn run(core: &Arc<Core>) {
             Next::At(wake) => {
                 let timer = async {
                     match wake {
-                        Some(at) => tokio::time::sleep(at.saturating_since(clock::now())).await,
+                        Some(at) => {
+                            tokio::time::sleep(at.saturating_since(core.proposer.now())).await
+                        }
                         None => std::future::pending().await,
                     }
                 };
@@ -98,7 +100,7 @@ fn pass(core: &Core, led: Option<Led>) -> Outcome {
         }
         _ => Led::of(&view),
     };
-    let now = clock::now();
+    let now = core.proposer.now();
     let mut mint = clock::mint;
     let mut plan = Plan::new(view, now, &mut mint);
     let wake = core.metrics.reconciling(|| led.reconcilers.pass(&mut plan));

@@ -68,6 +68,7 @@ impl DispatcherService {
         description: Option<NodeDescription>,
         addr: IpAddr,
     ) -> Result<(), Status> {
+        let now = self.0.proposer.now();
         let submitted = self.0.proposer.submit::<Registration>(|view| {
             let node = view.nodes().get(id).ok_or(Registration::Gone)?;
             let mut changed = Node::clone(node);
@@ -76,7 +77,7 @@ impl DispatcherService {
             changed.status.message.clear();
             if changed.status.state != NodeState::Ready {
                 changed.status.state = NodeState::Ready;
-                changed.status.since = clock::now();
+                changed.status.since = now;
             }
             let news = (changed != **node).then(|| Change::Update(Arc::new(changed)).into());
             Ok(news.into_iter().collect())
