@@ -9,7 +9,8 @@ use std::sync::Arc;
 use skep_state::state::Named;
 use skep_state::{Action, Change, Delta, Event, State};
 use skep_types::{
-    Cluster, DesiredState, Network, NetworkId, Node, Service, ServiceId, Task, TaskId, TaskState,
+    Cluster, DesiredState, Network, NetworkId, Node, NodeId, NodeState, Service, ServiceId, Task,
+    TaskId, TaskState,
 };
 
 use crate::allocator::is_allocated;
@@ -28,6 +29,8 @@ pub struct Dirty {
     /// Tasks whose service is gone.
     pub orphans: BTreeSet<TaskId>,
     pub removable: BTreeSet<TaskId>,
+    /// Nodes that are gone, or down: their tasks are given up, now or in time.
+    pub lost_nodes: BTreeSet<NodeId>,
     /// What there was nothing left for; looked at again when anything is given back.
     pub starved_endpoints: BTreeSet<ServiceId>,
     pub starved_networks: BTreeSet<NetworkId>,
@@ -48,6 +51,9 @@ impl Dirty {
             dirty.services.insert(service.id);
             dirty.endpoints.insert(service.id);
             dirty.class(service);
+        }
+        for node in state.nodes().iter().filter(|node| node.status.state == NodeState::Down) {
+            dirty.lost_nodes.insert(node.id);
         }
         dirty.networks.extend(state.networks().iter().map(|network| network.id));
         for task in state.tasks().iter() {
@@ -134,6 +140,11 @@ impl Dirty {
     }
 
     fn task_stands(&mut self, state: &State, task: &Task) {
+        if let Some(node) = task.node_id.filter(|node| state.nodes().get(*node).is_none())
+            && !task.status.state.is_terminal()
+        {
+            self.lost_nodes.insert(node);
+        }
         if task.desired_state == DesiredState::Remove {
             if has_ended(task) {
                 self.removable.insert(task.id);
@@ -205,6 +216,9 @@ impl Dirty {
             return;
         }
         let Some(node) = delta.after.as_ref().or(delta.before.as_ref()) else { return };
+        if delta.after.as_ref().is_none_or(|node| node.status.state == NodeState::Down) {
+            self.lost_nodes.insert(node.id);
+        }
         self.services.extend(&self.on_each_node);
         self.services.extend(state.tasks_on_node(node.id).map(|task| task.service_id));
     }

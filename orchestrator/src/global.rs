@@ -27,7 +27,7 @@ pub fn reconcile(plan: &mut Plan<'_>, service: &Service) -> Option<Timestamp> {
         match slots.get(&slot) {
             Some(tasks) if tasks.iter().any(|task| task.spec_version == service.spec_version) => {
                 if comes_back(service, tasks, plan.now()) {
-                    plan.create_task(service, slot, DesiredState::Running);
+                    plan.fill_slot(service, slot, tasks);
                 } else {
                     wake = earliest(wake, restart::supervise(plan, service, tasks));
                 }
@@ -35,7 +35,7 @@ pub fn reconcile(plan: &mut Plan<'_>, service: &Service) -> Option<Timestamp> {
             Some(tasks) if tasks.iter().any(|task| crate::slot::is_wanted(task)) => {
                 wake = earliest(wake, restart::supervise(plan, service, tasks));
             }
-            _ => plan.create_task(service, slot, DesiredState::Running),
+            tasks => plan.fill_slot(service, slot, tasks.map_or(&[], Vec::as_slice)),
         }
     }
     for (slot, tasks) in &slots {

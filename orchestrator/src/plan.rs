@@ -9,6 +9,8 @@ use skep_types::resources::GenericResource;
 use skep_types::{DesiredState, NodeId, task::Slot};
 use skep_types::{Revision, Service, Task, TaskId, TaskState, TaskStatus, Timestamp};
 
+use crate::slot::{is_still_there, is_wanted};
+
 /// Where new ids come from: 128 random bits a call.
 pub type Mint<'a> = &'a mut dyn FnMut() -> u128;
 
@@ -138,6 +140,16 @@ impl<'a> Plan<'a> {
         Action: From<Change<T>>,
     {
         self.act(Change::Update(Arc::new(object)))
+    }
+
+    /// A new task in a slot. It is held while one that was told to stop may still run, so that no two
+    /// serve the slot: see [`crate::restart::supervise`].
+    pub(crate) fn fill_slot(&mut self, service: &Service, slot: Slot, tasks: &[Arc<Task>]) {
+        // As they are by now: this pass may have told them.
+        let mut current = tasks.iter().filter_map(|task| self.view.tasks().get(task.id));
+        let occupied = current.any(|task| !is_wanted(task) && is_still_there(&self.view, task));
+        let desired = if occupied { DesiredState::Ready } else { DesiredState::Running };
+        self.create_task(service, slot, desired);
     }
 
     /// A new task in a slot, made from the service's current spec.

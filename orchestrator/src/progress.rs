@@ -44,6 +44,9 @@ pub struct Progress {
     pub moved: BTreeMap<Slot, Moved>,
     /// Those of the moved ones that had a task of an earlier version.
     pub replaced: BTreeSet<Slot>,
+    /// Slots that an update before this one took down and whose task, which is as it should be, does
+    /// not run yet: the service's scale or its labels changed meanwhile.
+    pub inherited: usize,
 }
 
 impl Progress {
@@ -66,6 +69,8 @@ impl Progress {
             {
                 let serves = live.any(|task| task.status.state == TaskState::Running);
                 dirty.push((serves, *slot));
+            } else if is_inherited(state, service, *slot, tasks) {
+                progress.inherited += 1;
             }
         }
         dirty.sort();
@@ -108,6 +113,21 @@ fn fails_update(task: &Task, monitor: Duration) -> bool {
             .is_none_or(|since| task.status.timestamp.saturating_since(since) <= monitor)
 }
 
+/// `tasks`: those of a slot that has none of the current version, and is not dirty.
+fn is_inherited(state: &State, service: &Service, slot: Slot, tasks: &[Arc<Task>]) -> bool {
+    let live = tasks.iter().filter(|task| is_wanted(task) && !task.status.state.is_terminal());
+    let serves = live.clone().any(|task| task.status.state == TaskState::Running);
+    let comes = live.clone().any(|task| !waits_for_good(slot, task));
+    comes && !serves && tasks.iter().any(|task| !is_current(state, service, task))
+}
+
+/// A global service has a task on nodes that do not match, too; it never gets further.
+fn waits_for_good(slot: Slot, task: &Task) -> bool {
+    matches!(slot, Slot::Node(_))
+        && task.status.state == TaskState::Pending
+        && !task.status.error.is_empty()
+}
+
 /// `new`: the slot's tasks of the current version, newest first.
 fn moved(slot: Slot, new: &[&Arc<Task>], monitor: Duration) -> Moved {
     if let Some(task) = new.iter().rev().find(|task| fails_update(task, monitor)) {
@@ -117,10 +137,7 @@ fn moved(slot: Slot, new: &[&Arc<Task>], monitor: Duration) -> Moved {
     match task.status.state {
         // The last change of a task that runs is that it came to run.
         TaskState::Running => Moved::Running(task.meta.updated_at),
-        // A global service has a task on nodes that do not match, too; it never gets further.
-        TaskState::Pending if matches!(slot, Slot::Node(_)) && !task.status.error.is_empty() => {
-            Moved::Idle
-        }
+        _ if waits_for_good(slot, task) => Moved::Idle,
         _ => Moved::UnderWay,
     }
 }

@@ -6,8 +6,11 @@ use std::sync::Arc;
 
 use skep_state::Change;
 use skep_types::task::Slot;
-use skep_types::{DesiredState, Service, Task, TaskId, defaults};
+use skep_types::{
+    DesiredState, NodeId, NodeState, Service, Task, TaskId, TaskState, Timestamp, defaults,
+};
 
+use crate::earliest;
 use crate::plan::Plan;
 use crate::slot::{has_ended, is_wanted, newest_first};
 
@@ -20,6 +23,48 @@ pub fn shut_down_orphans(plan: &mut Plan<'_>, orphans: BTreeSet<TaskId>) {
         let Some(task) = plan.view().tasks().get(id).cloned() else { continue };
         if plan.view().services().get(task.service_id).is_none() {
             plan.desire(&task, DesiredState::Remove);
+        }
+    }
+}
+
+/// Of tasks on a node that left the swarm nothing more is heard: they are given up, and with them
+/// their addresses; a global service's slot goes with its node. Gives up those, too, whose node is
+/// down for as long as SwarmKit waits. `lost` keeps the nodes that are down, for the moment to look
+/// again is given.
+pub fn give_up_lost(plan: &mut Plan<'_>, lost: &mut BTreeSet<NodeId>) -> Option<Timestamp> {
+    let mut wake = None;
+    let (now, view) = (plan.now(), plan.view().clone());
+    lost.retain(|id| match view.nodes().get(*id).map(|node| &node.status) {
+        None => {
+            give_up(plan, *id, true);
+            false
+        }
+        Some(status) if status.state == NodeState::Down => {
+            let due = status.since.saturating_add(defaults::NODE_DOWN_PERIOD);
+            if now < due {
+                wake = earliest(wake, Some(due));
+                return true;
+            }
+            give_up(plan, *id, false);
+            false
+        }
+        Some(_) => false,
+    });
+    wake
+}
+
+fn give_up(plan: &mut Plan<'_>, node: NodeId, is_gone: bool) {
+    let tasks: Vec<Arc<Task>> = plan.view().tasks_on_node(node).cloned().collect();
+    for task in tasks {
+        if !has_ended(&task) {
+            let mut orphaned = Task::clone(&task);
+            orphaned.status.state = TaskState::Orphaned;
+            orphaned.status.message = "the node is gone or down for too long".to_owned();
+            orphaned.status.timestamp = plan.now();
+            plan.update(orphaned);
+        }
+        if is_gone && task.slot == Slot::Node(node) && !is_wanted(&task) {
+            plan.act(Change::<Task>::Remove(task.id, None));
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::allocator::Books;
 use crate::dirty::Dirty;
 use crate::plan::Plan;
 use crate::wakes::Wakes;
-use crate::{allocator, look, reaper};
+use crate::{allocator, earliest, look, reaper};
 
 /// What is to be looked at, and what helps to look at no more than that.
 #[derive(Debug)]
@@ -58,6 +58,8 @@ impl Reconcilers {
         self.note(plan);
         reaper::shut_down_orphans(plan, std::mem::take(&mut self.dirty.orphans));
         self.note(plan);
+        let lost = reaper::give_up_lost(plan, &mut self.dirty.lost_nodes);
+        self.note(plan);
         reaper::remove(plan, std::mem::take(&mut self.dirty.removable));
         for id in &ids {
             let service = plan.view().services().get(*id).cloned();
@@ -67,7 +69,7 @@ impl Reconcilers {
         }
         self.note(plan);
         self.allocate(plan);
-        self.wakes.first()
+        earliest(self.wakes.first(), lost)
     }
 
     /// Takes in what was added to a plan after the pass: where its tasks go.

@@ -42,7 +42,8 @@ pub fn reconcile(plan: &mut Plan<'_>, service: &Service, replicas: u64) -> Optio
     let missing = (replicas as usize).saturating_sub(kept.len());
     let free = (1..).map(Slot::Replica).filter(|slot| !kept.contains(slot));
     for slot in free.take(missing) {
-        plan.create_task(service, slot, DesiredState::Running);
+        // One of a slot that was given up may still be stopping.
+        plan.fill_slot(service, slot, slots.get(&slot).map_or(&[], Vec::as_slice));
     }
     wake
 }

@@ -12,6 +12,7 @@ use skep_types::{
 };
 
 use crate::plan::Plan;
+use crate::slot::is_still_there;
 
 /// SwarmKit: a successor waits at most this long for the task before it to end.
 pub const OLD_TASK_WAIT_MAX: Duration = Duration::from_secs(60);
@@ -25,6 +26,10 @@ pub fn supervise(plan: &mut Plan<'_>, service: &Service, tasks: &[Arc<Task>]) ->
     let place = tasks.iter().position(|task| crate::slot::is_wanted(task))?;
     let tasks = &tasks[place..];
     let newest = tasks.first()?;
+    // What served beside its successor, and ended by itself meanwhile, is history.
+    for ended in tasks[1..].iter().filter(|task| task.status.state.is_terminal()) {
+        plan.desire(ended, DesiredState::Shutdown);
+    }
     let policy = &service.spec.task.restart;
     if newest.desired_state == DesiredState::Ready && !newest.status.state.is_terminal() {
         return release(plan, service, newest, &tasks[1..]);
@@ -33,8 +38,9 @@ pub fn supervise(plan: &mut Plan<'_>, service: &Service, tasks: &[Arc<Task>]) ->
         || crate::constraint_enforcer::evicts(plan.view(), newest)
     {
         plan.desire(newest, DesiredState::Shutdown);
-        // The node is gone, being emptied or not the right one any more, not the task at fault: no delay, no attempt counted.
-        plan.create_task(service, newest.slot, DesiredState::Running);
+        // The node is gone, being emptied or not the right one any more, not the task at fault: no
+        // delay, no attempt counted. One that can be heard of is waited for.
+        plan.fill_slot(service, newest.slot, tasks);
         return None;
     }
     if !newest.status.state.is_terminal() {
@@ -52,13 +58,13 @@ pub fn supervise(plan: &mut Plan<'_>, service: &Service, tasks: &[Arc<Task>]) ->
     if !calls_for_successor(service, tasks, plan.now()) {
         return None;
     }
-    let (desired, wake) = if policy.delay.is_zero() {
-        (DesiredState::Running, None)
-    } else {
-        (DesiredState::Ready, Some(plan.now().saturating_add(policy.delay)))
-    };
-    plan.create_task(service, newest.slot, desired);
-    wake
+    if policy.delay.is_zero() {
+        // One before it may still be stopping, where this one ended while it was held.
+        plan.fill_slot(service, newest.slot, tasks);
+        return None;
+    }
+    plan.create_task(service, newest.slot, DesiredState::Ready);
+    Some(plan.now().saturating_add(policy.delay))
 }
 
 /// Lets a waiting successor go when its delay is over and those before it have ended. The delay is
@@ -75,9 +81,10 @@ fn release(
     if plan.now() < due {
         return Some(due);
     }
+    // The one that serves on beside it, in a start-first update, is not to end first.
     let still_there = before
         .iter()
-        .any(|task| !crate::slot::has_ended(task) && crate::slot::node_keeps(plan.view(), task));
+        .any(|task| !crate::slot::is_wanted(task) && is_still_there(plan.view(), task));
     // While it drains it has not been told to end yet.
     let drain = drain::of(&service.spec.annotations.labels).unwrap_or_default();
     let last = due.saturating_add(OLD_TASK_WAIT_MAX).saturating_add(drain);

@@ -37,6 +37,13 @@ pub fn node_keeps(state: &State, task: &Task) -> bool {
     })
 }
 
+/// Whether a container of the task may still be running where it can be heard of: its end is worth
+/// waiting for. Of a node that is down or gone nothing is heard.
+pub fn is_still_there(state: &State, task: &Task) -> bool {
+    let node = task.node_id.and_then(|node| state.nodes().get(node));
+    !has_ended(task) && node.is_some_and(|node| node.status.state != NodeState::Down)
+}
+
 /// Whether no container of the task can still be running: it has ended, or no node was ever told
 /// of it (a global service's task names its node before it is assigned).
 pub fn has_ended(task: &Task) -> bool {

@@ -20,7 +20,7 @@ use crate::earliest;
 use crate::global::takes_tasks;
 use crate::plan::Plan;
 use crate::progress::{Moved, Progress};
-use crate::slot::{has_ended, is_wanted, node_keeps, slots};
+use crate::slot::{is_wanted, node_keeps, slots};
 use crate::update_status as status;
 
 /// What a look at a service's update came to.
@@ -175,7 +175,7 @@ fn move_slots(
         return None;
     }
     let mut wake = None;
-    let mut busy = 0;
+    let mut busy = progress.inherited;
     for (slot, moved) in &progress.moved {
         // A slot that was made under this spec, by a change of scale, takes no worker.
         if !progress.replaced.contains(slot) {
@@ -219,11 +219,5 @@ fn replace(
             plan.desire(task, DesiredState::Shutdown);
         }
     }
-    // Held until those before it have ended, unless the one that serves is to go last.
-    let is_there = |task: &Arc<Task>| !has_ended(task) && node_keeps(plan.view(), task);
-    let desired = match stays {
-        None if tasks.iter().any(is_there) => DesiredState::Ready,
-        _ => DesiredState::Running,
-    };
-    plan.create_task(service, slot, desired);
+    plan.fill_slot(service, slot, tasks);
 }

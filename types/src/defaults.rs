@@ -14,6 +14,8 @@ pub const STOP_GRACE_PERIOD: Duration = Duration::from_secs(10);
 pub const TASK_HISTORY_LIMIT: u32 = 5;
 /// SwarmKit: the period in which an agent says that it lives.
 pub const HEARTBEAT_PERIOD: Duration = Duration::from_secs(5);
+/// SwarmKit: tasks of a node that is down for so long are given up.
+pub const NODE_DOWN_PERIOD: Duration = Duration::from_secs(24 * 3600);
 /// SwarmKit: life of a node's certificate.
 pub const CERT_EXPIRY: Duration = Duration::from_secs(90 * 24 * 3600);
 /// SwarmKit refuses a shorter life of certificates.
