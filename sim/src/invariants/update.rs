@@ -1,0 +1,121 @@
+//! The updater takes no more slots down at a time than its parallelism, and none in a start-first
+//! update. Slots that are down for other reasons (a node's, a task's own end) are none of its.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use skep_state::{Delta, Event, State};
+use skep_types::service::UpdateState;
+use skep_types::task::Slot;
+use skep_types::{
+    Availability, DesiredState, NodeId, NodeState, Service, ServiceId, Task, TaskState, UpdateOrder,
+};
+
+use super::placement::{broken_constraint, meets_constraints};
+use super::slots::order;
+use super::{Invariant, Origin, Seen, Verdict};
+
+/// The slots that the updater has taken down and that did not come back.
+#[derive(Default)]
+pub struct Update {
+    down: BTreeSet<(ServiceId, Slot)>,
+}
+
+impl Invariant for Update {
+    fn name(&self) -> &'static str {
+        "update"
+    }
+
+    fn applied(&mut self, seen: &Seen<'_>) -> Verdict {
+        for event in seen.events {
+            let Event::Task(Delta { before, after: Some(task) }) = event else { continue };
+            let place = (task.service_id, task.slot);
+            let ended_by_itself = matches!(
+                task.status.state,
+                TaskState::Complete | TaskState::Failed | TaskState::Rejected
+            );
+            if serves(task)
+                || ended_by_itself
+                || task.desired_state == DesiredState::Remove
+                || matches_no_node(task)
+            {
+                self.down.remove(&place);
+            }
+            let Some(before) = before else { continue };
+            let told = serves(before) && task.desired_state == DesiredState::Shutdown;
+            let Some(service) = seen.after.services().get(task.service_id) else { continue };
+            if !told || seen.origin != Origin::Leader || !is_updaters(seen, service, task) {
+                continue;
+            }
+            self.taken_down(seen.after, service, task)?;
+        }
+        Ok(())
+    }
+}
+
+impl Update {
+    fn taken_down(&mut self, state: &State, service: &Arc<Service>, task: &Task) -> Verdict {
+        let place = (service.id, task.slot);
+        if order(service) == UpdateOrder::StartFirst {
+            return Err(format!("a start-first update stopped {task:?} before its successor ran"));
+        }
+        // A slot that was given up, by a change of scale say, has no task that may come back.
+        self.down.retain(|(service, slot)| {
+            // Nor does a node that takes none now give a global service one back.
+            let takes_none = matches!(slot, Slot::Node(node) if !takes_tasks(state, *node));
+            let mut tasks = state.tasks_of_service(*service).filter(|it| it.slot == *slot);
+            !takes_none && tasks.any(|task| task.desired_state < DesiredState::Shutdown)
+        });
+        let first = (service.id, Slot::Replica(0));
+        let down = self.down.range(first..).take_while(|(id, _)| *id == service.id);
+        let down = down.filter(|(_, slot)| *slot != task.slot).count() as u64;
+        let parallelism = match is_rollback(service) {
+            true => service.spec.rollback.parallelism,
+            false => service.spec.update.parallelism,
+        };
+        if parallelism > 0 && down >= parallelism {
+            let name = &service.spec.annotations.name;
+            return Err(format!("{name}: {down} of {parallelism} are down, and {task:?} followed"));
+        }
+        self.down.insert(place);
+        Ok(())
+    }
+}
+
+/// A global service's task on a node that is none for it waits for good.
+fn matches_no_node(task: &Task) -> bool {
+    matches!(task.slot, Slot::Node(_))
+        && task.status.state == TaskState::Pending
+        && !task.status.error.is_empty()
+}
+
+fn takes_tasks(state: &State, node: NodeId) -> bool {
+    state.nodes().get(node).is_some_and(|node| {
+        node.status.state == NodeState::Ready && node.spec.availability == Availability::Active
+    })
+}
+
+fn serves(task: &Task) -> bool {
+    task.desired_state == DesiredState::Running && task.status.state == TaskState::Running
+}
+
+fn is_rollback(service: &Service) -> bool {
+    let state = service.update_status.as_ref().map(|status| status.state);
+    matches!(state, Some(UpdateState::RollbackStarted | UpdateState::RollbackCompleted))
+}
+
+/// Whether a serving task was told to stop for no other reason than that its spec is an old one.
+fn is_updaters(seen: &Seen<'_>, service: &Service, task: &Task) -> bool {
+    let node = task.node_id.and_then(|node| seen.before.nodes().get(node));
+    let spec = seen.after.spec(task.service_id, task.spec_version);
+    let (Some(node), Some(spec)) = (node, spec) else { return false };
+    let node_keeps = node.status.state != NodeState::Down
+        && node.spec.availability != Availability::Drain
+        && broken_constraint(node, spec).is_none()
+        // A global service leaves a node that its new constraints do not allow.
+        && (matches!(task.slot, Slot::Replica(_)) || meets_constraints(node, &service.spec));
+    let is_old = spec.task != service.spec.task || spec.endpoint != service.spec.endpoint;
+    let another_serves =
+        seen.after.tasks_of_service(task.service_id).any(|it| it.slot == task.slot && serves(it));
+    node_keeps && is_old && !another_serves
+}

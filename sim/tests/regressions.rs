@@ -1,0 +1,24 @@
+//! Seeds that failed once, each with the fault that it found.
+
+use skep_sim::run;
+
+#[test]
+fn seeds_that_failed_once_do_not_again() {
+    for (seed, fault) in [
+        (1, "history of a global service stayed when its node was removed"),
+        (3, "a change of scale forgot the slots that an update had taken down"),
+        (4, "tasks of a removed node were never given up, nor their addresses"),
+        (9, "a drained node's task ran on beside its successor"),
+        (10, "a third task of a start-first update started before the second had ended"),
+        (13, "a global task that waited when its node was drained did not come back"),
+        (15, "a leader whose clock was behind held a successor for ever"),
+        (16, "a global update forgot the slots that the one before it had taken down"),
+        (151, "the successor of a rejected one started beside the one that was stopping"),
+        (392, "a task that failed beside its start-first successor stayed wanted"),
+        (1132, "a held task that was lost with its node was never made again"),
+    ] {
+        if let Err(violation) = run(seed) {
+            panic!("once more: {fault}\n{violation}");
+        }
+    }
+}
