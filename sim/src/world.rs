@@ -152,11 +152,11 @@ impl World {
     }
 
     fn run(mut self) -> (Result<Summary, Violation>, Vec<String>) {
-        let outcome = self.to_the_end();
+        let outcome = self.run_out();
         (outcome, self.trace.unwrap_or_default())
     }
 
-    fn to_the_end(&mut self) -> Result<Summary, Violation> {
+    fn run_out(&mut self) -> Result<Summary, Violation> {
         let mut summary = Summary::default();
         let end = self.now.saturating_add(self.shape.trouble);
         self.until(end, &mut summary)?;
@@ -230,10 +230,10 @@ impl World {
     /// What holds of a swarm at rest.
     fn settled(&mut self) {
         for manager in 0..self.managers.up.len() {
-            if manager == 0 || self.managers.up.len() <= 3 {
-                if let Err(why) = self.managers.catch_up(manager) {
-                    return self.fail("agreement", why);
-                }
+            if (manager == 0 || self.managers.up.len() <= 3)
+                && let Err(why) = self.managers.catch_up(manager)
+            {
+                return self.fail("agreement", why);
             }
         }
         let settled = Settled {
