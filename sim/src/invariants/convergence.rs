@@ -1,7 +1,7 @@
 //! A swarm at rest is what its users want: every slot is served, or waits for a node that there is
 //! none of, or gave up as its restart policy says; every update has ended, or says why not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use skep_state::State;
@@ -161,7 +161,9 @@ fn waits(state: &State, task: &Task) -> Verdict {
     // The scheduler counts what waits for its given node, as if it were there.
     let counted =
         |node: &Node| state.tasks_on_node(node.id).any(|it| it.status.state < TaskState::Assigned);
-    match nodes.find(|node| !counted(node) && refusal(state, node, spec, task).is_none()) {
+    match nodes
+        .find(|node| !counted(node) && refusal(state, node, spec, task, &BTreeSet::new()).is_none())
+    {
         Some(node) => Err(format!("{task:?} waits, and node {} could have it", node.id)),
         None => Ok(()),
     }

@@ -1,6 +1,8 @@
 //! A new placement breaks no constraint and no limit, and reserves no more than its node has. What
 //! constraints mean is said here once more, for the few forms that the simulation's users write.
 
+use std::collections::BTreeSet;
+
 use skep_state::{Delta, Event, State};
 use skep_types::task::Slot;
 use skep_types::{
@@ -21,18 +23,16 @@ impl Invariant for Placement {
         if seen.origin != Origin::Leader {
             return Ok(());
         }
-        for event in seen.events {
-            let Event::Task(Delta { before: Some(before), after: Some(task) }) = event else {
-                continue;
-            };
-            if before.status.state >= TaskState::Assigned || task.status.state < TaskState::Assigned
-            {
-                continue;
-            }
+        let placed: Vec<&Task> = seen.events.iter().filter_map(placed).collect();
+        for task in &placed {
+            // A service's specs have limits of their own: what a later one lets in after this task is
+            // not this task's.
+            let others = placed.iter().filter(|other| other.spec_version != task.spec_version);
+            let beside = others.map(|other| other.id).collect();
             let Some(spec) = seen.after.spec(task.service_id, task.spec_version) else { continue };
             let node = task.node_id.and_then(|node| seen.after.nodes().get(node));
             let Some(node) = node else { return Err(format!("{task:?} went to no node")) };
-            if let Some(why) = refusal(seen.after, node, spec, task) {
+            if let Some(why) = refusal(seen.after, node, spec, task, &beside) {
                 return Err(format!("task {} went to node {}, but {why}", task.id, node.id));
             }
         }
@@ -40,8 +40,22 @@ impl Invariant for Placement {
     }
 }
 
-/// Why a node cannot have a task, which it may have already; none if it can.
-pub fn refusal(state: &State, node: &Node, spec: &ServiceSpec, task: &Task) -> Option<String> {
+/// The task that a change gave a node; it may be made by the same change.
+fn placed(event: &Event) -> Option<&Task> {
+    let Event::Task(Delta { before, after: Some(task) }) = event else { return None };
+    let had_one = before.as_ref().is_some_and(|it| it.status.state >= TaskState::Assigned);
+    (!had_one && task.status.state >= TaskState::Assigned).then_some(&**task)
+}
+
+/// Why a node cannot have a task, which it may have already; none if it can. Those `beside` it do not
+/// count among the replicas of its service.
+pub fn refusal(
+    state: &State,
+    node: &Node,
+    spec: &ServiceSpec,
+    task: &Task,
+    beside: &BTreeSet<TaskId>,
+) -> Option<String> {
     if node.status.state != NodeState::Ready || node.spec.availability != Availability::Active {
         return Some("it takes no tasks".to_owned());
     }
@@ -57,7 +71,7 @@ pub fn refusal(state: &State, node: &Node, spec: &ServiceSpec, task: &Task) -> O
         cpus += reserved(theirs).0;
         memory += reserved(theirs).1;
         // One that stops makes room for its successor.
-        let stays = other.desired_state < DesiredState::Shutdown;
+        let stays = other.desired_state < DesiredState::Shutdown && !beside.contains(&other.id);
         of_service += u64::from(other.service_id == task.service_id && stays);
         if host_ports(spec).any(|port| host_ports(theirs).any(|it| it == port)) {
             return Some(format!("task {} holds its host port", other.id));
