@@ -40,6 +40,8 @@ pub struct Agent {
     backoff: Duration,
     /// The last message of the stream that was taken; none before the complete one.
     applied: Option<u64>,
+    /// A session whose stream came before the word that it began: a message of it is missing.
+    missed: Option<SessionId>,
     waiting: BTreeMap<TaskId, TaskStatus>,
     /// What is being told, by number.
     telling: Option<(u64, Vec<Report>)>,
@@ -251,6 +253,9 @@ impl World {
                     return;
                 }
                 agent.session = Some(session);
+                if agent.missed == Some(session) {
+                    return self.end_session(node);
+                }
                 agent.backoff = BACKOFF_MIN;
                 let run = agent.run;
                 self.queue.push(self.now, Event::Local(node, run, Own::Beat(session)));
@@ -319,6 +324,7 @@ impl World {
     fn take_assignments(&mut self, node: NodeId, message: Assigned) {
         let Some(agent) = self.agents.get_mut(&node) else { return };
         if agent.session != Some(message.session) {
+            agent.missed = Some(message.session);
             return;
         }
         let complete = message.applies_to.is_none();
