@@ -4,29 +4,10 @@ use std::net::IpAddr;
 
 use serde_json::{Map, Value};
 use skep_containers::{Defaults, bytes, log_driver};
-use skep_engine::config::{Seccomp, Ulimit};
+use skep_engine::config::{Seccomp, Ulimit, ulimit_type};
 
 use super::ConfigError;
 use super::given::{Given, parse};
-
-/// What the kernel can hold a process to, by Docker's names.
-const ULIMITS: &[&str] = &[
-    "core",
-    "cpu",
-    "data",
-    "fsize",
-    "locks",
-    "memlock",
-    "msgqueue",
-    "nice",
-    "nofile",
-    "nproc",
-    "rss",
-    "rtprio",
-    "rttime",
-    "sigpending",
-    "stack",
-];
 
 /// All of them.
 ///
@@ -104,7 +85,7 @@ fn size(given: &Given<'_>) -> Result<i64, ConfigError> {
 fn ulimits(given: &Given<'_>) -> Result<Vec<Ulimit>, ConfigError> {
     let entries = given.value.as_object().ok_or_else(|| given.wrong())?;
     let read = |(name, value): (&String, &Value)| {
-        if !ULIMITS.contains(&name.as_str()) {
+        if ulimit_type(name).is_none() {
             return Err(ConfigError::Value(format!("invalid ulimit type: {name}")));
         }
         // Go's reader of JSON does not tell capitals from small letters.
@@ -131,7 +112,7 @@ fn ulimits(given: &Given<'_>) -> Result<Vec<Ulimit>, ConfigError> {
 pub fn ulimit_of_flag(text: &str) -> Result<(String, Value), String> {
     let invalid = || format!("invalid ulimit argument: {text}");
     let (name, amounts) = text.split_once('=').ok_or_else(invalid)?;
-    if !ULIMITS.contains(&name) {
+    if ulimit_type(name).is_none() {
         return Err(format!("invalid ulimit type: {name}"));
     }
     let (soft, hard) = amounts.split_once(':').unwrap_or((amounts, amounts));
