@@ -124,6 +124,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     ("skep-e2e", &["skep-docker-api"]),
+    (
+        "skep-bench-swarm",
+        &["skep-types", "skep-state", "skep-secrets", "skep-proto", "skep-manager"],
+    ),
 ];
 
 /// Crates that decide and do nothing else.

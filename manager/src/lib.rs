@@ -8,6 +8,7 @@ mod clock;
 pub mod control;
 mod core;
 pub mod defaults;
+mod door;
 mod execute;
 mod gate;
 mod lead;
@@ -21,6 +22,7 @@ mod service;
 mod session_table;
 mod subscribe;
 
+pub use door::Door;
 pub use execute::Done;
 pub use gate::Caller;
 pub use manager::{Bootstrap, Manager, ManagerConfig, MemberReport, StartError};

@@ -10,7 +10,7 @@ use skep_proto::swarmkit::health_server::HealthServer;
 use skep_proto::swarmkit::log_broker_server::LogBrokerServer;
 use skep_proto::swarmkit::logs_server::LogsServer;
 use skep_proto::swarmkit::node_ca_server::NodeCaServer;
-use skep_proto::transport::TlsIncoming;
+use skep_proto::transport::{PeerInfo, TlsIncoming};
 use skep_proto::v1 as pb;
 use skep_proto::v1::control_server::ControlServer;
 use skep_proto::v1::membership_server::MembershipServer;
@@ -27,6 +27,8 @@ use tokio::net::TcpListener;
 use tokio::sync::{broadcast, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+use tower::Layer;
 
 use crate::control::{Code, ControlError, Request};
 use crate::core::{Core, CoreParts};
@@ -34,6 +36,7 @@ use crate::defaults::{
     CALL_TIMEOUT, ELECTION_PATIENCE, LOG_MESSAGE_BYTES_MAX, RETRY_INTERVAL, SHUTDOWN_GRACE,
     STREAMS_PER_CONNECTION,
 };
+use crate::door::Door;
 use crate::execute::Done;
 use crate::gate::GateLayer;
 use crate::lead;
@@ -109,6 +112,7 @@ pub struct MemberReport {
 /// A manager that runs.
 pub struct Manager {
     core: Arc<Core>,
+    routes: Routes,
     stop: CancellationToken,
     tasks: tokio::sync::Mutex<JoinSet<()>>,
 }
@@ -147,9 +151,10 @@ impl Manager {
         let core = Arc::new(Core::new(parts));
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
-        serve(&core, listener, credentials, tls, &stop, &mut tasks);
+        let routes = routes(&core);
+        serve(&core, routes.clone(), listener, credentials, tls, &stop, &mut tasks);
         tasks.spawn(lead::run(Arc::clone(&core), stop.clone()));
-        let manager = Self { core, stop, tasks: tokio::sync::Mutex::new(tasks) };
+        let manager = Self { core, routes, stop, tasks: tokio::sync::Mutex::new(tasks) };
         if let Some(bootstrap) = bootstrap
             && let Err(error) = manager.make_swarm(bootstrap).await
         {
@@ -231,6 +236,24 @@ impl Manager {
     /// It was refused, or no leader answers; the outcome is unknown only if the text says so.
     pub async fn execute(&self, request: Request) -> Result<Done, ControlError> {
         self.core.execute(request).await
+    }
+
+    /// Has actions applied as they are, where this manager leads: benchmarks and tests furnish large
+    /// swarms so. Gives the log index.
+    ///
+    /// # Errors
+    /// They were refused, or the outcome is unknown.
+    #[doc(hidden)]
+    pub async fn furnish(&self, actions: Vec<Action>) -> Result<u64, ControlError> {
+        let pending = self.core.proposer.submit::<ProposalError>(|_| Ok(actions))?;
+        Ok(pending.applied().await?)
+    }
+
+    /// The managers' port for a caller of this process; see [`Door`].
+    #[doc(hidden)]
+    pub fn door(&self, peer: PeerInfo) -> Door {
+        let gate = GateLayer(Arc::clone(&self.core)).layer(self.routes.clone());
+        Door { gate, peer }
     }
 
     /// Has tasks' logs read from every node that runs them; dropping them ends the reading.
@@ -345,24 +368,13 @@ impl Manager {
     }
 }
 
-/// Serves the managers' port until told to stop, with the newest certificate.
-fn serve(
-    core: &Arc<Core>,
-    listener: TcpListener,
-    mut credentials: watch::Receiver<Arc<NodeCredentials>>,
-    tls: Arc<rustls::ServerConfig>,
-    stop: &CancellationToken,
-    tasks: &mut JoinSet<()>,
-) {
-    let (configs, newest) = watch::channel(tls);
+/// All services of a manager; each stands behind the gate.
+fn routes(core: &Arc<Core>) -> Routes {
     let ca = SharedCa(Arc::new(CaService::new(Arc::clone(core))));
     let of = |core: &Arc<Core>| Arc::clone(core);
     let logs = LogBrokerService(of(core));
     let broker = LogBrokerServer::new(logs.clone());
-    let server = tonic::transport::Server::builder()
-        .max_concurrent_streams(STREAMS_PER_CONNECTION)
-        .layer(GateLayer(of(core)))
-        .add_service(CaServer::new(ca.clone()))
+    Routes::new(CaServer::new(ca.clone()))
         .add_service(NodeCaServer::new(ca))
         .add_service(DispatcherServer::new(DispatcherService(of(core))))
         .add_service(broker.max_decoding_message_size(LOG_MESSAGE_BYTES_MAX))
@@ -371,7 +383,25 @@ fn serve(
         .add_service(RaftServer::new(RaftService(Arc::clone(&core.raft))))
         .add_service(MembershipServer::new(MembershipService(of(core))))
         .add_service(OverlayServer::new(OverlayService(of(core))))
-        .add_service(ControlServer::new(ControlService(of(core))));
+        .add_service(ControlServer::new(ControlService(of(core))))
+        .prepare()
+}
+
+/// Serves the managers' port until told to stop, with the newest certificate.
+fn serve(
+    core: &Arc<Core>,
+    routes: Routes,
+    listener: TcpListener,
+    mut credentials: watch::Receiver<Arc<NodeCredentials>>,
+    tls: Arc<rustls::ServerConfig>,
+    stop: &CancellationToken,
+    tasks: &mut JoinSet<()>,
+) {
+    let (configs, newest) = watch::channel(tls);
+    let server = tonic::transport::Server::builder()
+        .max_concurrent_streams(STREAMS_PER_CONNECTION)
+        .layer(GateLayer(Arc::clone(core)))
+        .add_routes(routes);
     let (stop, of_stop) = (stop.clone(), stop.clone());
     tasks.spawn(async move {
         let incoming = TlsIncoming::new(listener, newest);
