@@ -17,15 +17,19 @@ pub struct Unmet {
     pub why: String,
 }
 
-/// The first dependency that is not met; none if tasks of the service may begin.
-pub fn unmet(state: &State, service: &Service) -> Option<Unmet> {
+/// A dependency that is not met; none if tasks of the service may begin. It is the one that a task was
+/// told of if that still holds, and the first otherwise.
+pub fn unmet(state: &State, service: &Service, told: &str) -> Option<Unmet> {
     let label = service.spec.annotations.labels.get(dependency::LABEL)?;
     // The control API lets none in that cannot be read: nobody could say what it waits for.
     let dependencies = dependency::parse(label).unwrap_or_default();
-    dependencies.iter().find_map(|dependency| {
+    let mut unmet = dependencies.iter().filter_map(|dependency| {
         let why = why(state, dependency)?;
         Some(Unmet { service: dependency.service.clone(), why })
-    })
+    });
+    let first = unmet.next()?;
+    let known = first.why == told;
+    if known { Some(first) } else { Some(unmet.find(|it| it.why == told).unwrap_or(first)) }
 }
 
 fn why(state: &State, dependency: &Dependency) -> Option<String> {

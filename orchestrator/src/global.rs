@@ -12,7 +12,7 @@ use skep_types::{
 };
 
 use crate::plan::Plan;
-use crate::slot::slots;
+use crate::slot::{is_wanted, slots};
 use crate::{earliest, restart};
 
 /// Makes the tasks that are missing and looks after those that stand.
@@ -24,18 +24,13 @@ pub fn reconcile(plan: &mut Plan<'_>, service: &Service) -> Option<Timestamp> {
     let mut wake = None;
     for node in nodes.iter().filter(|node| takes_tasks(node) && matches(node)) {
         let slot = Slot::Node(node.id);
-        match slots.get(&slot) {
-            Some(tasks) if tasks.iter().any(|task| task.spec_version == service.spec_version) => {
-                if comes_back(service, tasks, plan.now()) {
-                    plan.fill_slot(service, slot, tasks);
-                } else {
-                    wake = earliest(wake, restart::supervise(plan, service, tasks));
-                }
-            }
-            Some(tasks) if tasks.iter().any(|task| crate::slot::is_wanted(task)) => {
-                wake = earliest(wake, restart::supervise(plan, service, tasks));
-            }
-            tasks => plan.fill_slot(service, slot, tasks.map_or(&[], Vec::as_slice)),
+        let tasks = slots.get(&slot).map_or(&[][..], Vec::as_slice);
+        let was_tried = tasks.iter().any(|task| task.spec_version == service.spec_version);
+        // Whatever became of newer ones: one that is wanted holds the slot.
+        if tasks.iter().any(|task| is_wanted(task)) {
+            wake = earliest(wake, restart::supervise(plan, service, tasks));
+        } else if !was_tried || comes_back(service, tasks, plan.now()) {
+            plan.fill_slot(service, slot, tasks);
         }
     }
     for (slot, tasks) in &slots {
@@ -65,12 +60,10 @@ fn keeps_tasks(node: &Node) -> bool {
     node.status.state != NodeState::Down && node.spec.availability != Availability::Drain
 }
 
-/// Whether a slot whose newest task was told to stop shall have another one: its node was drained
-/// or away and is back. A task that failed meanwhile comes back if its policy lets it.
+/// Whether a slot none of whose tasks is wanted shall have another one: its node was drained or away
+/// and is back. A task that failed meanwhile comes back if its policy lets it.
 fn comes_back(service: &Service, tasks: &[Arc<Task>], now: Timestamp) -> bool {
-    let Some(newest) = tasks.first().filter(|task| !crate::slot::is_wanted(task)) else {
-        return false;
-    };
+    let Some(newest) = tasks.first() else { return true };
     match newest.status.state {
         TaskState::Shutdown | TaskState::Orphaned => true,
         // Told to stop before its node was told of it: nobody will ever report its end.

@@ -19,9 +19,11 @@ pub fn slots(state: &State, service: ServiceId) -> BTreeMap<Slot, Vec<Arc<Task>>
     slots
 }
 
-/// Puts tasks of one slot into the order in which they are looked at.
+/// Puts tasks of one slot into the order in which they are looked at. One pass may make two of them, of
+/// which the one of the later spec is the newer.
 pub fn newest_first(tasks: &mut [Arc<Task>]) {
-    tasks.sort_by_key(|task| std::cmp::Reverse((task.meta.created_at, task.id)));
+    let made = |task: &Arc<Task>| (task.meta.created_at, task.spec_version, task.id);
+    tasks.sort_by_key(|task| std::cmp::Reverse(made(task)));
 }
 
 /// Whether a task is meant to run (now, or when it is let go).

@@ -121,3 +121,20 @@ fn without_its_label_a_service_waits_no_more() {
     swarm.pass();
     assert_eq!(of(&swarm, WEB).status.state, TaskState::Pending);
 }
+
+#[test]
+fn of_two_services_that_are_waited_for_the_one_that_was_told_stays_told() {
+    let mut swarm = waiting_for_db("service_started");
+    let both = "db:service_started,cache:service_started".to_owned();
+    swarm.respec(|spec| {
+        spec.annotations.labels.insert("com.docker.stack.depends-on".to_owned(), both);
+    });
+    add_db(&mut swarm, replicas(1));
+    swarm.pass();
+    come_to(&mut swarm, TaskState::Running);
+    let cache = "waits for service cache, which does not exist";
+    assert_eq!(of(&swarm, WEB).status.error, cache);
+    swarm.act(Change::<Service>::Remove(DB, None));
+    swarm.pass();
+    assert_eq!(of(&swarm, WEB).status.error, cache, "it still does not");
+}

@@ -202,3 +202,39 @@ fn what_failed_beside_its_successor_is_history() {
     assert_eq!(desired(&swarm, first), DesiredState::Shutdown);
     assert_eq!(swarm.state.tasks_of_service(WEB).count(), 2, "its successor was under way");
 }
+
+#[test]
+fn a_global_slot_that_serves_is_not_filled_again_for_a_newer_task_that_was_given_up() {
+    let mut swarm = Swarm::new(1);
+    swarm.service(ServiceMode::Global, |_| {});
+    swarm.pass();
+    swarm.run();
+    let serving = swarm.all()[0].clone();
+    let label = ("tier".to_owned(), "front".to_owned());
+    swarm.respec(|spec| spec.annotations.labels.extend([label]));
+    let mut given_up = Task::clone(&serving);
+    given_up.id = TaskId::new(7);
+    given_up.spec_version = swarm.state.services().get(WEB).unwrap().spec_version;
+    given_up.status.state = TaskState::New;
+    given_up.networks.clear();
+    given_up.desired_state = DesiredState::Shutdown;
+    swarm.now = Timestamp(SECOND);
+    swarm.act(Change::Create(std::sync::Arc::new(given_up)));
+    swarm.pass();
+    assert_eq!(swarm.all().len(), 2, "it serves as the spec wants it");
+    assert_eq!(desired(&swarm, serving.id), DesiredState::Running);
+}
+
+#[test]
+fn of_two_tasks_that_one_pass_made_the_one_of_the_later_spec_is_the_newer() {
+    let swarm = running(1, |_| {});
+    let made = |id, version| {
+        let mut task = Task::clone(&swarm.all()[0]);
+        (task.id, task.spec_version) = (TaskId::new(id), Revision(version));
+        std::sync::Arc::new(task)
+    };
+    let (rolled_back, failed) = (made(1, 8), made(2, 6));
+    let mut tasks = vec![failed, rolled_back];
+    skep_orchestrator::slot::newest_first(&mut tasks);
+    assert_eq!(tasks[0].spec_version, Revision(8));
+}

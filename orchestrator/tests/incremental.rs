@@ -160,3 +160,39 @@ fn a_task_that_is_made_and_changed_in_one_plan_is_one_action() {
     assert!(actions.len() == 3, "the tasks, and the service's endpoint: {actions:?}");
     swarm.state.apply(&Transaction { epoch: 1, now: swarm.now, actions }).unwrap();
 }
+
+#[test]
+fn a_starved_task_keeps_the_reason_it_was_told_while_it_holds() {
+    let mut swarm = Swarm::new(1);
+    swarm.act(Change::Create(Arc::new(network(7, "narrow", &["10.9.0.0/29"]))));
+    // One address beside the gateway's: the service's own.
+    swarm.act(Change::Create(Arc::new(network(8, "full", &["10.9.1.0/30"]))));
+    let on = |ids: &[u128]| {
+        let at = |id: &u128| skep_types::service::NetworkAttachmentConfig {
+            target: NetworkId::new(*id),
+            aliases: vec![],
+        };
+        ids.iter().map(at).collect::<Vec<_>>()
+    };
+    swarm.service(replicas(1), |spec| spec.task.networks = on(&[7, 8]));
+    let mut followed = Followed::of(swarm);
+    let told = |followed: &Followed| {
+        let mut tasks = followed.swarm.state.tasks_of_service(WEB);
+        tasks.next().unwrap().status.error.clone()
+    };
+    assert_eq!(told(&followed), "network full has no free address left");
+
+    let web = Service::clone(followed.swarm.state.services().get(WEB).unwrap());
+    let mut spec = ServiceSpec::clone(&web.spec);
+    spec.annotations.name = "other".to_owned();
+    spec.mode = replicas(9);
+    spec.task.networks = on(&[7]);
+    let id = ServiceId::new(2);
+    let other = Service { id, spec: Arc::new(spec), endpoint: None, ..web };
+    followed.act(Change::Create(Arc::new(other)));
+    assert_eq!(told(&followed), "network full has no free address left");
+    let mut mint = || unreachable!("nothing is to be made");
+    let mut plan = Plan::new(followed.swarm.state.clone(), followed.swarm.now, &mut mint);
+    skep_orchestrator::reconcile(&mut plan);
+    assert_eq!(plan.finish().0, [], "a look at everything says nothing else");
+}

@@ -213,8 +213,7 @@ impl World {
     }
 
     /// A message of a stream; one that is lost breaks the connection, which is found out.
-    pub(crate) fn send_stream(&mut self, to: NodeId, message: Assigned) {
-        let session = message.session;
+    pub(crate) fn send_stream(&mut self, to: NodeId, session: SessionId, answer: Answer) {
         let times = deliveries(&mut self.rng, &self.faults);
         if times.is_empty() {
             let wait = Duration::from_millis(self.rng.below(10_000));
@@ -222,7 +221,7 @@ impl World {
             self.queue.push(self.now.saturating_add(wait), Event::Deliver(message));
         }
         for time in times {
-            let answer = Answer::Assigned(message.clone());
+            let answer = answer.clone();
             let event = Event::Deliver(Message::ToNode { to, answer });
             self.queue.push(self.now.saturating_add(time), event);
         }
@@ -236,7 +235,7 @@ impl World {
         }
         if agent.cut {
             // A connection's bytes are sent again until it breaks; calls run into their timeouts.
-            if matches!(answer, Answer::Assigned(_) | Answer::Broken(_)) {
+            if matches!(answer, Answer::Assigned(_) | Answer::Broken(_) | Answer::Removed) {
                 let again = self.now.saturating_add(Duration::from_secs(1));
                 let message = Message::ToNode { to: node, answer };
                 self.queue.push(again, Event::Deliver(message));

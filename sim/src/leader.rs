@@ -290,7 +290,7 @@ impl World {
         let Some(leader) = &mut self.managers.leader else { return };
         leader.streams.insert(node, Stream { session, known, count: 1 });
         let first = Assigned { session, applies_to: None, results_in: 1, tasks, removed: vec![] };
-        self.send_stream(node, first);
+        self.send_stream(node, session, Answer::Assigned(first));
     }
 
     pub(crate) fn plan_tell(&mut self) {
@@ -312,8 +312,7 @@ impl World {
         let mut removed = Vec::new();
         for node in std::mem::take(&mut leader.concerned) {
             if self.managers.truth.nodes().get(node).is_none() {
-                leader.streams.remove(&node);
-                removed.push(node);
+                removed.extend(leader.streams.remove(&node).map(|it| (node, it.session)));
                 continue;
             }
             let Some(stream) = leader.streams.get_mut(&node) else { continue };
@@ -336,11 +335,11 @@ impl World {
                 },
             ));
         }
-        for node in removed {
-            self.send(node, Answer::Removed);
+        for (node, session) in removed {
+            self.send_stream(node, session, Answer::Removed);
         }
         for (node, message) in messages {
-            self.send_stream(node, message);
+            self.send_stream(node, message.session, Answer::Assigned(message));
         }
     }
 }

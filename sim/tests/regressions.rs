@@ -16,6 +16,13 @@ fn seeds_that_failed_once_do_not_again() {
         (151, "the successor of a rejected one started beside the one that was stopping"),
         (392, "a task that failed beside its start-first successor stayed wanted"),
         (1132, "a held task that was lost with its node was never made again"),
+        (1972, "a starved task was told another reason by a pass over everything"),
+        (3609, "the same, of a global service"),
+        (6829, "a node whose removal was not heard of stayed in session"),
+        (7276, "a global slot was filled beside a task that was on its way"),
+        (7503, "a starved task was told another reason by a pass over everything"),
+        (7841, "a global slot that served was filled again and again"),
+        (9649, "the same, with another way to it"),
     ] {
         if let Err(violation) = run(seed) {
             panic!("once more: {fault}\n{violation}");

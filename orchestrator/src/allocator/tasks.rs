@@ -32,13 +32,14 @@ pub fn allocate(plan: &mut Plan<'_>, books: &mut Books, ids: BTreeSet<TaskId>) -
         };
         let mut changed = Task::clone(&task);
         let service = plan.view().services().get(task.service_id);
-        let unmet = service.and_then(|service| dependency::unmet(plan.view(), service));
+        let told = task.status.error.as_str();
+        let unmet = service.and_then(|service| dependency::unmet(plan.view(), service, told));
         let networks = match unmet {
             Some(unmet) => {
                 left.waiting.push((unmet.service, id));
                 Err(unmet.why)
             }
-            None => attachments(plan, books, &spec).inspect_err(|_| left.starved.push(id)),
+            None => attachments(plan, books, &spec, told).inspect_err(|_| left.starved.push(id)),
         };
         match networks {
             Ok(networks) => {
@@ -61,10 +62,13 @@ pub fn allocate(plan: &mut Plan<'_>, books: &mut Books, ids: BTreeSet<TaskId>) -
     left
 }
 
+/// A place on each of the networks, or what is lacking. Where that is more than one thing, `told` is
+/// said as long as it holds: what ran out later is no news to a task that waits already.
 fn attachments(
     plan: &Plan<'_>,
     books: &mut Books,
     spec: &ServiceSpec,
+    told: &str,
 ) -> Result<Vec<NetworkAttachment>, String> {
     let mut places: Vec<(NetworkId, Vec<String>)> =
         spec.task.networks.iter().map(|at| (at.target, at.aliases.clone())).collect();
@@ -72,7 +76,16 @@ fn attachments(
         let ingress = books.ingress().ok_or("the swarm has no ingress network")?;
         places.push((ingress, Vec::new()));
     }
-    places.into_iter().map(|(id, aliases)| attachment(plan, books, id, aliases)).collect()
+    let mut found = Vec::with_capacity(places.len());
+    let mut lacking = Vec::new();
+    for (id, aliases) in places {
+        match attachment(plan, books, id, aliases) {
+            Ok(place) => found.push(place),
+            Err(why) => lacking.push(why),
+        }
+    }
+    let place = lacking.iter().position(|why| why == told).unwrap_or(0);
+    if lacking.is_empty() { Ok(found) } else { Err(lacking.swap_remove(place)) }
 }
 
 fn attachment(
