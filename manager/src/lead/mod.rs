@@ -64,7 +64,7 @@ async fn lead(core: &Arc<Core>, epoch: u64) {
     core.proposer.begin(epoch);
     let period = view.cluster().map(|cluster| cluster.spec.heartbeat_period);
     let period = period.unwrap_or(skep_types::defaults::HEARTBEAT_PERIOD);
-    let now = clock::now();
+    let now = clock::steady();
     core.dispatch.begin(Sessions::begin(&view, period, now), Watermarks::begin(&view, now));
     tracing::info!(epoch, "leading");
     let mut tasks = JoinSet::new();

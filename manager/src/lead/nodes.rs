@@ -19,7 +19,7 @@ pub async fn run(core: &Arc<Core>) {
         if let Some(cluster) = core.observer.view().cluster() {
             core.dispatch.set_period(cluster.spec.heartbeat_period);
         }
-        let (expired, next) = core.dispatch.expire(clock::now());
+        let (expired, next) = core.dispatch.expire(clock::steady());
         silent.extend(expired);
         for node in silent.clone() {
             if core.dispatch.in_session(node) || down(core, node).await {
@@ -29,7 +29,9 @@ pub async fn run(core: &Arc<Core>) {
         let wait = match next {
             _ if !silent.is_empty() => RETRY_INTERVAL,
             // Sessions that begin meanwhile end later than this: a heartbeat period is longer.
-            Some(at) => at.saturating_since(clock::now()).clamp(RETRY_INTERVAL, 4 * RETRY_INTERVAL),
+            Some(at) => {
+                at.saturating_since(clock::steady()).clamp(RETRY_INTERVAL, 4 * RETRY_INTERVAL)
+            }
             None => 4 * RETRY_INTERVAL,
         };
         tokio::time::sleep(wait).await;

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use futures::Stream;
-use skep_dispatch::{Assignments, Report, SessionId, Withdrawals, reported};
+use skep_dispatch::{Assignments, Report, ReportError, SessionId, Withdrawals, reported};
 use skep_proto::convert::{reported_status, wire_node, wire_task};
 use skep_proto::swarmkit as pb;
 use skep_state::{Change, State};
@@ -173,7 +173,7 @@ async fn tell_assignments(
             let (index, view) = core.observer.indexed_view();
             let held = core
                 .dispatch
-                .marks(|marks| withdrawals.observe(&view, node, index, marks, clock::now()));
+                .marks(|marks| withdrawals.observe(&view, node, index, marks, clock::steady()));
             // Without a leadership the session is over.
             let held = held.unwrap_or_default();
             let mut next = Assignments::of(&view, node);
@@ -285,7 +285,7 @@ impl pb::dispatcher_server::Dispatcher for DispatcherService {
         let description =
             description.map_err(|error| Status::invalid_argument(error.to_string()))?;
         let session = SessionId(clock::mint());
-        core.dispatch.register(node, session, clock::now()).map_err(no_session)?;
+        core.dispatch.register(node, session, clock::steady()).map_err(no_session)?;
         self.register(node, description, addr).await?;
         core.metrics.session_began();
         let (out, messages) = mpsc::channel(STREAM_QUEUE);
@@ -299,7 +299,7 @@ impl pb::dispatcher_server::Dispatcher for DispatcherService {
         request: Request<pb::HeartbeatRequest>,
     ) -> Result<Response<pb::HeartbeatResponse>, Status> {
         let (node, id) = (Caller::node(&request)?, parse(&request.get_ref().session_id)?);
-        let period = self.0.dispatch.heartbeat(node, id, clock::now()).map_err(no_session)?;
+        let period = self.0.dispatch.heartbeat(node, id, clock::steady()).map_err(no_session)?;
         let period = prost_types::Duration::try_from(period).unwrap_or_default();
         Ok(Response::new(pb::HeartbeatResponse { period: Some(period) }))
     }
@@ -316,8 +316,15 @@ impl pb::dispatcher_server::Dispatcher for DispatcherService {
             reports.push(Report { task, status });
         }
         self.0.metrics.reported(reports.len());
+        let foreign = |error: ReportError| Status::permission_denied(error.to_string());
+        // What stands already is answered at once. What is only under way may still come to nothing,
+        // so the answer waits for the log.
+        let standing = self.0.observer.view();
+        if reported(&standing, node, &reports).map_err(foreign)?.is_empty() {
+            return Ok(Response::new(pb::UpdateTaskStatusResponse {}));
+        }
         enum Refusal {
-            Foreign(String),
+            Foreign(ReportError),
             Proposal(ProposalError),
         }
         impl From<ProposalError> for Refusal {
@@ -325,11 +332,12 @@ impl pb::dispatcher_server::Dispatcher for DispatcherService {
                 Self::Proposal(error)
             }
         }
-        let submitted = self.0.proposer.submit::<Refusal>(|view| {
-            reported(view, node, &reports).map_err(|error| Refusal::Foreign(error.to_string()))
-        });
+        let submitted = self
+            .0
+            .proposer
+            .submit::<Refusal>(|view| reported(view, node, &reports).map_err(Refusal::Foreign));
         let pending = submitted.map_err(|refusal| match refusal {
-            Refusal::Foreign(text) => Status::permission_denied(text),
+            Refusal::Foreign(error) => foreign(error),
             Refusal::Proposal(error) => refused(error),
         })?;
         pending.applied().await.map_err(refused)?;
