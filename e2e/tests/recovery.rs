@@ -1,10 +1,15 @@
 //! Hosts with the product's daemon: they form a swarm, and a daemon or a whole host that was killed
 //! takes its place again.
 
+use std::collections::BTreeSet;
+use std::process::Command;
 use std::time::Duration;
 
+use anyhow::{Result, ensure};
 use skep_docker_api::filters::Filters;
-use skep_e2e::{Fleet, FleetConfig, Host, Signal, eventually, skep_binary};
+use skep_e2e::{
+    Fleet, FleetConfig, Host, Signal, eventually, eventually_blocking, image_archive, skep_binary,
+};
 
 /// A debug build on a busy machine, missing heartbeats included.
 const SOON: Duration = Duration::from_secs(60);
@@ -55,4 +60,79 @@ async fn a_killed_daemon_and_a_restarted_host_come_back() {
     all_are(&manager, ["ready", "ready"]).await;
     let said = manager.check(&["skep", "node", "ls", "--format", "{{.Hostname}}"]).unwrap();
     assert_eq!(said.lines().count(), 2, "the command on the host reaches its daemon: {said}");
+}
+
+fn skep(host: &Host, words: &[&str]) -> Result<String> {
+    let words: Vec<&str> = std::iter::once("skep").chain(words.iter().copied()).collect();
+    host.check(&words)
+}
+
+fn wait_for_host2(manager: &Host, state: &str) {
+    eventually_blocking(SOON, || {
+        let said = skep(manager, &["node", "ls", "--format", "{{.Hostname}} {{.Status}}"])?;
+        ensure!(said.lines().any(|line| line == format!("host2 {state}")), "{said}");
+        Ok(())
+    });
+}
+
+/// Every task there ever was of a service, with its node and what it is to be.
+fn tasks(manager: &Host, service: &str) -> Result<BTreeSet<String>> {
+    let format = "{{.ID}} {{.Node}} {{.DesiredState}}";
+    let said = skep(manager, &["service", "ps", service, "--no-trunc", "--format", format])?;
+    Ok(said.lines().map(str::to_owned).collect())
+}
+
+fn wait_running(manager: &Host, service: &str, on: &str, count: usize) {
+    eventually_blocking(SOON, || {
+        let format = "{{.Node}} {{.DesiredState}} {{.CurrentState}}";
+        let said = skep(manager, &["service", "ps", service, "--format", format])?;
+        let runs = format!("{on} Running Running");
+        let running = said.lines().filter(|line| line.starts_with(&runs)).count();
+        ensure!(running == count, "{running} of {count} run on {on}:\n{said}");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_node_that_is_away_for_a_short_while_keeps_its_tasks() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("SKIP: a fleet needs root");
+        return;
+    }
+    let fleet = Fleet::up(FleetConfig::hosts(2).daemon(skep_binary()).managers(1)).unwrap();
+    for host in fleet.hosts() {
+        let socket = format!("unix://{}", host.socket().display());
+        let mut import = Command::new(skep_binary());
+        import.args(["-H", &socket, "image", "import"]).arg(image_archive()).arg("busybox:latest");
+        assert!(import.status().unwrap().success());
+    }
+    let (manager, worker) = (fleet.host(1), fleet.host(2));
+    let create = ["service", "create", "--detach", "--name"];
+    let web = ["web", "--replicas", "2", "--label", "skep.down-grace=1h"];
+    let command = ["busybox:latest", "sleep", "86400"];
+    skep(&manager, &[&create[..], &web, &command].concat()).unwrap();
+    wait_running(&manager, "web", "host1", 1);
+    wait_running(&manager, "web", "host2", 1);
+    let before = tasks(&manager, "web").unwrap();
+
+    worker.kill(Signal::SIGKILL).unwrap();
+    wait_for_host2(&manager, "Down");
+    // What the leader decides after the node went down is decided with that in its view.
+    skep(&manager, &[&create[..], &["probe"], &command].concat()).unwrap();
+    wait_running(&manager, "probe", "host1", 1);
+    assert_eq!(tasks(&manager, "web").unwrap(), before, "within the grace nothing moves");
+    worker.start().unwrap();
+    wait_for_host2(&manager, "Ready");
+    wait_running(&manager, "web", "host2", 1);
+    assert_eq!(tasks(&manager, "web").unwrap(), before, "and it goes on as it was");
+
+    worker.kill(Signal::SIGKILL).unwrap();
+    wait_for_host2(&manager, "Down");
+    let bad = ["service", "update", "--detach", "--label-add", "skep.down-grace=soon", "web"];
+    let refused = skep(&manager, &bad).unwrap_err().to_string();
+    assert!(refused.contains("expected a duration of at most 24h"), "{refused}");
+    let none = ["service", "update", "--detach", "--label-add", "skep.down-grace=0s", "web"];
+    skep(&manager, &none).unwrap();
+    wait_running(&manager, "web", "host1", 2);
+    fleet.down().unwrap();
 }

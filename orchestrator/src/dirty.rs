@@ -10,10 +10,11 @@ use skep_state::state::Named;
 use skep_state::{Action, Change, Delta, Event, State};
 use skep_types::{
     Cluster, DesiredState, Network, NetworkId, Node, NodeId, NodeState, Service, ServiceId, Task,
-    TaskId, TaskState,
+    TaskId, TaskState, down_grace,
 };
 
 use crate::allocator::is_allocated;
+use crate::constraint_enforcer;
 use crate::reconcilers::publishes;
 use crate::slot::{has_ended, is_wanted, node_keeps};
 
@@ -31,6 +32,8 @@ pub struct Dirty {
     pub removable: BTreeSet<TaskId>,
     /// Nodes that are gone, or down: their tasks are given up, now or in time.
     pub lost_nodes: BTreeSet<NodeId>,
+    /// Nodes that may have less room than their tasks hold.
+    pub nodes: BTreeSet<NodeId>,
     /// What there was nothing left for; looked at again when anything is given back.
     pub starved_endpoints: BTreeSet<ServiceId>,
     pub starved_networks: BTreeSet<NetworkId>,
@@ -52,8 +55,11 @@ impl Dirty {
             dirty.endpoints.insert(service.id);
             dirty.class(service);
         }
-        for node in state.nodes().iter().filter(|node| node.status.state == NodeState::Down) {
-            dirty.lost_nodes.insert(node.id);
+        for node in state.nodes().iter() {
+            dirty.nodes.insert(node.id);
+            if node.status.state == NodeState::Down {
+                dirty.lost_nodes.insert(node.id);
+            }
         }
         dirty.networks.extend(state.networks().iter().map(|network| network.id));
         for task in state.tasks().iter() {
@@ -78,6 +84,7 @@ impl Dirty {
             Event::Task(delta) => {
                 self.task_changed(state, delta);
                 self.come_further(state, delta);
+                self.task_placed(state, delta);
                 match &delta.after {
                     Some(task) => {
                         self.task_stands(state, task);
@@ -135,6 +142,7 @@ impl Dirty {
             && self.endpoints.is_empty()
             && self.networks.is_empty()
             && self.new_tasks.is_empty()
+            && self.nodes.is_empty()
             && self.orphans.is_empty()
             && self.removable.is_empty()
     }
@@ -179,6 +187,19 @@ impl Dirty {
         }
     }
 
+    /// A node that is given a task may have come to have less room for it meanwhile.
+    fn task_placed(&mut self, state: &State, delta: &Delta<Task>) {
+        let Some(task) = &delta.after else { return };
+        let assigned = |task: &Task| task.status.state >= TaskState::Assigned;
+        if !assigned(task) || delta.before.as_ref().is_some_and(|before| assigned(before)) {
+            return;
+        }
+        let spec = state.spec(task.service_id, task.spec_version);
+        if spec.is_some_and(|spec| constraint_enforcer::holds_room(spec)) {
+            self.nodes.extend(task.node_id);
+        }
+    }
+
     fn look_at_waiting(&mut self, service: &Service) {
         let tasks = self.waiting_tasks.remove(&service.spec.annotations.name);
         self.new_tasks.extend(tasks.into_iter().flatten());
@@ -219,6 +240,7 @@ impl Dirty {
         if delta.after.as_ref().is_none_or(|node| node.status.state == NodeState::Down) {
             self.lost_nodes.insert(node.id);
         }
+        self.nodes.insert(node.id);
         self.services.extend(&self.on_each_node);
         self.services.extend(state.tasks_on_node(node.id).map(|task| task.service_id));
     }
@@ -283,8 +305,12 @@ impl Dirty {
     }
 
     fn cluster_changed(&mut self, state: &State, delta: &Delta<Cluster>) {
-        let limit = |it: &Option<Arc<Cluster>>| it.as_ref().map(|it| it.spec.task_history_limit);
-        if limit(&delta.before) != limit(&delta.after) {
+        let concerns = |it: &Option<Arc<Cluster>>| {
+            let spec = it.as_ref().map(|it| &it.spec)?;
+            let grace = spec.annotations.labels.get(down_grace::LABEL).cloned();
+            Some((spec.task_history_limit, grace))
+        };
+        if concerns(&delta.before) != concerns(&delta.after) {
             self.services.extend(state.services().iter().map(|service| service.id));
         }
         self.networks.append(&mut self.starved_networks);

@@ -11,6 +11,7 @@ use skep_types::{
     Availability, DesiredState, Node, NodeState, Service, Task, TaskState, Timestamp,
 };
 
+use crate::absence::{self, Standing};
 use crate::plan::Plan;
 use crate::slot::{is_wanted, slots};
 use crate::{earliest, restart};
@@ -35,9 +36,17 @@ pub fn reconcile(plan: &mut Plan<'_>, service: &Service) -> Option<Timestamp> {
     }
     for (slot, tasks) in &slots {
         let Slot::Node(id) = slot else { continue };
-        let stays = |node: &Node| keeps_tasks(node) && matches(node);
-        if plan.view().nodes().get(*id).is_some_and(|node| stays(node)) {
-            continue;
+        let node = plan.view().nodes().get(*id).filter(|node| matches(node)).cloned();
+        let now = plan.now();
+        match absence::standing(plan.view(), service, node.as_deref(), now) {
+            Standing::Here => continue,
+            Standing::Away(until) => {
+                if tasks.iter().any(|task| is_wanted(task)) {
+                    wake = earliest(wake, Some(until));
+                }
+                continue;
+            }
+            Standing::Lost => {}
         }
         for task in tasks {
             plan.desire(task, DesiredState::Shutdown);
@@ -54,10 +63,6 @@ pub(crate) fn constraints(service: &Service) -> Vec<Constraint> {
 
 pub(crate) fn takes_tasks(node: &Node) -> bool {
     node.status.state == NodeState::Ready && node.spec.availability == Availability::Active
-}
-
-fn keeps_tasks(node: &Node) -> bool {
-    node.status.state != NodeState::Down && node.spec.availability != Availability::Drain
 }
 
 /// Whether a slot none of whose tasks is wanted shall have another one: its node was drained or away

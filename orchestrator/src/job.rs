@@ -10,14 +10,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use skep_types::task::Slot;
-use skep_types::{
-    Availability, DesiredState, Node, NodeState, Service, Task, TaskState, Timestamp,
-};
+use skep_types::{DesiredState, Node, Service, Task, TaskState, Timestamp};
 
+use crate::absence::{self, Standing};
 use crate::global::{constraints, takes_tasks};
 use crate::plan::Plan;
 use crate::slot::{has_ended, is_wanted, slots};
-use crate::{earliest, restart};
+use crate::{constraint_enforcer, earliest, restart};
 
 /// How far a slot has come in the current iteration.
 enum Progress {
@@ -85,10 +84,19 @@ pub fn reconcile_global(plan: &mut Plan<'_>, service: &Service) -> Option<Timest
         let current = retire(plan, service, tasks, false);
         let progress = progress(&current);
         if matches!(progress, Progress::Active) {
-            if keeps_jobs(&node) {
-                wake = earliest(wake, restart::supervise(plan, service, &current));
-            } else {
-                stop(plan, &current);
+            match absence::standing(plan.view(), service, Some(&node), plan.now()) {
+                Standing::Here
+                    if current.iter().any(|task| {
+                        is_wanted(task) && constraint_enforcer::evicts(plan.view(), task)
+                    }) =>
+                {
+                    // There is no other node for it.
+                    stop(plan, &current);
+                }
+                Standing::Here | Standing::Away(_) => {
+                    wake = earliest(wake, restart::supervise(plan, service, &current));
+                }
+                Standing::Lost => stop(plan, &current),
             }
         }
         let fits = takes_tasks(&node)
@@ -145,8 +153,4 @@ fn progress(tasks: &[Arc<Task>]) -> Progress {
     } else {
         Progress::Stopping
     }
-}
-
-fn keeps_jobs(node: &Node) -> bool {
-    node.status.state != NodeState::Down && node.spec.availability != Availability::Drain
 }

@@ -9,6 +9,7 @@
 //!
 //! **Invariant:** no clock, no entropy: `now` and the source of ids come in as arguments.
 
+pub mod absence;
 pub mod allocator;
 pub mod constraint_enforcer;
 pub mod dependency;

@@ -9,7 +9,7 @@ use skep_types::service::UpdateState;
 use skep_types::task::Slot;
 use skep_types::{Service, Task, TaskState, Timestamp};
 
-use crate::slot::is_wanted;
+use crate::slot::{is_wanted, serves};
 
 /// What became of a slot that has a task of the service's current version.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,7 +67,7 @@ impl Progress {
             } else if live.clone().next().is_some()
                 && !live.clone().any(|task| is_current(state, service, task))
             {
-                let serves = live.any(|task| task.status.state == TaskState::Running);
+                let serves = live.any(|task| serves(state, task));
                 dirty.push((serves, *slot));
             } else if is_inherited(state, service, *slot, tasks) {
                 progress.inherited += 1;

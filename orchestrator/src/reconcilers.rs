@@ -12,7 +12,7 @@ use crate::allocator::Books;
 use crate::dirty::Dirty;
 use crate::plan::Plan;
 use crate::wakes::Wakes;
-use crate::{allocator, earliest, look, reaper};
+use crate::{allocator, constraint_enforcer, earliest, look, reaper};
 
 /// What is to be looked at, and what helps to look at no more than that.
 #[derive(Debug)]
@@ -46,6 +46,8 @@ impl Reconcilers {
     /// alone will change something. What the plan changes is looked at by the next pass, as if
     /// somebody else had done it.
     pub fn pass(&mut self, plan: &mut Plan<'_>) -> Option<Timestamp> {
+        constraint_enforcer::enforce(plan, std::mem::take(&mut self.dirty.nodes));
+        self.note(plan);
         self.wakes.due(plan.now(), &mut self.dirty.services);
         let ids: BTreeSet<ServiceId> = std::mem::take(&mut self.dirty.services);
         for id in &ids {

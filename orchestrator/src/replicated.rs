@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use skep_state::State;
 use skep_types::task::Slot;
 use skep_types::{DesiredState, NodeId, Service, Task, TaskState, Timestamp};
 
 use crate::plan::Plan;
-use crate::slot::{is_wanted, slots};
+use crate::slot::{is_wanted, serves, slots};
 use crate::{earliest, restart};
 
 /// Brings the slots of a service to their number and looks after those that stand.
@@ -28,7 +29,7 @@ pub fn reconcile(plan: &mut Plan<'_>, service: &Service, replicas: u64) -> Optio
         .filter(|(_, tasks)| wanted(tasks) || gave_up(tasks))
         .map(|(slot, _)| *slot)
         .collect();
-    let kept = keep(&filled, &slots, replicas);
+    let kept = keep(plan.view(), &filled, &slots, replicas);
     let mut wake = None;
     for (slot, tasks) in &slots {
         if kept.contains(slot) {
@@ -51,6 +52,7 @@ pub fn reconcile(plan: &mut Plan<'_>, service: &Service, replicas: u64) -> Optio
 /// Which slots stay when there may be too many: running ones before others, then so that the
 /// nodes that hold most lose first, then the lowest numbers.
 fn keep(
+    state: &State,
     filled: &[Slot],
     slots: &BTreeMap<Slot, Vec<Arc<Task>>>,
     replicas: u64,
@@ -66,9 +68,8 @@ fn keep(
         .iter()
         .map(|slot| {
             // In a start-first update the task that serves is not the newest.
-            let serves =
-                |task: &Arc<Task>| is_wanted(task) && task.status.state == TaskState::Running;
-            (!slots[slot].iter().any(serves), *slot)
+            let counts = |task: &Arc<Task>| is_wanted(task) && serves(state, task);
+            (!slots[slot].iter().any(counts), *slot)
         })
         .collect();
     order.sort();

@@ -11,6 +11,7 @@ use skep_types::{
     drain,
 };
 
+use crate::absence::{self, Standing};
 use crate::plan::Plan;
 use crate::slot::is_still_there;
 
@@ -34,9 +35,8 @@ pub fn supervise(plan: &mut Plan<'_>, service: &Service, tasks: &[Arc<Task>]) ->
     if newest.desired_state == DesiredState::Ready && !newest.status.state.is_terminal() {
         return release(plan, service, newest, &tasks[1..]);
     }
-    if !crate::slot::node_keeps(plan.view(), newest)
-        || crate::constraint_enforcer::evicts(plan.view(), newest)
-    {
+    let standing = standing(plan, service, newest);
+    if standing == Standing::Lost || crate::constraint_enforcer::evicts(plan.view(), newest) {
         plan.desire(newest, DesiredState::Shutdown);
         // The node is gone, being emptied or not the right one any more, not the task at fault: no
         // delay, no attempt counted. One that can be heard of is waited for.
@@ -44,7 +44,10 @@ pub fn supervise(plan: &mut Plan<'_>, service: &Service, tasks: &[Arc<Task>]) ->
         return None;
     }
     if !newest.status.state.is_terminal() {
-        return None;
+        return match standing {
+            Standing::Away(until) => Some(until),
+            Standing::Here | Standing::Lost => None,
+        };
     }
     if newest.desired_state == DesiredState::Ready {
         // It ended (its image could not be had, say) before it was let go: the delay that it was
@@ -65,6 +68,12 @@ pub fn supervise(plan: &mut Plan<'_>, service: &Service, tasks: &[Arc<Task>]) ->
     }
     plan.create_task(service, newest.slot, DesiredState::Ready);
     Some(plan.now().saturating_add(policy.delay))
+}
+
+fn standing(plan: &Plan<'_>, service: &Service, task: &Task) -> Standing {
+    let Some(node) = task.node_id else { return Standing::Here };
+    let node = plan.view().nodes().get(node).map(Arc::as_ref);
+    absence::standing(plan.view(), service, node, plan.now())
 }
 
 /// Lets a waiting successor go when its delay is over and those before it have ended. The delay is

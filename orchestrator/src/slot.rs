@@ -31,7 +31,15 @@ pub fn is_wanted(task: &Task) -> bool {
     TaskState::from(task.desired_state) < TaskState::Shutdown
 }
 
-/// Whether a task's node can keep it: it is there, up, and not drained.
+/// Whether a task serves: it runs, and its node is not known to be down.
+pub fn serves(state: &State, task: &Task) -> bool {
+    let node = task.node_id.and_then(|node| state.nodes().get(node));
+    task.status.state == TaskState::Running
+        && node.is_some_and(|node| node.status.state != NodeState::Down)
+}
+
+/// Whether a task's node is there, up, and not drained. One that is not may still keep its tasks for
+/// a while: see [`crate::absence`].
 pub fn node_keeps(state: &State, task: &Task) -> bool {
     let Some(node) = task.node_id else { return true };
     state.nodes().get(node).is_some_and(|node| {

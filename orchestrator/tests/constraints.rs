@@ -2,9 +2,12 @@
 
 mod support;
 
+use skep_types::node::NodeDescription;
+use skep_types::resources::GenericResource;
+use skep_types::service::{PortConfig, PublishMode};
 use skep_types::*;
 
-use support::{Swarm, replicas};
+use support::{Swarm, WEB, replicas};
 
 fn label(swarm: &mut Swarm, node: u128, zone: &str) {
     swarm.node(node, |node| {
@@ -86,4 +89,177 @@ fn tasks_without_constraints_stay() {
     label(&mut swarm, 1, "west");
     swarm.pass();
     assert_eq!(on(&swarm, 1), before);
+}
+
+fn describe(swarm: &mut Swarm, node: u128, change: impl FnOnce(&mut Resources)) {
+    swarm.node(node, |node| {
+        let description = node.description.get_or_insert_with(NodeDescription::default);
+        change(&mut description.resources);
+    });
+}
+
+fn roomy(mode: ServiceMode, change: impl FnOnce(&mut ServiceSpec)) -> Swarm {
+    let mut swarm = Swarm::new(2);
+    for node in [1, 2] {
+        describe(&mut swarm, node, |has| {
+            has.nano_cpus = 8;
+            has.memory_bytes = 8;
+            has.generic = generic::parse(["gpu=A", "gpu=B", "ssd=4"]).unwrap();
+        });
+    }
+    swarm.service(mode, change);
+    for _ in 0..2 {
+        // So that each task has an age of its own.
+        swarm.now = Timestamp(swarm.now.0 + 1);
+        swarm.pass();
+    }
+    swarm.run();
+    swarm.pass();
+    swarm
+}
+
+#[test]
+fn a_node_that_comes_to_have_less_loses_its_youngest_tasks() {
+    for (less, stay) in [(8, 4), (7, 3), (2, 1), (1, 0)] {
+        for cpu in [true, false] {
+            let mut swarm = roomy(replicas(8), |spec| {
+                let reserved = &mut spec.task.resources.reservations;
+                *(if cpu { &mut reserved.nano_cpus } else { &mut reserved.memory_bytes }) = 2;
+            });
+            let before = on(&swarm, 1);
+            assert_eq!(before.len(), 4);
+            describe(&mut swarm, 1, |has| {
+                *(if cpu { &mut has.nano_cpus } else { &mut has.memory_bytes }) = less;
+            });
+            swarm.pass();
+            assert_eq!(on(&swarm, 1), before[..stay], "{less} of 8, the oldest stay");
+            assert_eq!(swarm.wanted().len(), 8, "each of the others has a successor");
+            let told =
+                swarm.all().into_iter().filter(|it| it.desired_state > DesiredState::Complete);
+            assert!(told.clone().all(|task| task.status.state == TaskState::Running));
+            assert_eq!(told.count(), 4 - stay);
+        }
+    }
+}
+
+#[test]
+fn a_node_that_is_paused_or_away_or_says_nothing_of_itself_is_left_alone() {
+    for change in [
+        (|node: &mut Node| node.spec.availability = Availability::Pause) as fn(&mut Node),
+        |node| node.status.state = NodeState::Unknown,
+        |node| node.description = None,
+    ] {
+        let mut swarm =
+            roomy(replicas(8), |spec| spec.task.resources.reservations.memory_bytes = 2);
+        let before = on(&swarm, 1);
+        swarm.node(1, |node| {
+            node.description.as_mut().unwrap().resources.memory_bytes = 1;
+            change(node);
+        });
+        swarm.pass();
+        assert_eq!(on(&swarm, 1), before);
+    }
+}
+
+#[test]
+fn generic_resources_are_held_by_name_and_by_number() {
+    let named = |value: &str| GenericResource::Named { kind: "gpu".into(), value: value.into() };
+    let counted = |value| GenericResource::Discrete { kind: "ssd".into(), value };
+    for (terms, stay) in [
+        (&["gpu=A", "gpu=B", "ssd=4"][..], [true, true]),
+        (&["gpu=B", "ssd=4"], [false, true]),
+        (&["gpu=A", "gpu=B", "ssd=3"], [true, false]),
+        (&["gpu=A", "gpu=B"], [false, false]),
+        (&["gpu=A", "gpu=B", "ssd=X", "ssd=Y"], [false, false]),
+    ] {
+        let mut swarm = roomy(replicas(4), |spec| {
+            let reserved = &mut spec.task.resources.reservations;
+            reserved.generic = vec![counted(2)];
+        });
+        let tasks = on(&swarm, 1);
+        for (task, gpu) in tasks.iter().zip(["A", "B"]) {
+            swarm.task(*task, |task| task.generic = vec![named(gpu), counted(2)]);
+        }
+        describe(&mut swarm, 1, |has| has.generic = generic::parse(terms.iter().copied()).unwrap());
+        swarm.pass();
+        let stays = on(&swarm, 1);
+        let stays: Vec<bool> = tasks.iter().map(|task| stays.contains(task)).collect();
+        assert_eq!(stays, stay, "{terms:?}");
+    }
+}
+
+#[test]
+fn of_two_tasks_that_want_one_port_of_a_node_the_younger_goes() {
+    let mut swarm = Swarm::new(2);
+    describe(&mut swarm, 2, |_| {});
+    swarm.service(replicas(2), |spec| {
+        spec.endpoint.ports = vec![PortConfig {
+            target_port: 80,
+            published_port: 8080,
+            publish_mode: PublishMode::Host,
+            ..PortConfig::default()
+        }];
+    });
+    swarm.pass();
+    let tasks: Vec<TaskId> = swarm.wanted().iter().map(|task| task.id).collect();
+    for task in &tasks {
+        swarm.task(*task, |task| {
+            task.node_id = Some(NodeId::new(2));
+            task.status.state = TaskState::Running;
+        });
+    }
+    swarm.pass();
+    assert_eq!(on(&swarm, 2), tasks[..1]);
+    assert_eq!(swarm.wanted().len(), 2);
+}
+
+#[test]
+fn a_job_goes_on_elsewhere_and_one_of_each_node_ends_there() {
+    let job = ServiceMode::ReplicatedJob { max_concurrent: 4, total_completions: 4 };
+    let mut swarm = in_the_east(job);
+    let moving = on(&swarm, 1);
+    assert!(!moving.is_empty());
+    label(&mut swarm, 1, "west");
+    swarm.pass();
+    assert_eq!(on(&swarm, 1), Vec::<TaskId>::new());
+    assert_eq!(swarm.wanted().len(), 4, "each has a successor");
+    assert!(swarm.wanted().iter().all(|task| task.job_iteration == Some(0)));
+
+    let mut swarm = in_the_east(ServiceMode::GlobalJob);
+    let task = on(&swarm, 1)[0];
+    label(&mut swarm, 1, "west");
+    swarm.pass();
+    assert_eq!(on(&swarm, 1), Vec::<TaskId>::new());
+    assert_eq!(swarm.all().len(), 3, "no other node takes its place");
+    swarm.end(task, TaskState::Shutdown);
+    swarm.pass();
+    assert_eq!(swarm.all().len(), 3);
+    label(&mut swarm, 1, "east");
+    swarm.pass();
+    assert_eq!(on(&swarm, 1).len(), 1, "it begins anew where it may be again");
+}
+
+#[test]
+fn jobs_and_global_services_lose_what_has_no_room() {
+    let job = ServiceMode::ReplicatedJob { max_concurrent: 8, total_completions: 8 };
+    for (mode, wanted) in [(job, 8), (ServiceMode::Global, 1), (ServiceMode::GlobalJob, 1)] {
+        let mut swarm = roomy(mode, |spec| spec.task.resources.reservations.nano_cpus = 2);
+        let before = on(&swarm, 1);
+        describe(&mut swarm, 1, |has| has.nano_cpus = 1);
+        swarm.pass();
+        assert_eq!(on(&swarm, 1), Vec::<TaskId>::new());
+        assert_eq!(swarm.wanted().len(), wanted, "{mode:?}");
+        for task in before {
+            swarm.end(task, TaskState::Shutdown);
+        }
+        swarm.pass();
+        // A global one waits for its node, and says why.
+        let waits = swarm.wanted().len() - wanted;
+        assert_eq!(
+            waits,
+            usize::from(mode == ServiceMode::Global || mode == ServiceMode::GlobalJob)
+        );
+        let service = swarm.state.services().get(WEB).unwrap();
+        assert!(swarm.wanted().iter().all(|task| task.spec_version == service.spec_version));
+    }
 }

@@ -169,6 +169,10 @@ fn tasks_of_a_node_that_is_down_for_a_day_are_given_up() {
         node.status.since = since;
     });
     swarm.pass();
+    let grace = since.saturating_add(defaults::DOWN_GRACE);
+    assert_eq!(swarm.wake, Some(grace));
+    swarm.now = grace;
+    swarm.pass();
     let due = since.saturating_add(defaults::NODE_DOWN_PERIOD);
     assert_eq!(swarm.wake, Some(due), "it looks again when the time is over");
     assert_eq!(swarm.state.tasks().get(first.id).unwrap().status.state, TaskState::Running);

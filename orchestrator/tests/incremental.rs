@@ -196,3 +196,28 @@ fn a_starved_task_keeps_the_reason_it_was_told_while_it_holds() {
     skep_orchestrator::reconcile(&mut plan);
     assert_eq!(plan.finish().0, [], "a look at everything says nothing else");
 }
+
+#[test]
+fn the_grace_of_nodes_that_are_down_is_read_again_when_the_swarms_label_changes() {
+    let mut swarm = Swarm::new(2);
+    swarm.found(&[(down_grace::LABEL, "1h")]);
+    swarm.service(replicas(4), |_| {});
+    swarm.pass();
+    swarm.run();
+    let mut followed = Followed::of(swarm);
+    let mut node = Node::clone(followed.swarm.state.nodes().get(NodeId::new(1)).unwrap());
+    node.status.state = NodeState::Down;
+    followed.act(Change::Update(Arc::new(node)));
+    let before = followed.swarm.all();
+    let mut cluster = Cluster::clone(followed.swarm.state.cluster().unwrap());
+    cluster.spec.annotations.labels.insert("other".to_owned(), "label".to_owned());
+    followed.act(Change::Update(Arc::new(cluster)));
+    assert_eq!(followed.swarm.all(), before);
+    let mut cluster = Cluster::clone(followed.swarm.state.cluster().unwrap());
+    cluster.spec.annotations.labels.clear();
+    followed.swarm.wait(defaults::DOWN_GRACE);
+    followed.act(Change::Update(Arc::new(cluster)));
+    let wanted = followed.swarm.wanted();
+    assert!(wanted.iter().all(|task| task.node_id != Some(NodeId::new(1))));
+    assert_eq!(wanted.len(), 4);
+}

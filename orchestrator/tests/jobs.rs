@@ -171,6 +171,7 @@ fn a_job_moves_from_a_node_that_is_lost_but_not_what_completed_there() {
     for node in [1, 2] {
         swarm.node(node, |node| node.status.state = NodeState::Down);
     }
+    swarm.now = swarm.now.saturating_add(defaults::DOWN_GRACE);
     swarm.pass();
     assert_eq!(active(&swarm), replicas(&[1]));
     assert_eq!(live(&swarm)[0].node_id, None);
@@ -199,6 +200,9 @@ fn a_global_job_runs_once_on_each_node_that_matches_and_was_there() {
     // The node is lost while it runs, and comes back.
     swarm.node(2, |node| node.status.state = NodeState::Down);
     swarm.pass();
+    assert_eq!(active(&swarm), [Slot::Node(NodeId::new(2))], "a short absence ends nothing");
+    swarm.now = swarm.now.saturating_add(defaults::DOWN_GRACE);
+    swarm.pass();
     assert_eq!(active(&swarm), []);
     let lost = swarm.all().into_iter().find(|task| !task.status.state.is_terminal()).unwrap();
     assert_eq!(lost.desired_state, DesiredState::Shutdown);
@@ -212,7 +216,7 @@ fn a_global_job_runs_once_on_each_node_that_matches_and_was_there() {
     let again = live(&swarm)[0].id;
     swarm.end(again, TaskState::Complete);
     // A node that joins after the run began has none; the next run includes it.
-    swarm.now = Timestamp(10);
+    swarm.now = Timestamp(swarm.now.0 + 10);
     swarm.join(4);
     swarm.pass();
     assert_eq!(active(&swarm), []);

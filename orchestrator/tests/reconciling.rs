@@ -115,22 +115,6 @@ fn restart_conditions_and_attempts_are_kept_to() {
 }
 
 #[test]
-fn tasks_of_a_node_that_is_down_are_replaced_at_once() {
-    let mut swarm = Swarm::new(2);
-    swarm.service(replicas(4), |_| {});
-    swarm.pass();
-    swarm.run();
-    let lost = swarm.wanted().iter().filter(|t| t.node_id == Some(NodeId::new(1))).count();
-    assert!(lost > 0);
-    swarm.node(1, |node| node.status.state = NodeState::Down);
-    swarm.pass();
-    let wanted = swarm.wanted();
-    assert_eq!(wanted.len(), 4);
-    assert!(wanted.iter().all(|task| task.node_id != Some(NodeId::new(1))));
-    assert!(wanted.iter().all(|task| task.desired_state == DesiredState::Running));
-}
-
-#[test]
 fn a_global_service_has_a_task_on_each_node_and_follows_them() {
     let mut swarm = Swarm::new(2);
     swarm.service(ServiceMode::Global, |_| {});

@@ -5,7 +5,7 @@
 //! its own; what it looks at of a service is a field of [`Needs`], and of a node, of [`Host`].
 
 use skep_types::service::{Protocol, PublishMode};
-use skep_types::{Availability, NodeState, ServiceSpec};
+use skep_types::{Availability, NodeState, ServiceSpec, defaults};
 
 use crate::constraint::{Constraint, ConstraintError, architecture};
 use crate::host::Host;
@@ -42,7 +42,7 @@ pub struct Needs {
     /// (os, architecture), either of which may be empty; none: any.
     pub platforms: Vec<(String, String)>,
     pub constraints: Vec<Constraint>,
-    /// Kinds and names of drivers that the containers use: of logs, of volumes.
+    /// Kinds and names of drivers that the containers use: of logs, of networks, of volumes.
     pub plugins: Vec<(&'static str, String)>,
     /// Labels whose values the tasks are spread over; not a filter, but it orders the nodes.
     pub spread: Vec<String>,
@@ -122,10 +122,11 @@ impl Needs {
         if self.plugins.is_empty() {
             return Ok(());
         }
+        // SwarmKit's: of a node that says nothing of itself nothing is asked.
         let description = host.node().and_then(|node| node.description.as_ref());
+        let Some(description) = description else { return Ok(()) };
         let has = |(kind, name): &(&str, String)| {
-            let plugins = description.into_iter().flat_map(|of| &of.plugins);
-            plugins.into_iter().any(|(of, is)| of == kind && same_plugin(is, name))
+            description.plugins.iter().any(|(of, is)| of == kind && same_plugin(is, name))
         };
         match self.plugins.iter().position(|plugin| !has(plugin)) {
             Some(place) => Err(Refusal::Plugin(place)),
@@ -170,7 +171,8 @@ impl Needs {
     }
 }
 
-/// What every engine has is not asked for: volumes that are local, and to log nothing.
+/// What every engine has is not asked for: volumes that are local, and to log nothing. Networks of
+/// the swarm are of one driver.
 fn plugins(spec: &ServiceSpec) -> Vec<(&'static str, String)> {
     let drivers =
         spec.task.container.mounts.iter().filter_map(|mount| mount.volume_driver.as_ref());
@@ -178,8 +180,13 @@ fn plugins(spec: &ServiceSpec) -> Vec<(&'static str, String)> {
     let volumes = volumes.filter(|driver| !driver.is_empty() && *driver != "local");
     let log = spec.task.log_driver.iter().map(|driver| &driver.name);
     let log = log.filter(|driver| !driver.is_empty() && *driver != "none");
+    let ports = &spec.endpoint.ports;
+    let networks = !spec.task.networks.is_empty()
+        || ports.iter().any(|port| port.publish_mode == PublishMode::Ingress);
+    let network = networks.then(|| ("Network", defaults::NETWORK_DRIVER.to_owned()));
     let mut plugins: Vec<_> = log
         .map(|driver| ("Log", driver.clone()))
+        .chain(network)
         .chain(volumes.map(|driver| ("Volume", driver.clone())))
         .collect();
     plugins.sort();

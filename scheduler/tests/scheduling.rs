@@ -8,7 +8,9 @@ use skep_scheduler::Scheduler;
 use skep_scheduler::defaults::FAILURE_WINDOW;
 use skep_state::{Action, Change, Event, State, Transaction};
 use skep_types::node::{NodeDescription, NodeStatus};
-use skep_types::service::{EndpointSpec, LogDriver, PortConfig, PublishMode};
+use skep_types::service::{
+    EndpointSpec, LogDriver, NetworkAttachmentConfig, PortConfig, PublishMode,
+};
 use skep_types::task::Slot;
 use skep_types::*;
 
@@ -219,7 +221,7 @@ fn generic_resources_are_counted_and_given_by_name_once() {
 }
 
 #[test]
-fn drivers_of_logs_and_volumes_must_be_there() {
+fn drivers_of_logs_networks_and_volumes_must_be_there() {
     let with = |plugins: &'static [(&str, &str)]| {
         move |node: &mut Node| {
             let own = |(kind, name): &(&str, &str)| ((*kind).to_owned(), (*name).to_owned());
@@ -230,7 +232,7 @@ fn drivers_of_logs_and_volumes_must_be_there() {
         Swarm::new()
             .node(1, plain)
             .node(2, with(&[("Log", "json-file"), ("Volume", "nfs:latest")]))
-            .node(3, with(&[("Log", "gelf"), ("Volume", "local")]))
+            .node(3, with(&[("Log", "gelf"), ("Volume", "local"), ("Network", "overlay")]))
     };
     let log = |name: &'static str| {
         move |spec: &mut ServiceSpec| {
@@ -249,6 +251,35 @@ fn drivers_of_logs_and_volumes_must_be_there() {
     swarm().service(1, 3, log("none")).check(&[1, 1, 1], &[]);
     swarm().service(1, 2, volume("nfs")).check(&[0, 2, 0], &[]);
     swarm().service(1, 3, volume("local")).check(&[1, 1, 1], &[]);
+    let port = |publish_mode| {
+        move |spec: &mut ServiceSpec| {
+            let port = PortConfig { target_port: 80, published_port: 8080, ..Default::default() };
+            spec.endpoint.ports = vec![PortConfig { publish_mode, ..port }];
+        }
+    };
+    swarm().service(1, 1, port(PublishMode::Ingress)).check(&[0, 0, 1], &[]);
+    swarm().service(1, 3, port(PublishMode::Host)).check(&[1, 1, 1], &[]);
+    let network = |id: u128, name: &str| {
+        let annotations = Annotations { name: name.to_owned(), ..Annotations::default() };
+        Network {
+            id: NetworkId::new(id),
+            meta: Meta::default(),
+            spec: NetworkSpec { annotations, ..NetworkSpec::default() },
+            vni: None,
+            ipam: vec![],
+        }
+    };
+    let mut networked = swarm().node(4, |node| node.description = None);
+    networked.act(Change::Create(Arc::new(network(1, "front"))));
+    let on_front = |spec: &mut ServiceSpec| {
+        let target = NetworkId::new(1);
+        spec.task.networks = vec![NetworkAttachmentConfig { target, aliases: vec![] }];
+    };
+    networked.service(1, 2, on_front).check(&[0, 0, 1, 1], &[]);
+    let mut without = Swarm::new().node(1, plain);
+    without.act(Change::Create(Arc::new(network(1, "front"))));
+    let why = "no suitable node: 1 node lacks the network driver overlay";
+    without.service(1, 1, on_front).check(&[0], &[why]);
     let why = "no suitable node: 3 nodes lack the volume driver ceph";
     swarm().service(1, 1, volume("ceph")).check(&[0, 0, 0], &[why]);
 }

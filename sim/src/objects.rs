@@ -60,6 +60,7 @@ pub fn node(world: &mut World, is_manager: bool) -> Action {
         hostname: format!("host{}", world.names),
         os: "linux".to_owned(),
         architecture: architecture.to_owned(),
+        plugins: vec![("Network".to_owned(), defaults::NETWORK_DRIVER.to_owned())],
         resources,
         ..NodeDescription::default()
     };

@@ -16,6 +16,10 @@ pub const TASK_HISTORY_LIMIT: u32 = 5;
 pub const HEARTBEAT_PERIOD: Duration = Duration::from_secs(5);
 /// SwarmKit: tasks of a node that is down for so long are given up.
 pub const NODE_DOWN_PERIOD: Duration = Duration::from_secs(24 * 3600);
+/// Ours: how long a node that is down keeps its tasks. Swarm replaces them as soon as three heartbeats
+/// were missed, 15 s; this adds less than that again: what is gone for up to 25 s in all, as a
+/// daemon that is upgraded or a link that is lost for a moment, comes back to its tasks.
+pub const DOWN_GRACE: Duration = Duration::from_secs(10);
 /// SwarmKit: life of a node's certificate.
 pub const CERT_EXPIRY: Duration = Duration::from_secs(90 * 24 * 3600);
 /// SwarmKit refuses a shorter life of certificates.
@@ -26,6 +30,8 @@ pub const MANAGER_PORT: u16 = 2377;
 pub const DATA_PATH_PORT: u16 = 4789;
 /// SwarmKit: first VXLAN id that is handed out.
 pub const VNI_FIRST: u32 = 4096;
+/// Docker: the driver of networks that span the swarm.
+pub const NETWORK_DRIVER: &str = "overlay";
 /// SwarmKit: the pool that overlay subnets are cut from, and the length of each.
 pub const ADDRESS_POOL: &str = "10.0.0.0/8";
 /// SwarmKit: each overlay gets a /24.

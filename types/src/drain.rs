@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::duration;
+
 /// The service's label.
 pub const LABEL: &str = "skep.drain";
 /// Longer, and an update would seem to stand still.
@@ -20,33 +22,8 @@ pub struct InvalidDrain(String);
 /// The label is not a duration as Go writes them, or too long a one.
 pub fn of(labels: &BTreeMap<String, String>) -> Result<Duration, InvalidDrain> {
     let Some(text) = labels.get(LABEL) else { return Ok(Duration::ZERO) };
-    let known = parse(text).filter(|duration| *duration <= MAX);
+    let known = duration::parse(text).filter(|duration| *duration <= MAX);
     known.ok_or_else(|| InvalidDrain(text.clone()))
-}
-
-/// Go's `1m30s`, `500ms`; whole numbers and no sign.
-fn parse(text: &str) -> Option<Duration> {
-    let mut rest = text;
-    let mut total = Duration::ZERO;
-    if rest.is_empty() {
-        return None;
-    }
-    while !rest.is_empty() {
-        let end = rest.find(|c: char| !c.is_ascii_digit())?;
-        let count: u32 = rest[..end].parse().ok()?;
-        rest = &rest[end..];
-        let end = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
-        let unit = match &rest[..end] {
-            "h" => Duration::from_secs(3600),
-            "m" => Duration::from_secs(60),
-            "s" => Duration::from_secs(1),
-            "ms" => Duration::from_millis(1),
-            _ => return None,
-        };
-        total = total.checked_add(unit.checked_mul(count)?)?;
-        rest = &rest[end..];
-    }
-    Some(total)
 }
 
 #[cfg(test)]

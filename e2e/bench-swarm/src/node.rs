@@ -101,6 +101,7 @@ impl SimNode {
             os: "linux".to_owned(),
             architecture: "x86_64".to_owned(),
             engine_version: env!("CARGO_PKG_VERSION").to_owned(),
+            plugins: vec![("Network".to_owned(), skep_types::defaults::NETWORK_DRIVER.to_owned())],
             ..NodeDescription::default()
         };
         description.resources.nano_cpus = 8_000_000_000;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use skep_state::{Change, State};
-use skep_types::{Cluster, ClusterSpec, Revision, defaults, validate};
+use skep_types::{Cluster, ClusterSpec, Revision, defaults, down_grace, validate};
 
 use super::{ControlError, Plan, Rotation, plan};
 
@@ -38,6 +38,8 @@ pub fn update(
 /// What a swarm's settings must hold, at its making too.
 pub fn check(spec: &ClusterSpec) -> Result<(), ControlError> {
     validate::labels(&spec.annotations.labels)?;
+    down_grace::asked(&spec.annotations.labels)
+        .map_err(|error| ControlError::invalid(error.to_string()))?;
     if spec.cert_expiry < defaults::CERT_EXPIRY_MIN {
         let minimum = defaults::CERT_EXPIRY_MIN.as_secs() / 3600;
         return Err(ControlError::invalid(format!(

@@ -3,17 +3,18 @@
 use std::sync::Arc;
 
 use skep_state::{Change, State};
-use skep_types::{Meta, Network, NetworkId, NetworkSpec, validate};
+use skep_types::{Meta, Network, NetworkId, NetworkSpec, defaults, validate};
 
 use super::{ControlError, Plan, plan};
 
 pub fn create(state: &State, spec: NetworkSpec, id: NetworkId) -> Result<Plan, ControlError> {
     validate::name(&spec.annotations.name)?;
     validate::labels(&spec.annotations.labels)?;
-    if !matches!(spec.driver.as_str(), "" | "overlay") {
+    if !["", defaults::NETWORK_DRIVER].contains(&spec.driver.as_str()) {
         let driver = &spec.driver;
         return Err(ControlError::invalid(format!(
-            "network driver {driver:?} cannot span the swarm: use overlay"
+            "network driver {driver:?} cannot span the swarm: use {}",
+            defaults::NETWORK_DRIVER
         )));
     }
     if spec.ingress

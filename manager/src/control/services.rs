@@ -13,7 +13,7 @@ use skep_types::service::{
 };
 use skep_types::{
     Meta, MountKind, Resources, Revision, Service, ServiceId, ServiceMode, ServiceSpec, Timestamp,
-    UpdateConfig, defaults, dependency, drain, validate,
+    UpdateConfig, defaults, dependency, down_grace, drain, validate,
 };
 
 use super::{ControlError, Plan, plan};
@@ -113,6 +113,8 @@ fn check(state: &State, spec: &ServiceSpec) -> Result<(), ControlError> {
     validate::name(&spec.annotations.name)?;
     validate::labels(&spec.annotations.labels)?;
     drain::of(&spec.annotations.labels)
+        .map_err(|error| ControlError::invalid(error.to_string()))?;
+    down_grace::asked(&spec.annotations.labels)
         .map_err(|error| ControlError::invalid(error.to_string()))?;
     check_mode(spec.mode)?;
     if let Some(label) = spec.annotations.labels.get(dependency::LABEL) {

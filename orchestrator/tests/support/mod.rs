@@ -44,6 +44,49 @@ impl Swarm {
         self.state.apply(&Transaction { epoch: 1, now: self.now, actions }).unwrap();
     }
 
+    /// Makes the swarm's own object, with these labels.
+    pub fn found(&mut self, labels: &[(&str, &str)]) {
+        let mut spec = ClusterSpec::default();
+        let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        spec.annotations.labels = labels.collect();
+        self.act(Change::Create(Arc::new(Cluster {
+            id: ClusterId::new(1),
+            meta: Meta::default(),
+            spec,
+            root_ca: cluster::RootCa {
+                certificate: vec![],
+                key: Payload::default(),
+                join_tokens: JoinTokens::default(),
+            },
+            feature_level: 1,
+            data_path_port: defaults::DATA_PATH_PORT,
+            address_pools: vec![],
+            subnet_length: defaults::SUBNET_LENGTH,
+        })));
+    }
+
+    /// A node misses its heartbeats.
+    pub fn lose(&mut self, id: u128) {
+        let now = self.now;
+        self.node(id, |node| {
+            node.status.state = NodeState::Down;
+            node.status.since = now;
+        });
+    }
+
+    /// A node registers again.
+    pub fn regain(&mut self, id: u128) {
+        let now = self.now;
+        self.node(id, |node| {
+            node.status.state = NodeState::Ready;
+            node.status.since = now;
+        });
+    }
+
+    pub fn wait(&mut self, after: std::time::Duration) {
+        self.now = self.now.saturating_add(after);
+    }
+
     pub fn network(&mut self, id: u128, name: &str, ingress: bool) {
         let annotations = Annotations { name: name.to_owned(), ..Annotations::default() };
         self.act(Change::Create(Arc::new(Network {
