@@ -30,7 +30,7 @@ pub fn reconcile(plan: &mut Plan<'_>, service: &Service) -> Option<Timestamp> {
         // Whatever became of newer ones: one that is wanted holds the slot.
         if tasks.iter().any(|task| is_wanted(task)) {
             wake = earliest(wake, restart::supervise(plan, service, tasks));
-        } else if !was_tried || comes_back(service, tasks, plan.now()) {
+        } else if !was_tried || comes_back(service, tasks) {
             plan.fill_slot(service, slot, tasks);
         }
     }
@@ -67,13 +67,16 @@ pub(crate) fn takes_tasks(node: &Node) -> bool {
 
 /// Whether a slot none of whose tasks is wanted shall have another one: its node was drained or away
 /// and is back. A task that failed meanwhile comes back if its policy lets it.
-fn comes_back(service: &Service, tasks: &[Arc<Task>], now: Timestamp) -> bool {
+fn comes_back(service: &Service, tasks: &[Arc<Task>]) -> bool {
     let Some(newest) = tasks.first() else { return true };
     match newest.status.state {
         TaskState::Shutdown | TaskState::Orphaned => true,
         // Told to stop before its node was told of it: nobody will ever report its end.
         state if state < TaskState::Assigned => true,
-        state if state.is_terminal() => restart::calls_for_successor(service, tasks, now),
+        state if state.is_terminal() => {
+            // Asked of the moment at which it was given up: time alone brings none back.
+            restart::calls_for_successor(service, tasks, newest.meta.updated_at)
+        }
         _ => false,
     }
 }

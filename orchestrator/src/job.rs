@@ -27,7 +27,8 @@ enum Progress {
     Active,
     /// Its last task was told to stop, and has not ended yet.
     Stopping,
-    /// Its last task ended because it was told to: another may begin.
+    /// Its last task ended because it was told to, or failed when it had been told to and its restart
+    /// policy allows another: one may begin.
     Stopped,
     /// Its last task ended without success, and the restart policy allows no other.
     GaveUp,
@@ -44,8 +45,12 @@ pub fn reconcile_replicated(
     for (slot, tasks) in slots(plan.view(), service.id) {
         let gone = !matches!(slot, Slot::Replica(number) if number < total_completions);
         let current = retire(plan, service, tasks, gone);
-        if matches!(progress(&current), Progress::Active) {
-            wake = earliest(wake, restart::supervise(plan, service, &current));
+        match progress(service, &current) {
+            Progress::Active => {
+                wake = earliest(wake, restart::supervise(plan, service, &current));
+            }
+            Progress::Complete => stop(plan, &current),
+            _ => {}
         }
     }
     // Once more, for a slot that has just given up makes room for another.
@@ -53,7 +58,7 @@ pub fn reconcile_replicated(
     let mut taken = BTreeSet::new();
     for (slot, tasks) in slots(plan.view(), service.id) {
         let current: Vec<_> = tasks.into_iter().filter(|task| of_this_run(service, task)).collect();
-        match progress(&current) {
+        match progress(service, &current) {
             Progress::Free | Progress::Stopped => continue,
             Progress::Active => active += 1,
             // DEVIATION: SwarmKit fills a slot again whose task failed for good, so that neither
@@ -82,7 +87,7 @@ pub fn reconcile_global(plan: &mut Plan<'_>, service: &Service) -> Option<Timest
         let slot = Slot::Node(node.id);
         let tasks = all.remove(&slot).unwrap_or_default();
         let current = retire(plan, service, tasks, false);
-        let progress = progress(&current);
+        let progress = progress(service, &current);
         if matches!(progress, Progress::Active) {
             match absence::standing(plan.view(), service, Some(&node), plan.now()) {
                 Standing::Here
@@ -98,6 +103,8 @@ pub fn reconcile_global(plan: &mut Plan<'_>, service: &Service) -> Option<Timest
                 }
                 Standing::Lost => stop(plan, &current),
             }
+        } else if matches!(progress, Progress::Complete) {
+            stop(plan, &current);
         }
         let fits = takes_tasks(&node)
             && node.meta.created_at <= began
@@ -133,6 +140,8 @@ fn of_this_run(service: &Service, task: &Task) -> bool {
     task.job_iteration == service.job.map(|job| job.iteration)
 }
 
+/// Tells those to stop that did not complete: their node is none for them any more, or one that was
+/// given up completed all the same.
 fn stop(plan: &mut Plan<'_>, tasks: &[Arc<Task>]) {
     for task in tasks.iter().filter(|task| task.status.state != TaskState::Complete) {
         plan.desire(task, DesiredState::Shutdown);
@@ -140,13 +149,15 @@ fn stop(plan: &mut Plan<'_>, tasks: &[Arc<Task>]) {
 }
 
 /// `tasks`: those of the current iteration in one slot, newest first.
-fn progress(tasks: &[Arc<Task>]) -> Progress {
+fn progress(service: &Service, tasks: &[Arc<Task>]) -> Progress {
     let Some(newest) = tasks.first() else { return Progress::Free };
     if tasks.iter().any(|task| task.status.state == TaskState::Complete) {
         Progress::Complete
     } else if tasks.iter().any(|task| is_wanted(task)) {
         Progress::Active
-    } else if matches!(newest.status.state, TaskState::Failed | TaskState::Rejected) {
+    } else if matches!(newest.status.state, TaskState::Failed | TaskState::Rejected)
+        && !restart::calls_for_successor(service, tasks, newest.meta.updated_at)
+    {
         Progress::GaveUp
     } else if has_ended(newest) {
         Progress::Stopped

@@ -226,3 +226,50 @@ fn a_global_job_runs_once_on_each_node_that_matches_and_was_there() {
     assert_eq!(active(&swarm), nodes);
     assert!(swarm.state.services().get(WEB).unwrap().update_status.is_none());
 }
+
+#[test]
+fn when_a_task_that_was_given_up_completes_its_successor_is_told_to_stop() {
+    for mode in [
+        ServiceMode::ReplicatedJob { max_concurrent: 1, total_completions: 2 },
+        ServiceMode::GlobalJob,
+    ] {
+        let mut swarm = Swarm::new(1);
+        swarm.service(mode, |_| {});
+        swarm.pass();
+        swarm.run();
+        let first = swarm.all()[0].id;
+        swarm.lose(1);
+        swarm.wait(defaults::DOWN_GRACE);
+        swarm.pass();
+        swarm.regain(1);
+        swarm.pass();
+        swarm.end(first, TaskState::Complete);
+        swarm.pass();
+        let of_slot = |swarm: &Swarm| {
+            let slot = swarm.state.tasks().get(first).unwrap().slot;
+            swarm.wanted().into_iter().filter(|it| it.slot == slot && it.id != first).count()
+        };
+        assert_eq!(of_slot(&swarm), 0, "{mode:?}: its slot has completed");
+        let live = swarm.wanted().iter().filter(|task| !task.status.state.is_terminal()).count();
+        assert!(live <= 1, "{mode:?}");
+    }
+}
+
+#[test]
+fn a_task_that_was_told_to_stop_with_its_node_and_failed_is_tried_again_if_the_policy_lets_it() {
+    for (condition, tasks) in [(RestartCondition::Any, 1), (RestartCondition::None, 0)] {
+        let mut swarm = Swarm::new(1);
+        swarm.service(ServiceMode::GlobalJob, |spec| spec.task.restart.condition = condition);
+        swarm.pass();
+        swarm.run();
+        let first = swarm.all()[0].id;
+        swarm.lose(1);
+        swarm.wait(defaults::DOWN_GRACE);
+        swarm.pass();
+        assert_eq!(live(&swarm), []);
+        swarm.regain(1);
+        swarm.end(first, TaskState::Failed);
+        swarm.pass();
+        assert_eq!(live(&swarm).len(), tasks, "{condition:?}");
+    }
+}

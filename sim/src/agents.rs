@@ -6,14 +6,19 @@ use std::time::Duration;
 
 use skep_agent_plan::Observed;
 use skep_dispatch::{Report, SessionId};
+use skep_types::resources::GenericResource;
 use skep_types::{NodeId, TaskId, TaskStatus};
 
+use crate::balancers::{Balanced, Networks};
 use crate::containers::{Container, Local};
 use crate::network::{Answer, Assigned, Call, Message, deliveries};
 use crate::world::{Event, World};
 
 /// An agent gives a call 5 s.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+/// In larger swarms nodes balance to nothing: each change concerns all of them, and a run would take
+/// minutes. A node that never asks for its networks is waited for no longer than a moment.
+const FOLLOWERS_MAX: u64 = 24;
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(8);
 
@@ -29,11 +34,20 @@ pub struct Agent {
     pub removed: bool,
     /// How far its clock is ahead of the true time, in nanoseconds.
     pub clock: i64,
+    /// What its operator says that it has.
+    pub declares: Vec<GenericResource>,
     /// Counts the daemon's starts: what an earlier one began is over.
     pub run: u64,
     /// On the host, whatever becomes of the daemon.
     pub containers: BTreeMap<TaskId, Container>,
     pub tasks: BTreeMap<TaskId, Local>,
+    /// In its kernel, whatever becomes of the daemon.
+    pub balances: Balanced,
+    /// Messages about networks that came and were not taken yet, by number.
+    pub networks_waiting: BTreeMap<u64, Networks>,
+    /// The number of the last one that is in the kernel; none in this session yet: zero.
+    pub networks_taken: u64,
+    pub networks_busy: bool,
     session: Option<SessionId>,
     manager: usize,
     attempt: u64,
@@ -62,16 +76,24 @@ pub enum Own {
     /// A step on a container is done.
     Done(TaskId, u64),
     Healthy(TaskId),
+    /// A job's container comes to its end.
+    Ends(TaskId),
+    /// The kernel has what was told next of the networks.
+    Balances(SessionId),
 }
 
 impl Agent {
-    pub fn new(clock: i64) -> Self {
-        Self { up: true, clock, run: 1, backoff: BACKOFF_MIN, ..Self::default() }
+    pub fn new(clock: i64, declares: Vec<GenericResource>) -> Self {
+        Self { up: true, clock, declares, run: 1, backoff: BACKOFF_MIN, ..Self::default() }
     }
 
     /// Whether it can act and be heard now.
     pub fn is_reachable(&self) -> bool {
         self.up && !self.cut && !self.removed && self.frozen_until.is_none()
+    }
+
+    pub fn session(&self) -> Option<SessionId> {
+        self.session
     }
 
     pub fn in_session(&self) -> bool {
@@ -100,8 +122,10 @@ impl Agent {
             frozen_until: kept.frozen_until,
             removed: kept.removed,
             clock: kept.clock,
+            declares: kept.declares,
             run: kept.run + 1,
             containers: kept.containers,
+            balances: kept.balances,
             // Numbers go on, so that answers to an earlier run are none to this one.
             attempt: kept.attempt + 1,
             calls: kept.calls,
@@ -119,6 +143,9 @@ impl World {
         agent.applied = None;
         agent.telling = None;
         agent.unanswered_beat = None;
+        agent.networks_waiting.clear();
+        agent.networks_taken = 0;
+        agent.networks_busy = false;
         agent.attempt += 1;
         let event = Event::Local(node, agent.run, Own::Connect(agent.attempt));
         self.queue.push(self.now.saturating_add(wait), event);
@@ -179,6 +206,8 @@ impl World {
                 }
             }
             Own::Done(task, token) => self.step_done(node, task, token),
+            Own::Ends(task) => self.end_job(node, task),
+            Own::Balances(session) => self.balances(node, session),
             Own::Healthy(task) => {
                 if agent.containers.get(&task).is_some_and(Container::is_running) {
                     self.observe(node, task, Observed::Running { healthy: true });
@@ -196,7 +225,7 @@ impl World {
         self.queue.push(self.now.saturating_add(wait + spread), event);
     }
 
-    fn call(&mut self, node: NodeId, call: Call) {
+    pub(crate) fn call(&mut self, node: NodeId, call: Call) {
         let Some(agent) = self.agents.get(&node).filter(|agent| !agent.cut) else { return };
         let manager = agent.manager;
         for time in deliveries(&mut self.rng, &self.faults) {
@@ -235,7 +264,7 @@ impl World {
         }
         if agent.cut {
             // A connection's bytes are sent again until it breaks; calls run into their timeouts.
-            if matches!(answer, Answer::Assigned(_) | Answer::Broken(_) | Answer::Removed) {
+            if is_of_stream(&answer) {
                 let again = self.now.saturating_add(Duration::from_secs(1));
                 let message = Message::ToNode { to: node, answer };
                 self.queue.push(again, Event::Deliver(message));
@@ -260,6 +289,9 @@ impl World {
                 self.queue.push(self.now, Event::Local(node, run, Own::Beat(session)));
                 let late = Event::Local(node, run, Own::Unassigned(session));
                 self.queue.push(self.now.saturating_add(CALL_TIMEOUT), late);
+                if self.shape.nodes <= FOLLOWERS_MAX {
+                    self.call(node, Call::Follow(session));
+                }
             }
             Answer::Refused(session) | Answer::Broken(session) => {
                 if agent.session == Some(session) {
@@ -274,6 +306,7 @@ impl World {
             }
             Answer::Taken(session, count) => self.told(node, session, count),
             Answer::Assigned(message) => self.take_assignments(node, message),
+            Answer::Networks(message) => self.take_networks(node, message),
         }
     }
 
@@ -340,6 +373,10 @@ impl World {
             agent.give_up(|id| !assigned.contains(&id));
         }
         agent.give_up(|id| message.removed.contains(&id));
+        for assigned in &message.tasks {
+            self.hears(assigned);
+        }
+        let Some(agent) = self.agents.get_mut(&node) else { return };
         for assigned in message.tasks {
             let local = agent.tasks.entry(assigned.task.id).or_default();
             let known = assigned.task.status.state;
@@ -363,4 +400,10 @@ impl World {
             self.observe(node, task, Observed::Absent);
         }
     }
+}
+
+/// Whether an answer goes by a stream, whose bytes are sent again until the connection breaks.
+fn is_of_stream(answer: &Answer) -> bool {
+    use Answer::{Assigned, Broken, Networks, Removed};
+    matches!(answer, Assigned(_) | Networks(_) | Broken(_) | Removed)
 }

@@ -19,6 +19,8 @@ pub struct Container {
     pub observed: Observed,
     pub service: ServiceId,
     pub slot: Slot,
+    /// It comes to its end by itself.
+    pub is_job: bool,
 }
 
 impl Container {
@@ -133,8 +135,8 @@ impl World {
             Step::Create => {
                 let assigned = agent.tasks.get(&task).and_then(|local| local.assigned.as_ref());
                 let Some(it) = assigned.map(|assigned| &assigned.task) else { return };
-                let (service, slot) = (it.service_id, it.slot);
-                let container = Container { observed: Observed::Created, service, slot };
+                let (service, slot, is_job) = (it.service_id, it.slot, it.job_iteration.is_some());
+                let container = Container { observed: Observed::Created, service, slot, is_job };
                 agent.containers.insert(task, container);
             }
             Step::Start => {
@@ -146,6 +148,7 @@ impl World {
                 if !healthy {
                     self.healthy_later(node, task);
                 }
+                self.job_ends_later(node, task);
             }
             Step::Stop => {
                 if matches!(agent.observed(task), Observed::Running { .. }) {
@@ -162,6 +165,27 @@ impl World {
         let time = Duration::from_millis(self.rng.below(4_000));
         let event = Event::Local(node, run, Own::Healthy(task));
         self.queue.push(self.now.saturating_add(time), event);
+    }
+
+    /// Does nothing for a container that is no job's.
+    pub(crate) fn job_ends_later(&mut self, node: NodeId, task: TaskId) {
+        let Some(agent) = self.agents.get(&node) else { return };
+        let run = agent.run;
+        let ends = |container: &Container| container.is_job && container.is_running();
+        if agent.containers.get(&task).is_some_and(ends) {
+            let time = Duration::from_millis(self.rng.below(12_000));
+            self.queue
+                .push(self.now.saturating_add(time), Event::Local(node, run, Own::Ends(task)));
+        }
+    }
+
+    pub(crate) fn end_job(&mut self, node: NodeId, task: TaskId) {
+        let Some(agent) = self.agents.get(&node) else { return };
+        if agent.containers.get(&task).is_some_and(Container::is_running) {
+            let fails = self.faults.starts > 0 && self.rng.once_in(4);
+            self.observe(node, task, Observed::Exited { code: i32::from(fails) });
+            self.advance(node, task);
+        }
     }
 
     /// A container comes to be otherwise.

@@ -117,6 +117,9 @@ impl World {
         let Some(agent) = self.agents.get(&node) else { return };
         let containers: Vec<(TaskId, bool)> =
             agent.containers.iter().map(|(id, it)| (*id, it.is_running())).collect();
+        if let Some(agent) = self.agents.get_mut(&node) {
+            agent.balances.clear();
+        }
         for (task, runs) in containers {
             if wiped {
                 self.observe(node, task, Observed::Absent);
@@ -136,8 +139,15 @@ impl World {
                 .filter(|(_, it)| it.observed == Observed::Running { healthy: false })
                 .map(|(task, _)| *task)
                 .collect();
+            let all: Vec<TaskId> = agent.containers.keys().copied().collect();
+            if self.rng.once_in(6) {
+                agent.declares = crate::objects::generic(&mut self.rng);
+            }
             for task in unhealthy {
                 self.healthy_later(node, task);
+            }
+            for task in all {
+                self.job_ends_later(node, task);
             }
             self.connect(node, Duration::ZERO);
         }

@@ -4,13 +4,17 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use skep_dispatch::{Assignments, Report, SessionId, Sessions, reported};
+use skep_dispatch::assignment::AssignedTask;
+use skep_dispatch::{Assignments, Report, SessionId, Sessions, Watermarks, Withdrawals, reported};
 use skep_orchestrator::{Plan, Reconcilers, reconcile};
-use skep_scheduler::Scheduler;
+use skep_scheduler::{Claims, Decision, Scheduler};
 use skep_state::{Action, Change, Clock, Event as Applied, Speculation, State};
-use skep_types::{Node, NodeId, NodeState, Timestamp, defaults::HEARTBEAT_PERIOD};
+use skep_types::resources::GenericResource;
+use skep_types::{DesiredState, Node, NodeId, NodeState, Timestamp, defaults::HEARTBEAT_PERIOD};
 
-use crate::invariants::Origin;
+use crate::agents::Agent;
+use crate::balancers::Streams;
+use crate::invariants::{Heard, Origin};
 use crate::managers::{InFlight, Then, shown};
 use crate::network::{Answer, Assigned, Call};
 use crate::world::{Event, World};
@@ -32,8 +36,10 @@ pub struct Leader {
     clock: Clock,
     sessions: Sessions,
     streams: BTreeMap<NodeId, Stream>,
+    pub marks: Watermarks,
+    pub networks: Streams,
     /// Nodes that may have to be told something, once the batch is closed.
-    concerned: BTreeSet<NodeId>,
+    pub concerned: BTreeSet<NodeId>,
     tell_due: bool,
     pass_at: Option<Timestamp>,
     silent: BTreeSet<NodeId>,
@@ -46,11 +52,17 @@ struct Stream {
     session: SessionId,
     known: Assignments,
     count: u64,
+    withdrawals: Withdrawals,
+    /// Whether tasks are held back.
+    holds: bool,
+    /// When that is looked at again, whatever happens.
+    look_at: Option<Timestamp>,
 }
 
 impl Leader {
     pub fn begin(manager: usize, epoch: u64, state: State, now: Timestamp, error: i64) -> Self {
         let clock = Clock::begin(&state, shown(now, error));
+        let marks = Watermarks::begin(&state, shown(now, error));
         let sessions = Sessions::begin(&state, HEARTBEAT_PERIOD, clock.time(shown(now, error)));
         Self {
             manager,
@@ -62,6 +74,8 @@ impl Leader {
             clock,
             sessions,
             streams: BTreeMap::new(),
+            marks,
+            networks: Streams::default(),
             concerned: BTreeSet::new(),
             tell_due: false,
             pass_at: None,
@@ -75,9 +89,46 @@ impl Leader {
         self.clock.time(shown(now, self.error))
     }
 
+    /// Nodes that do not hear yet of all that is wanted.
+    pub fn held_nodes(&self) -> Vec<NodeId> {
+        self.streams.iter().filter(|(_, stream)| stream.holds).map(|(node, _)| *node).collect()
+    }
+
+    /// The nodes that have a stream, and by which session.
+    pub fn sessions_told(&self) -> Vec<(NodeId, SessionId)> {
+        self.streams.iter().map(|(node, stream)| (*node, stream.session)).collect()
+    }
+
+    /// A node has no session any more.
+    fn end_stream(&mut self, node: NodeId) {
+        self.streams.remove(&node);
+        self.networks.end(node);
+    }
+
+    /// What a node is to have now, without what it is not to hear yet; and when to look again.
+    fn assignments(
+        &mut self,
+        truth: &State,
+        node: NodeId,
+        index: u64,
+        now: Timestamp,
+    ) -> (Assignments, Option<Timestamp>) {
+        let mut next = Assignments::of(truth, node);
+        let Some(stream) = self.streams.get_mut(&node) else { return (next, None) };
+        let shown = shown(now, self.error);
+        let held = stream.withdrawals.observe(truth, node, index, &self.marks, shown);
+        next.hold_back(truth, &held.tasks);
+        stream.holds = !held.tasks.is_empty();
+        let again = held.look_at.map(|at| now.saturating_add(at.saturating_since(shown)));
+        let is_new = stream.look_at != again;
+        stream.look_at = again;
+        (next, again.filter(|_| is_new))
+    }
+
     /// Notes which nodes a change may concern.
     pub fn note(&mut self, state: &State, events: &[Applied]) {
         for event in events {
+            self.networks.note(state, event);
             match event {
                 Applied::Task(delta) => {
                     let tasks = delta.before.iter().chain(&delta.after);
@@ -141,12 +192,7 @@ impl World {
         }
         let planned = plan.events().len();
         let round = scheduler.schedule(now);
-        for decision in round.decisions {
-            match decision.node {
-                Ok(node) => plan.assign(decision.task, node, Vec::new()),
-                Err(pending) => plan.leave_pending(decision.task, pending.to_string()),
-            }
-        }
+        place(&mut plan, round.decisions);
         for event in &plan.events()[planned..] {
             scheduler.observe(event);
         }
@@ -195,8 +241,9 @@ impl World {
                 leader.silent.remove(&id);
                 continue;
             }
-            leader.streams.remove(&id);
-            let actions = set_node(leader.speculation.view(), id, NodeState::Down, now);
+            leader.end_stream(id);
+            leader.marks.forget(id);
+            let actions = set_node(leader.speculation.view(), id, NodeState::Down, None, now);
             self.propose(actions, Origin::Dispatcher, Then::Nobody);
         }
         self.queue.push(self.now.saturating_add(EXPIRE_INTERVAL), Event::Expire(epoch));
@@ -235,6 +282,14 @@ impl World {
                 }
                 self.take_report(from, session, count, &reports);
             }
+            Call::Follow(session) => match leader.sessions.check(from, session) {
+                Ok(()) => self.follow(from, session),
+                Err(_) => self.send(from, Answer::Refused(session)),
+            },
+            Call::Confirm(session, last) => match leader.sessions.check(from, session) {
+                Ok(()) => self.confirmed(from, session, last),
+                Err(_) => self.send(from, Answer::Refused(session)),
+            },
         }
     }
 
@@ -247,8 +302,11 @@ impl World {
         }
         let now = leader.time(self.now);
         leader.sessions.register(from, session, now);
-        leader.streams.remove(&from);
-        let actions = set_node(view, from, NodeState::Ready, now);
+        leader.end_stream(from);
+        leader.marks.expect(from, shown(self.now, leader.error));
+        let view = leader.speculation.view();
+        let declares = self.agents.get(&from).map(|agent| agent.declares.clone());
+        let actions = set_node(view, from, NodeState::Ready, declares, now);
         let answer = Answer::Registered { attempt, session };
         if actions.is_empty() {
             self.answer_committed(from, answer);
@@ -285,10 +343,20 @@ impl World {
     }
 
     fn begin_stream(&mut self, node: NodeId, session: SessionId) {
-        let known = Assignments::of(&self.managers.truth, node);
-        let tasks = known.tasks.values().cloned().collect();
+        let (now, index) = (self.now, self.managers.log.len() as u64);
         let Some(leader) = &mut self.managers.leader else { return };
-        leader.streams.insert(node, Stream { session, known, count: 1 });
+        let known = Assignments::default();
+        let (count, withdrawals, holds, look_at) = (1, Withdrawals::default(), false, None);
+        leader.streams.insert(node, Stream { session, known, count, withdrawals, holds, look_at });
+        let (known, again) = leader.assignments(&self.managers.truth, node, index, now);
+        let tasks = known.tasks.values().cloned().collect();
+        let epoch = leader.epoch;
+        if let Some(stream) = leader.streams.get_mut(&node) {
+            stream.known = known;
+        }
+        if let Some(again) = again {
+            self.queue.push(again, Event::Look(epoch, node));
+        }
         let first = Assigned { session, applies_to: None, results_in: 1, tasks, removed: vec![] };
         self.send_stream(node, session, Answer::Assigned(first));
     }
@@ -302,21 +370,59 @@ impl World {
         }
     }
 
+    /// It is time to look at a node's held tasks again.
+    pub(crate) fn look(&mut self, epoch: u64, node: NodeId) {
+        if let Some(leader) = self.managers.leader.as_mut().filter(|it| it.epoch == epoch) {
+            leader.concerned.insert(node);
+            self.plan_tell();
+        }
+    }
+
+    /// A task's node hears what is wanted of it.
+    pub(crate) fn hears(&mut self, assigned: &AssignedTask) {
+        if assigned.task.desired_state < DesiredState::Shutdown {
+            return;
+        }
+        let (truth, agents) = (&self.managers.truth, &self.agents);
+        let leader = self.managers.leader.as_ref();
+        let following = |node: NodeId, agent: &Agent| {
+            leader.is_some_and(|it| it.networks.session(node) == agent.session())
+        };
+        let balancers = agents
+            .iter()
+            .filter(|(node, agent)| agent.is_reachable() && following(**node, agent))
+            .filter(|(_, agent)| agent.networks_taken > 0)
+            .map(|(node, agent)| (*node, &agent.balances))
+            .collect();
+        let heard = Heard { now: self.now, truth, balancers, task: assigned.task.id };
+        if let Err((name, why)) = self.invariants.heard(&heard) {
+            self.fail(name, why);
+        }
+    }
+
     /// Tells nodes what changed of their assignments.
     pub(crate) fn tell(&mut self, epoch: u64) {
         let Some(leader) = self.managers.leader.as_mut().filter(|it| it.epoch == epoch) else {
             return;
         };
         leader.tell_due = false;
+        let index = self.managers.log.len() as u64;
         let mut messages = Vec::new();
         let mut removed = Vec::new();
         for node in std::mem::take(&mut leader.concerned) {
             if self.managers.truth.nodes().get(node).is_none() {
                 removed.extend(leader.streams.remove(&node).map(|it| (node, it.session)));
+                leader.end_stream(node);
                 continue;
             }
+            if !leader.streams.contains_key(&node) {
+                continue;
+            }
+            let (next, again) = leader.assignments(&self.managers.truth, node, index, self.now);
+            if let Some(again) = again {
+                self.queue.push(again, Event::Look(epoch, node));
+            }
             let Some(stream) = leader.streams.get_mut(&node) else { continue };
-            let next = Assignments::of(&self.managers.truth, node);
             let difference = stream.known.difference(&next);
             stream.known = next;
             if difference.is_empty() {
@@ -344,6 +450,22 @@ impl World {
     }
 }
 
+/// The scheduler's decisions as actions, as the manager's pass makes them.
+fn place(plan: &mut Plan<'_>, decisions: Vec<Decision>) {
+    let mut claims = Claims::default();
+    for Decision { task: id, node } in decisions {
+        let Some(task) = plan.view().tasks().get(id).cloned() else { continue };
+        match node.map(|node| (node, claims.claim(plan.view(), &task, node))) {
+            Ok((node, Some(generic))) => plan.assign(id, node, generic),
+            Ok((_, None)) => {
+                let why = "no suitable node: its generic resources are held by other tasks";
+                plan.leave_pending(id, why.to_owned());
+            }
+            Err(pending) => plan.leave_pending(id, pending.to_string()),
+        }
+    }
+}
+
 /// What a pass over everything would do: nothing, where passes over what changed did it all.
 fn overlooked(view: &State, now: Timestamp) -> Vec<Action> {
     let mut id = 0;
@@ -356,13 +478,24 @@ fn overlooked(view: &State, now: Timestamp) -> Vec<Action> {
     plan.finish().0
 }
 
-/// A node as the dispatcher has it be; nothing where it is so already.
-fn set_node(view: &State, id: NodeId, state: NodeState, now: Timestamp) -> Vec<Action> {
-    let Some(node) = view.nodes().get(id).filter(|node| node.status.state != state) else {
-        return Vec::new();
-    };
+/// A node as the dispatcher has it be, and what it declares if it says so; nothing where it is so
+/// already.
+fn set_node(
+    view: &State,
+    id: NodeId,
+    state: NodeState,
+    declares: Option<Vec<GenericResource>>,
+    now: Timestamp,
+) -> Vec<Action> {
+    let Some(node) = view.nodes().get(id) else { return Vec::new() };
     let mut changed = Node::clone(node);
-    changed.status.state = state;
-    changed.status.since = now;
-    vec![Change::Update(Arc::new(changed)).into()]
+    if changed.status.state != state {
+        changed.status.state = state;
+        changed.status.since = now;
+    }
+    if let (Some(description), Some(declares)) = (&mut changed.description, declares) {
+        description.resources.generic = declares;
+    }
+    let news = (changed != **node).then(|| Change::Update(Arc::new(changed)).into());
+    news.into_iter().collect()
 }

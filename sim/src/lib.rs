@@ -9,6 +9,7 @@
 //! **Invariant:** a run is a function of its seed.
 
 mod agents;
+mod balancers;
 mod containers;
 mod faults;
 pub mod invariants;

@@ -93,6 +93,11 @@ impl Managers {
 }
 
 impl World {
+    /// The time that the leader stamps changes with; the true one where nobody leads.
+    pub(crate) fn swarm_time(&self) -> Timestamp {
+        self.managers.leader.as_ref().map_or(self.now, |leader| leader.time(self.now))
+    }
+
     /// Has a manager that is up lead, if there is a majority.
     pub(crate) fn elect(&mut self) {
         let managers = &mut self.managers;
@@ -131,6 +136,13 @@ impl World {
         }
         let Some(mut leader) = self.managers.leader.take() else { return };
         leader.in_flight = VecDeque::new();
+        // Where the process lives or was killed, connections end at once; of a host that is lost
+        // nodes hear nothing.
+        if !lingers && self.rng.once_in(2) {
+            for (node, session) in leader.sessions_told() {
+                self.send(node, Answer::Broken(session));
+            }
+        }
         if lingers && self.managers.up[leader.manager] {
             self.managers.stale = Some(leader);
             let linger = Duration::from_millis(self.rng.below(10_000));
@@ -214,6 +226,7 @@ impl World {
         let pause = Duration::from_millis(10 + self.rng.below(20));
         self.plan_pass(self.now.saturating_add(pause));
         self.plan_tell();
+        self.plan_tell_networks();
     }
 
     /// `answered`: the leader lives to say so.

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use skep_dispatch::assignment::AssignedTask;
 use skep_dispatch::{Report, SessionId};
-use skep_types::{NodeId, TaskId};
+use skep_types::{NetworkId, NodeId, TaskId};
 
+use crate::balancers::Networks;
 use crate::rng::Rng;
 use crate::shape::Faults;
 
@@ -19,6 +20,10 @@ pub enum Call {
     Register(u64),
     Heartbeat(SessionId, u64),
     Report(SessionId, u64, Vec<Report>),
+    /// The node asks for its networks.
+    Follow(SessionId),
+    /// Its kernel is as a message about its networks said.
+    Confirm(SessionId, (u64, NetworkId)),
 }
 
 /// From the leader to a node.
@@ -35,6 +40,7 @@ pub enum Answer {
     Alive(SessionId, u64),
     Taken(SessionId, u64),
     Assigned(Assigned),
+    Networks(Networks),
     /// A stream's connection broke.
     Broken(SessionId),
 }

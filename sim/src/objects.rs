@@ -1,14 +1,16 @@
 //! The objects that users make, drawn at random.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use skep_state::{Action, Change};
 use skep_types::container::{ConfigReference, ContainerSpec, FileTarget, SecretReference};
 use skep_types::node::{NodeDescription, NodeStatus};
-use skep_types::resources::ResourceRequirements;
+use skep_types::resources::{GenericResource, ResourceRequirements};
 use skep_types::service::{
-    EndpointMode, EndpointSpec, NetworkAttachmentConfig, Placement, PortConfig, PublishMode,
+    EndpointMode, EndpointSpec, JobStatus, NetworkAttachmentConfig, Placement, PortConfig,
+    PublishMode,
 };
 use skep_types::*;
 
@@ -50,9 +52,11 @@ pub fn node(world: &mut World, is_manager: bool) -> Action {
     let zone = ZONES[world.rng.below(3) as usize].to_owned();
     annotations.labels.insert("zone".to_owned(), zone);
     let role = if is_manager { NodeRole::Manager } else { NodeRole::Worker };
+    let declares = generic(&mut world.rng);
     let resources = Resources {
         nano_cpus: 1_000_000_000 * (2 + world.rng.below(3) as i64),
         memory_bytes: GIB * (4 + world.rng.below(5) as i64),
+        generic: declares.clone(),
         ..Resources::default()
     };
     let architecture = if world.rng.once_in(4) { "aarch64" } else { "x86_64" };
@@ -74,7 +78,7 @@ pub fn node(world: &mut World, is_manager: bool) -> Action {
         certificate: Vec::new(),
     };
     let clock = clock_error(&mut world.rng, world.faults.clocks);
-    world.agents.insert(id, crate::agents::Agent::new(clock));
+    world.agents.insert(id, crate::agents::Agent::new(clock, declares));
     let wait = Duration::from_millis(100 + world.rng.below(3_000));
     world.connect(id, wait);
     Change::Create(Arc::new(node)).into()
@@ -93,7 +97,26 @@ pub fn network(world: &mut World, ingress: bool) -> Action {
     Change::Create(Arc::new(network)).into()
 }
 
-pub fn service(id: ServiceId, spec: ServiceSpec) -> Service {
+/// What an operator declares on a node: names, a number, or nothing.
+pub fn generic(rng: &mut Rng) -> Vec<GenericResource> {
+    let gpu = "gpu".to_owned();
+    let mut units: Vec<GenericResource> = match rng.below(4) {
+        0 => (0..=rng.below(3))
+            .map(|number| GenericResource::Named { kind: gpu.clone(), value: format!("G{number}") })
+            .collect(),
+        1 => vec![GenericResource::Discrete { kind: gpu, value: 1 + rng.below(3) as i64 }],
+        _ => Vec::new(),
+    };
+    if rng.once_in(2) {
+        let value = 1 + rng.below(3) as i64;
+        units.push(GenericResource::Discrete { kind: "ssd".to_owned(), value });
+    }
+    units
+}
+
+pub fn service(id: ServiceId, spec: ServiceSpec, now: Timestamp) -> Service {
+    let first = JobStatus { iteration: 0, last_execution: now };
+    let job = spec.mode.is_job().then_some(first);
     Service {
         id,
         meta: Meta::default(),
@@ -103,15 +126,21 @@ pub fn service(id: ServiceId, spec: ServiceSpec) -> Service {
         previous_spec_version: None,
         endpoint: None,
         update_status: None,
-        job: None,
+        job,
     }
 }
 
 pub fn mode(rng: &mut Rng, nodes: u64) -> ServiceMode {
-    match rng.below(4) {
-        0 => ServiceMode::Global,
+    match rng.below(10) {
+        0 | 1 => ServiceMode::Global,
+        2 => ServiceMode::GlobalJob,
+        3 | 4 => completions(rng),
         _ => ServiceMode::Replicated { replicas: replicas(rng, nodes) },
     }
+}
+
+pub fn completions(rng: &mut Rng) -> ServiceMode {
+    ServiceMode::ReplicatedJob { max_concurrent: 1 + rng.below(4), total_completions: rng.below(9) }
 }
 
 /// More in larger swarms, and none now and then.
@@ -120,12 +149,11 @@ pub fn replicas(rng: &mut Rng, nodes: u64) -> u64 {
     rng.below(end)
 }
 
-/// Half of the services have no other order, in any of their specs.
-pub fn is_stop_first(id: ServiceId) -> bool {
-    id.bits().is_multiple_of(2)
-}
-
-pub fn update_config(rng: &mut Rng, id: ServiceId) -> UpdateConfig {
+/// Jobs have none.
+pub fn update_config(rng: &mut Rng, mode: ServiceMode) -> UpdateConfig {
+    if mode.is_job() {
+        return UpdateConfig::default();
+    }
     UpdateConfig {
         parallelism: [0, 1, 1, 2, 5][rng.below(5) as usize],
         delay: SECOND * rng.below(3) as u32,
@@ -136,10 +164,7 @@ pub fn update_config(rng: &mut Rng, id: ServiceId) -> UpdateConfig {
         },
         monitor: SECOND * rng.below(6) as u32,
         max_failure_ratio: [0.0, 0.3][rng.below(2) as usize],
-        order: match is_stop_first(id) || rng.once_in(3) {
-            true => UpdateOrder::StopFirst,
-            false => UpdateOrder::StartFirst,
-        },
+        order: [UpdateOrder::StopFirst, UpdateOrder::StartFirst][rng.below(2) as usize],
     }
 }
 
@@ -171,7 +196,7 @@ pub fn placement(rng: &mut Rng, mode: ServiceMode) -> Placement {
     if rng.once_in(4) {
         placement.spread.push("node.labels.zone".to_owned());
     }
-    if rng.once_in(6) && mode != ServiceMode::Global {
+    if rng.once_in(6) && !matches!(mode, ServiceMode::Global | ServiceMode::GlobalJob) {
         placement.max_replicas_per_node = 1 + rng.below(2);
     }
     if rng.once_in(8) {
@@ -181,7 +206,7 @@ pub fn placement(rng: &mut Rng, mode: ServiceMode) -> Placement {
 }
 
 pub fn resources(rng: &mut Rng) -> ResourceRequirements {
-    let reservations = match rng.below(3) {
+    let mut reservations = match rng.below(3) {
         0 => Resources {
             nano_cpus: 250_000_000 * rng.below(6) as i64,
             memory_bytes: GIB / 2 * rng.below(5) as i64,
@@ -189,6 +214,11 @@ pub fn resources(rng: &mut Rng) -> ResourceRequirements {
         },
         _ => Resources::default(),
     };
+    if rng.once_in(5) {
+        let kind = ["gpu", "ssd"][rng.below(2) as usize].to_owned();
+        let value = 1 + rng.below(2) as i64;
+        reservations.generic.push(GenericResource::Discrete { kind, value });
+    }
     ResourceRequirements { reservations, ..ResourceRequirements::default() }
 }
 
@@ -243,4 +273,28 @@ pub fn networks(rng: &mut Rng, view: &skep_state::State) -> Vec<NetworkAttachmen
     let others = view.networks().iter().filter(|network| !network.spec.ingress);
     let chosen = others.filter(|_| rng.once_in(2));
     chosen.map(|it| NetworkAttachmentConfig { target: it.id, aliases: Vec::new() }).collect()
+}
+
+/// Labels that the swarm heeds: what a service waits for, which may never be made, how long a task
+/// that left the balancers goes on, and how long one whose node is down keeps its place.
+pub fn labels(rng: &mut Rng, names: u64) -> BTreeMap<String, String> {
+    let mut labels = BTreeMap::new();
+    if rng.once_in(4) {
+        let conditions = ["service_started", "service_healthy", "service_completed_successfully"];
+        let entry = |rng: &mut Rng| {
+            let number = 1 + rng.below(names + 2);
+            format!("service{number}:{}", conditions[rng.below(3) as usize])
+        };
+        let count = 1 + rng.below(2);
+        let entries: Vec<String> = (0..count).map(|_| entry(rng)).collect();
+        labels.insert(dependency::LABEL.to_owned(), entries.join(","));
+    }
+    if rng.once_in(5) {
+        labels.insert(drain::LABEL.to_owned(), format!("{}s", 1 + rng.below(4)));
+    }
+    if rng.once_in(5) {
+        let grace = [0, 3, 30][rng.below(3) as usize];
+        labels.insert(down_grace::LABEL.to_owned(), format!("{grace}s"));
+    }
+    labels
 }

@@ -16,6 +16,8 @@ use crate::shape::{Faults, Shape};
 
 /// Within so long after the last fault the swarm is as its users want it.
 const CONVERGENCE_MAX: Duration = Duration::from_secs(20 * 60);
+/// More than the largest swarm takes: something goes round in a circle.
+const EVENTS_MAX: u64 = 2_000_000;
 /// So long nothing is written when it is: longer than any delay that was asked for.
 const QUIET: Duration = Duration::from_secs(120);
 /// The virtual clock's first moment: late enough that no clock shows a time before 1970.
@@ -29,6 +31,9 @@ pub enum Event {
     Commit(u64),
     Pass(u64),
     Tell(u64),
+    TellNetworks(u64),
+    /// A node's held tasks are looked at again.
+    Look(u64, NodeId),
     Expire(u64),
     Elect,
     StaleEnds,
@@ -193,6 +198,9 @@ impl World {
             let Some((at, event)) = self.queue.pop() else { break };
             self.now = self.now.max(at);
             summary.events += 1;
+            if summary.events > EVENTS_MAX {
+                self.fail("events", format!("{EVENTS_MAX} events, and now {event:?}"));
+            }
             self.happen(event);
             if let Some(violation) = self.violation.take() {
                 return Err(violation);
@@ -214,6 +222,8 @@ impl World {
             Event::Commit(epoch) => self.commit(epoch),
             Event::Pass(epoch) => self.pass(epoch),
             Event::Tell(epoch) => self.tell(epoch),
+            Event::TellNetworks(epoch) => self.tell_networks(epoch),
+            Event::Look(epoch, node) => self.look(epoch, node),
             Event::Expire(epoch) => self.expire(epoch),
             Event::Elect => self.elect(),
             Event::StaleEnds => self.managers.stale = None,

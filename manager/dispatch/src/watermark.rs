@@ -82,7 +82,12 @@ impl Watermarks {
         index: u64,
     ) {
         let Some((networks, outstanding, _)) = self.follows(node, session) else { return };
-        *networks = known;
+        if outstanding.is_empty() {
+            networks.clear();
+        }
+        // Its kernel may still be as it was before what it has not confirmed, a network that it was
+        // told is gone included.
+        networks.extend(known);
         if outstanding.len() == OUTSTANDING_MAX {
             outstanding.pop_back();
         }
@@ -206,6 +211,18 @@ mod tests {
         marks.expect(TWO, START);
         assert!(marks.is_awaited(&[FRONT], 1, START));
         assert!(!marks.is_awaited(&[FRONT], 1, START.saturating_add(FOLLOWS_WITHIN)));
+    }
+
+    #[test]
+    fn a_node_is_awaited_on_a_network_until_it_has_confirmed_that_it_is_gone() {
+        let mut marks = following(&[FRONT, BACK]);
+        marks.confirmed(ONE, SESSION, (1, BACK));
+        marks.told(ONE, SESSION, [FRONT, BACK].into(), (2, BACK), 11);
+        marks.told(ONE, SESSION, [FRONT].into(), (3, FRONT), 12);
+        assert!(marks.is_awaited(&[BACK], 11, START), "it has confirmed neither");
+        marks.confirmed(ONE, SESSION, (3, FRONT));
+        marks.told(ONE, SESSION, [FRONT].into(), (4, FRONT), 13);
+        assert!(!marks.is_awaited(&[BACK], 13, START));
     }
 
     #[test]

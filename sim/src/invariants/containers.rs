@@ -8,7 +8,7 @@ use std::time::Duration;
 use skep_state::{Delta, Event};
 use skep_types::{DesiredState, NodeId, NodeState, TaskId, Timestamp};
 
-use super::slots::may_overlap;
+use super::slots::Overlaps;
 use super::{Invariant, Seen, Started, Verdict};
 use crate::shape::Shape;
 
@@ -19,6 +19,7 @@ const WAIT_MAX: Duration = Duration::from_secs(59);
 pub struct Containers {
     /// Whether clocks are right: a wait by a wrong one may be shorter.
     clocks_right: bool,
+    overlaps: Overlaps,
     told_to_stop: BTreeMap<TaskId, Timestamp>,
     /// When a node was last held for down.
     down: BTreeMap<NodeId, Timestamp>,
@@ -28,6 +29,7 @@ impl Containers {
     pub fn of(shape: &Shape) -> Self {
         Self {
             clocks_right: shape.faults.clocks.is_zero(),
+            overlaps: Overlaps::default(),
             told_to_stop: BTreeMap::new(),
             down: BTreeMap::new(),
         }
@@ -46,6 +48,7 @@ impl Invariant for Containers {
     }
 
     fn applied(&mut self, seen: &Seen<'_>) -> Verdict {
+        self.overlaps.applied(seen)?;
         for event in seen.events {
             match event {
                 Event::Task(Delta { before, after: Some(task) }) => {
@@ -78,7 +81,9 @@ impl Invariant for Containers {
     fn started(&mut self, started: &Started<'_>) -> Verdict {
         let truth = started.truth;
         // Whatever was decided before it was removed.
-        let Some(service) = truth.services().get(started.service) else { return Ok(()) };
+        if truth.services().get(started.service).is_none() {
+            return Ok(());
+        }
         // A node that was out of reach begins what it was told before it hears that it shall not.
         let is_down = |node: NodeId| {
             truth.nodes().get(node).is_none_or(|node| node.status.state == NodeState::Down)
@@ -95,10 +100,14 @@ impl Invariant for Containers {
                 let waited = told.is_some_and(|told| {
                     !self.clocks_right || started.now.saturating_since(*told) >= WAIT_MAX
                 });
-                !(is_down(*node) || was_down || waited)
+                let allowed = self.overlaps.may_run_beside(started.task, *task);
+                // A job's runs do not wait for each other.
+                let of_run = |id: TaskId| truth.tasks().get(id).and_then(|task| task.job_iteration);
+                let other_run = of_run(*task) != of_run(started.task);
+                !(is_down(*node) || was_down || waited || allowed || other_run)
             })
             .collect();
-        if beside.len() > usize::from(may_overlap(service)) {
+        if !beside.is_empty() {
             let task = truth.tasks().get(started.task);
             let beside: Vec<_> = beside.iter().map(|(_, id)| truth.tasks().get(*id)).collect();
             return Err(format!("{task:?} runs on node {} beside {beside:?}", started.node));

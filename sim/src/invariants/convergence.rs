@@ -8,8 +8,7 @@ use skep_state::State;
 use skep_types::service::UpdateState;
 use skep_types::task::Slot;
 use skep_types::{
-    Availability, DesiredState, Node, NodeState, RestartCondition, Service, ServiceMode, Task,
-    TaskState,
+    Availability, DesiredState, NodeState, RestartCondition, Service, ServiceMode, Task, TaskState,
 };
 
 use super::placement::{meets_constraints, refusal};
@@ -24,7 +23,7 @@ impl Invariant for Convergence {
 
     fn settled(&mut self, settled: &Settled<'_>) -> Verdict {
         hosts(settled)?;
-        for service in settled.truth.services().iter() {
+        for service in settled.truth.services().iter().filter(|it| !it.spec.mode.is_job()) {
             let found = look(settled, service);
             found
                 .map_err(|why| format!("{}: {why}; {service:?}", service.spec.annotations.name))?;
@@ -73,14 +72,19 @@ fn look(settled: &Settled<'_>, service: &Arc<Service>) -> Verdict {
     let mut waits = false;
     let mut filled = 0;
     for (slot, tasks) in &slots {
-        if let Slot::Node(node) = slot
-            && state.nodes().get(*node).is_none_or(|node| {
-                !meets_constraints(node, &service.spec)
-                    || node.spec.availability != Availability::Active
-                    || node.status.state != NodeState::Ready
-            })
-        {
-            continue;
+        if let Slot::Node(id) = slot {
+            let node = state.nodes().get(*id).filter(|it| meets_constraints(it, &service.spec));
+            let availability = node.map_or(Availability::Drain, |node| node.spec.availability);
+            if availability == Availability::Drain
+                && let Some(task) =
+                    tasks.iter().find(|it| it.desired_state < DesiredState::Shutdown)
+            {
+                return Err(format!("{task:?} is on a node that is none for it"));
+            }
+            // One that is paused keeps what it has, and gets nothing.
+            if availability != Availability::Active {
+                continue;
+            }
         }
         match look_at(state, service, tasks)? {
             Some(Found::Waits) => {
@@ -139,7 +143,7 @@ fn look_at(
 }
 
 /// A task may wait for want of a node, and only then.
-fn waits(state: &State, task: &Task) -> Verdict {
+pub fn waits(state: &State, task: &Task) -> Verdict {
     if task.status.state == TaskState::Running {
         return Ok(());
     }
@@ -158,12 +162,7 @@ fn waits(state: &State, task: &Task) -> Verdict {
         Slot::Node(only) => only == node.id,
         Slot::Replica(_) => true,
     });
-    // The scheduler counts what waits for its given node, as if it were there.
-    let counted =
-        |node: &Node| state.tasks_on_node(node.id).any(|it| it.status.state < TaskState::Assigned);
-    match nodes
-        .find(|node| !counted(node) && refusal(state, node, spec, task, &BTreeSet::new()).is_none())
-    {
+    match nodes.find(|node| refusal(state, node, spec, task, &BTreeSet::new()).is_none()) {
         Some(node) => Err(format!("{task:?} waits, and node {} could have it", node.id)),
         None => Ok(()),
     }
@@ -194,7 +193,7 @@ fn all_current(state: &State, service: &Service) -> Verdict {
         // Nor does one end whose start-first successor gave up, or waits for its node.
         let awaited = state.tasks_of_service(service.id).any(|it| {
             let waits =
-                it.status.state == TaskState::Pending && it.desired_state < DesiredState::Shutdown;
+                it.status.state <= TaskState::Pending && it.desired_state < DesiredState::Shutdown;
             it.slot == task.slot
                 && (waits || (it.spec_version == service.spec_version && ended_by_itself(it)))
         });

@@ -3,17 +3,24 @@
 //! Each looks at what changed and what that touches, not at the whole state, so that a run can ask
 //! them after every event.
 
+mod absence;
 mod acknowledged;
 mod addresses;
 mod agreement;
 mod containers;
 mod convergence;
+pub mod dependencies;
 mod forward;
+mod generic;
+mod jobs;
 mod leaks;
+mod managers;
+pub mod payloads;
 mod placement;
 mod ports;
 mod slots;
 mod update;
+mod withdrawal;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,6 +29,7 @@ use skep_types::task::Slot;
 use skep_types::{ConfigId, NetworkId, NodeId, SecretId, ServiceId, TaskId, Timestamp};
 
 use crate::agents::Agent;
+use crate::balancers::Balanced;
 use crate::shape::Shape;
 
 /// Who decided a change.
@@ -51,6 +59,15 @@ pub struct Started<'a> {
     pub task: TaskId,
     pub service: ServiceId,
     pub others: Vec<(NodeId, TaskId)>,
+}
+
+/// A node hears that a task of its is to stop.
+pub struct Heard<'a> {
+    pub now: Timestamp,
+    pub truth: &'a State,
+    /// What the nodes balance to that follow their networks at the leader.
+    pub balancers: Vec<(NodeId, &'a Balanced)>,
+    pub task: TaskId,
 }
 
 /// The swarm came to rest.
@@ -86,6 +103,10 @@ trait Invariant {
     }
 
     fn started(&mut self, _: &Started<'_>) -> Verdict {
+        Ok(())
+    }
+
+    fn heard(&mut self, _: &Heard<'_>) -> Verdict {
         Ok(())
     }
 
@@ -126,10 +147,17 @@ impl Invariants {
             Box::new(forward::Forward),
             Box::new(addresses::Addresses::default()),
             Box::new(ports::Ports::default()),
-            Box::new(slots::Slots),
+            Box::new(slots::Slots::default()),
+            Box::new(jobs::Jobs),
+            Box::new(payloads::Payloads),
+            Box::new(managers::Managers),
+            Box::new(absence::Absence),
+            Box::new(generic::Generic::default()),
+            Box::new(dependencies::Dependencies),
             Box::new(placement::Placement),
             Box::new(update::Update::default()),
             Box::new(containers::Containers::of(shape)),
+            Box::new(withdrawal::Withdrawal::default()),
             Box::new(acknowledged::Kept::default()),
             Box::new(leaks::Leaks),
             Box::new(convergence::Convergence),
@@ -144,6 +172,10 @@ impl Invariants {
 
     pub(crate) fn started(&mut self, started: &Started<'_>) -> Result<(), Broken> {
         self.ask(|it| it.started(started))
+    }
+
+    pub(crate) fn heard(&mut self, heard: &Heard<'_>) -> Result<(), Broken> {
+        self.ask(|it| it.heard(heard))
     }
 
     pub(crate) fn wished(&mut self, what: &Acknowledged) {

@@ -1,10 +1,9 @@
 //! A new placement breaks no constraint and no limit, and reserves no more than its node has. What
 //! constraints mean is said here once more, for the few forms that the simulation's users write.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use skep_state::{Delta, Event, State};
-use skep_types::task::Slot;
 use skep_types::{
     Availability, DesiredState, Node, NodeState, ServiceSpec, Task, TaskId, TaskState,
 };
@@ -62,14 +61,15 @@ pub fn refusal(
     if let Some(constraint) = broken_constraint(node, spec) {
         return Some(format!("{constraint} does not hold"));
     }
-    if matches!(task.slot, Slot::Node(_)) {
-        return None;
-    }
     let (mut cpus, mut memory) = (reserved(spec).0, reserved(spec).1);
+    let mut generic: BTreeMap<&str, i64> = BTreeMap::new();
     let mut of_service = 1;
     for (other, theirs) in holders(state, node, task.id) {
         cpus += reserved(theirs).0;
         memory += reserved(theirs).1;
+        for unit in &theirs.task.resources.reservations.generic {
+            *generic.entry(unit.kind()).or_default() += unit.amount();
+        }
         // One that stops makes room for its successor.
         let stays = other.desired_state < DesiredState::Shutdown && !beside.contains(&other.id);
         of_service += u64::from(other.service_id == task.service_id && stays);
@@ -81,6 +81,15 @@ pub fn refusal(
     let has = has.map_or((0, 0), |it| (it.nano_cpus, it.memory_bytes));
     if (reserved(spec).0 > 0 && cpus > has.0) || (reserved(spec).1 > 0 && memory > has.1) {
         return Some(format!("{cpus} CPUs and {memory} bytes are reserved of {has:?}"));
+    }
+    for unit in &spec.task.resources.reservations.generic {
+        let declared = node.description.iter().flat_map(|it| &it.resources.generic);
+        let of_kind = declared.filter(|it| it.kind() == unit.kind());
+        let has: i64 = of_kind.map(|it| it.amount()).sum();
+        let held = generic.get(unit.kind()).copied().unwrap_or_default();
+        if held + unit.amount() > has {
+            return Some(format!("{held} of {has} {} are held", unit.kind()));
+        }
     }
     let most = spec.task.placement.max_replicas_per_node;
     if most > 0 && of_service > most {

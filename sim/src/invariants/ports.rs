@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use skep_state::{Delta, Event, State};
 use skep_types::service::{Protocol, PublishMode};
-use skep_types::task::Slot;
 use skep_types::{NodeId, Service, ServiceId, ServiceSpec, TaskId, TaskState};
 
 use super::{Invariant, Seen, Verdict};
@@ -38,7 +37,6 @@ impl Invariant for Ports {
                     let placed = task.status.state >= TaskState::Assigned
                         && before.as_ref().is_none_or(|it| it.status.state < TaskState::Assigned);
                     let spec = seen.after.spec(task.service_id, task.spec_version);
-                    let placed = placed && matches!(task.slot, Slot::Replica(_));
                     if let (true, Some(node), Some(spec)) = (placed, task.node_id, spec) {
                         alone_on_host(seen.after, node, task.id, spec)?;
                     }

@@ -5,10 +5,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use skep_state::{Delta, Event, State};
+use skep_types::resources::GenericResource;
 use skep_types::service::UpdateState;
 use skep_types::task::Slot;
 use skep_types::{
-    Availability, DesiredState, NodeId, NodeState, Service, ServiceId, Task, TaskState, UpdateOrder,
+    Availability, DesiredState, Node, NodeId, NodeState, Service, ServiceId, Task, TaskState,
+    UpdateOrder,
 };
 
 use super::placement::{broken_constraint, meets_constraints};
@@ -114,8 +116,27 @@ fn is_updaters(seen: &Seen<'_>, service: &Service, task: &Task) -> bool {
         && broken_constraint(node, spec).is_none()
         // A global service leaves a node that its new constraints do not allow.
         && (matches!(task.slot, Slot::Replica(_)) || meets_constraints(node, &service.spec));
+    let node_keeps = node_keeps && !lacks_generic(seen.before, node, task);
     let is_old = spec.task != service.spec.task || spec.endpoint != service.spec.endpoint;
     let another_serves =
         seen.after.tasks_of_service(task.service_id).any(|it| it.slot == task.slot && serves(it));
     node_keeps && is_old && !another_serves
+}
+
+/// Whether a node has not what a task was given of it, or not for all that have some of it.
+fn lacks_generic(state: &State, node: &Node, task: &Task) -> bool {
+    let declared = node.description.iter().flat_map(|it| &it.resources.generic);
+    let declared: Vec<&GenericResource> = declared.collect();
+    let count = |kind: &str| -> i64 {
+        let counted = declared.iter().filter(|it| matches!(it, GenericResource::Discrete { .. }));
+        counted.filter(|it| it.kind() == kind).map(|it| it.amount()).sum()
+    };
+    task.generic.iter().any(|unit| match unit {
+        GenericResource::Named { .. } => !declared.contains(&unit),
+        GenericResource::Discrete { kind, .. } => {
+            let live = state.tasks_on_node(node.id).filter(|it| !it.status.state.is_terminal());
+            let held = live.flat_map(|it| &it.generic).filter(|it| it.kind() == kind);
+            held.map(GenericResource::amount).sum::<i64>() > count(kind)
+        }
+    })
 }
