@@ -63,8 +63,10 @@ pub fn enforce(plan: &mut Plan<'_>, nodes: BTreeSet<NodeId>) {
             let of_slot = plan.view().tasks_in_slot(service.id, task.slot);
             let mut tasks: Vec<Arc<Task>> = of_slot.cloned().collect();
             newest_first(&mut tasks);
-            // In a start-first update another one may hold the place already.
-            if !tasks.iter().any(|task| is_wanted(task)) {
+            // In a start-first update its successor may be there already; one that was the successor
+            // itself has another, while the task before it serves on.
+            let mut newer = tasks.iter().take_while(|other| other.id != task.id);
+            if !newer.any(|other| is_wanted(other)) {
                 plan.fill_slot(&service, task.slot, &tasks);
             }
         }

@@ -263,3 +263,26 @@ fn jobs_and_global_services_lose_what_has_no_room() {
         assert!(swarm.wanted().iter().all(|task| task.spec_version == service.spec_version));
     }
 }
+
+#[test]
+fn a_start_first_successor_without_room_has_another_while_the_task_before_it_serves() {
+    let mut swarm = roomy(replicas(1), |spec| {
+        spec.update.order = UpdateOrder::StartFirst;
+        spec.task.resources.reservations.memory_bytes = 4;
+    });
+    let first = swarm.wanted()[0].clone();
+    swarm.respec(|spec| spec.task.container.image = "two".to_owned());
+    swarm.pass();
+    let second = swarm.wanted().into_iter().find(|task| task.id != first.id).unwrap().id;
+    let other = 3 - first.node_id.unwrap().bits();
+    swarm.task(second, |task| {
+        task.node_id = Some(NodeId::new(other));
+        task.status.state = TaskState::Preparing;
+    });
+    describe(&mut swarm, other, |has| has.memory_bytes = 1);
+    swarm.pass();
+    let wanted = swarm.wanted();
+    assert!(wanted.iter().any(|task| task.id == first.id), "it serves on");
+    assert!(wanted.iter().all(|task| task.id != second), "it has no room");
+    assert_eq!(wanted.len(), 2, "another one comes in its place");
+}
