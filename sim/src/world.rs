@@ -16,6 +16,9 @@ use crate::shape::{Faults, Shape};
 
 /// Within so long after the last fault the swarm is as its users want it.
 const CONVERGENCE_MAX: Duration = Duration::from_secs(20 * 60);
+/// And so much longer for each node: an update that goes one by one waits at each for the task before to
+/// drain and to stop, for the next to be made, and for its own delay.
+const CONVERGENCE_PER_NODE: Duration = Duration::from_secs(30);
 /// More than the largest swarm takes: something goes round in a circle.
 const EVENTS_MAX: u64 = 2_000_000;
 /// So long nothing is written when it is: longer than any delay that was asked for.
@@ -74,6 +77,9 @@ pub struct Summary {
     pub updates_completed: u64,
     pub updates_paused: u64,
     pub rollbacks: u64,
+    pub completions: u64,
+    pub given: u64,
+    pub waited: u64,
     /// How long the swarm took to settle.
     pub settled: Duration,
 }
@@ -168,10 +174,12 @@ impl World {
         self.heal();
         let healed = self.now;
         self.written = self.written.max(healed);
-        let last = healed.saturating_add(CONVERGENCE_MAX);
+        let nodes = u32::try_from(self.managers.truth.nodes().len()).unwrap_or(u32::MAX);
+        let longest = CONVERGENCE_MAX + CONVERGENCE_PER_NODE.saturating_mul(nodes);
+        let last = healed.saturating_add(longest);
         while self.now.saturating_since(self.written) < QUIET {
             if self.now > last {
-                self.fail("silence", format!("the log takes changes {CONVERGENCE_MAX:?} on"));
+                self.fail("silence", format!("the log takes changes {longest:?} on"));
             }
             let quiet = self.written.saturating_add(QUIET);
             self.until(quiet, &mut summary)?;
@@ -189,6 +197,9 @@ impl World {
         summary.updates_completed = counts.completed;
         summary.updates_paused = counts.paused;
         summary.rollbacks = counts.rollbacks;
+        summary.completions = counts.completions;
+        summary.given = counts.given;
+        summary.waited = counts.waited;
         Ok(summary)
     }
 

@@ -41,6 +41,9 @@ fn every_invariant_holds() {
         ("completed updates", sum(|it| it.updates_completed)),
         ("paused updates", sum(|it| it.updates_paused)),
         ("rollbacks", sum(|it| it.rollbacks)),
+        ("completed tasks of jobs", sum(|it| it.completions)),
+        ("generic resources given", sum(|it| it.given)),
+        ("tasks that waited for a service", sum(|it| it.waited)),
     ] {
         assert!(count > 0, "no {what} in {SEEDS} swarms");
     }

@@ -82,5 +82,8 @@ fn add(sum: &mut Summary, one: &Summary) {
     sum.updates_completed += one.updates_completed;
     sum.updates_paused += one.updates_paused;
     sum.rollbacks += one.rollbacks;
+    sum.completions += one.completions;
+    sum.given += one.given;
+    sum.waited += one.waited;
     sum.settled = sum.settled.max(one.settled);
 }

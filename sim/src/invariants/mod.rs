@@ -26,7 +26,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use skep_state::{Event, State};
 use skep_types::task::Slot;
-use skep_types::{ConfigId, NetworkId, NodeId, SecretId, ServiceId, TaskId, Timestamp};
+use skep_types::{
+    ConfigId, NetworkId, NodeId, SecretId, ServiceId, Task, TaskId, TaskState, Timestamp,
+};
 
 use crate::agents::Agent;
 use crate::balancers::Balanced;
@@ -129,6 +131,12 @@ pub struct Counts {
     pub completed: u64,
     pub paused: u64,
     pub rollbacks: u64,
+    /// Tasks of jobs that came to their end with success.
+    pub completions: u64,
+    /// Tasks that were given generic resources.
+    pub given: u64,
+    /// Tasks that waited for another service.
+    pub waited: u64,
 }
 
 /// All of them.
@@ -208,11 +216,23 @@ impl Invariants {
         })
     }
 
+    fn count_task(&mut self, before: Option<&Task>, after: Option<&Task>) {
+        let Some(task) = after else { return };
+        let is_new = |is: fn(&Task) -> bool| u64::from(is(task) && !before.is_some_and(is));
+        self.counts.tasks += u64::from(before.is_none());
+        self.counts.completions +=
+            is_new(|it| it.job_iteration.is_some() && it.status.state == TaskState::Complete);
+        self.counts.given += is_new(|it| !it.generic.is_empty());
+        self.counts.waited += is_new(|it| it.status.error.starts_with("waits for service"));
+    }
+
     fn count(&mut self, seen: &Seen<'_>) {
         use skep_types::service::UpdateState;
         for event in seen.events {
             match event {
-                Event::Task(delta) if delta.before.is_none() => self.counts.tasks += 1,
+                Event::Task(delta) => {
+                    self.count_task(delta.before.as_deref(), delta.after.as_deref())
+                }
                 Event::Service(delta) => {
                     let state = |service: &Option<std::sync::Arc<skep_types::Service>>| {
                         service.as_ref()?.update_status.as_ref().map(|status| status.state)
