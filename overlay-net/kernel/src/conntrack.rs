@@ -1,8 +1,10 @@
 //! Connection tracking: forgets translated flows whose task no longer serves.
 //!
 //! The kernel goes on translating a flow that it knows, whatever the rules say since. For TCP that
-//! is wanted while a task drains; a UDP flow has no end, so it moves on at once. Spoken by hand,
-//! for it takes two messages only.
+//! is wanted while a task drains, once the task has answered; a UDP flow has no end, so it moves on
+//! at once. A connection that waits for its first answer moves on too: its client asks again within
+//! a second, and would ask the same task until it gave up. Spoken by hand, for it takes two messages
+//! only.
 
 use std::io::{self, IoSlice};
 use std::net::IpAddr;
@@ -26,6 +28,7 @@ const MESSAGE_GET: u16 = SUBSYSTEM_CONNTRACK | 1;
 const MESSAGE_DELETE: u16 = SUBSYSTEM_CONNTRACK | 2;
 const TUPLE_ORIGINAL: u16 = 1;
 const TUPLE_REPLY: u16 = 2;
+const STATUS: u16 = 3;
 const TUPLE_ADDRESSES: u16 = 1;
 const TUPLE_PROTOCOL: u16 = 2;
 const ADDRESS_V4_SOURCE: u16 = 1;
@@ -34,6 +37,8 @@ const ADDRESS_V6_SOURCE: u16 = 3;
 const ADDRESS_V6_DESTINATION: u16 = 4;
 const PROTOCOL_NUMBER: u16 = 1;
 const PROTOCOL_DESTINATION_PORT: u16 = 3;
+// linux/netfilter/nf_conntrack_common.h: packets have come in both directions.
+const STATUS_SEEN_REPLY: u32 = 1 << 1;
 /// The upper bits of an attribute's type are flags.
 const TYPE_MASK: u16 = 0x3fff;
 const MESSAGE_HEADER_BYTES: usize = 16;
@@ -51,6 +56,8 @@ struct Flow {
     destination: IpAddr,
     destination_port: u16,
     answered_by: IpAddr,
+    /// Whether it has answered by now.
+    answered: bool,
     /// The original direction as it came, to be handed back.
     original: Vec<u8>,
 }
@@ -74,7 +81,7 @@ fn prune_here(balanced: &[Balanced]) -> io::Result<()> {
 }
 
 fn is_stale(flow: &Flow, balanced: &[Balanced]) -> bool {
-    let udp = flow.protocol == libc::IPPROTO_UDP as u8;
+    let moves = flow.protocol == libc::IPPROTO_UDP as u8 || !flow.answered;
     let behind = |it: &Balanced| match it.target {
         Target::Vip(vip) => flow.destination == vip,
         Target::Port(protocol, port) => {
@@ -86,7 +93,7 @@ fn is_stale(flow: &Flow, balanced: &[Balanced]) -> bool {
     balanced.iter().filter(|it| behind(it)).any(|it| {
         let serves = it.serving.contains(&flow.answered_by);
         let drains = it.draining.contains(&flow.answered_by);
-        !serves && (udp || !drains) && flow.answered_by != flow.destination
+        !serves && (moves || !drains) && flow.answered_by != flow.destination
     })
 }
 
@@ -215,6 +222,9 @@ fn flow(body: &[u8]) -> Option<Flow> {
         protocol: *find(protocol, PROTOCOL_NUMBER)?.first()?,
         destination: address(original, ADDRESS_V4_DESTINATION, ADDRESS_V6_DESTINATION)?,
         destination_port: port,
+        answered: find(body, STATUS)
+            .and_then(|it| it.try_into().ok())
+            .is_some_and(|it| u32::from_be_bytes(it) & STATUS_SEEN_REPLY != 0),
         answered_by: address(reply, ADDRESS_V4_SOURCE, ADDRESS_V6_SOURCE)?,
         original: original.to_vec(),
     })

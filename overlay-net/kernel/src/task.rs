@@ -8,6 +8,7 @@ use futures::TryStreamExt;
 use ipnet::{IpNet, Ipv4Net};
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::IpProtocol;
+use netlink_packet_route::neighbour::{NeighbourFlags, NeighbourState};
 use netlink_packet_route::rule::{
     RuleAction, RuleAttribute, RuleFlags, RuleMessage, RulePortRange,
 };
@@ -52,11 +53,25 @@ pub async fn connect(
     sandbox.add(&port, link::pair(&port, interface.mtu, &peer)).await?;
     sandbox.join(&port, BRIDGE).await?;
     sandbox.up(&port).await?;
+    is_here(&sandbox, &port, interface).await?;
     for address in &interface.addresses {
         inside.add_address(name, *address).await?;
     }
     // Up last: an interface that is up says that all of it stands.
     inside.up(name).await
+}
+
+/// Binds an interface's link-layer address to its port. It follows from the network address, so
+/// whoever had that before had this too, and the bridge would go on sending there until the new
+/// task speaks: one that only listens would not be reached. It goes with the port.
+async fn is_here(sandbox: &Netlink, port: &str, interface: &Interface) -> Result<(), KernelError> {
+    let neighbours = sandbox.handle.neighbours();
+    let request = neighbours.add_bridge(sandbox.index(port).await?, &interface.mac.0);
+    // Not permanent, which would make it the bridge's own; sticky, so that nobody else can claim it.
+    let flags = NeighbourFlags::Controller | NeighbourFlags::Sticky;
+    let request = request.state(NeighbourState::Noarp).flags(flags).replace();
+    let step = format!("bind {} to port {port} in {}", interface.mac, sandbox.place);
+    request.execute().await.map_err(KernelError::netlink(step))
 }
 
 /// A routed pair with the host, and the task's default route. No bridge: that ends at 1,024 ports.

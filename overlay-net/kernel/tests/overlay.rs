@@ -7,7 +7,7 @@ use std::io::ErrorKind;
 use std::net::IpAddr;
 
 use lab::*;
-use skep_overlay_kernel::{Executor, Namespace};
+use skep_overlay_kernel::{Executor, Namespace, nft};
 use skep_overlay_plan::network::PublishedPort;
 use skep_overlay_plan::*;
 use skep_types::service::{PortConfig, Protocol, PublishMode};
@@ -172,6 +172,70 @@ async fn tasks_on_two_hosts_reach_one_another_and_the_service() {
         host.tear_down().await;
         assert_eq!(lab.remains(number), "");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_nobody_answered_yet_moves_when_its_task_is_withdrawn() {
+    if !can_run("a_connection_that_nobody_answered_yet_moves_when_its_task_is_withdrawn") {
+        return;
+    }
+    let lab = Lab::new(2).await;
+    let mut networks = [front()];
+    networks[0].endpoints.get_mut(&A).unwrap().state = EndpointState::Starting;
+    let (mut one, mut two) = (Host::new(&lab, 1, &networks), Host::new(&lab, 2, &networks));
+    one.add(A, &[(FRONT, "10.0.1.3/24")], Vec::new());
+    two.add(B, &[(FRONT, "10.0.1.4/24")], Vec::new());
+    one.reconcile().await;
+    two.reconcile().await;
+    serve(&one.task(A), 80, "a").await;
+    // B is as one that has ended: nothing comes back from it.
+    let deaf = "table inet deaf {\n\tchain deaf {\n\
+                \t\ttype filter hook input priority 0;\n\
+                \t\ttcp dport 80 counter drop\n\
+                \t}\n}\n";
+    nft::execute(&two.task(B), deaf).await.unwrap();
+
+    let a = one.task(A);
+    let asked = tokio::spawn(async move { ask_within(&a, "10.0.1.2:80", DEADLINE).await });
+    let b = two.executor.task_path(B);
+    let came = || !inside(&b, "nft list table inet deaf").contains("packets 0 ");
+    wait_until("the connection is under way to B", came).await;
+    one.set_state(FRONT, A, EndpointState::Serving);
+    one.set_state(FRONT, B, EndpointState::Draining);
+    one.reconcile().await;
+    assert_eq!(asked.await.unwrap().unwrap(), "a 10.0.1.3");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_moves_to_another_host_is_reached_before_it_speaks() {
+    if !can_run("an_address_that_moves_to_another_host_is_reached_before_it_speaks") {
+        return;
+    }
+    const NEXT: TaskId = TaskId::new(13);
+    let lab = Lab::new(2).await;
+    let networks = [front()];
+    let (mut one, mut two) = (Host::new(&lab, 1, &networks), Host::new(&lab, 2, &networks));
+    one.add(A, &[(FRONT, "10.0.1.3/24")], Vec::new());
+    two.add(B, &[(FRONT, "10.0.1.4/24")], Vec::new());
+    one.reconcile().await;
+    two.reconcile().await;
+    let a = one.task(A);
+    serve(&two.task(B), 80, "b").await;
+    assert_eq!(ask(&a, "10.0.1.4:80").await.unwrap(), "b 10.0.1.3");
+
+    // B ends, and the address is given to a task beside A. IPv6 would make that one speak by itself.
+    two.desired.tasks.clear();
+    one.executor.execute(&Operation::CreateTask { task: NEXT }).await.unwrap();
+    inside(&one.executor.task_path(NEXT), "sysctl -q -w net.ipv6.conf.default.disable_ipv6=1");
+    one.add(NEXT, &[(FRONT, "10.0.1.4/24")], Vec::new());
+    for host in [&mut one, &mut two] {
+        let endpoints = &mut host.desired.networks.get_mut(&FRONT).unwrap().endpoints;
+        endpoints.remove(&B);
+        endpoints.insert(NEXT, endpoint("10.0.1.4", 1));
+        host.reconcile().await;
+    }
+    serve(&one.task(NEXT), 80, "next").await;
+    assert_eq!(ask(&a, "10.0.1.4:80").await.unwrap(), "next 10.0.1.3");
 }
 
 #[tokio::test(flavor = "multi_thread")]

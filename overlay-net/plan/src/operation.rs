@@ -80,8 +80,8 @@ pub enum Operation {
         place: Place,
         rules: Ruleset,
     },
-    /// Forgets translated flows to tasks that no longer serve: UDP to all but the serving ones,
-    /// other protocols to all that are gone.
+    /// Forgets translated flows to tasks that no longer serve: UDP, and what nobody has answered yet,
+    /// to all but the serving ones, other flows to all that are gone.
     PruneFlows {
         place: Place,
         balanced: Vec<Balanced>,

@@ -199,10 +199,18 @@ pub async fn serve_udp(place: &Namespace, port: u16, name: &'static str) {
 
 /// A connection with what the server said first.
 pub async fn connect(place: &Namespace, to: &str) -> Result<(TcpStream, String), ErrorKind> {
+    connect_within(place, to, CONNECT).await
+}
+
+async fn connect_within(
+    place: &Namespace,
+    to: &str,
+    patience: Duration,
+) -> Result<(TcpStream, String), ErrorKind> {
     let to: SocketAddr = to.parse().unwrap();
-    let connected = place.run(move || TcpStream::connect_timeout(&to, CONNECT)).await.unwrap();
+    let connected = place.run(move || TcpStream::connect_timeout(&to, patience)).await.unwrap();
     let mut stream = connected.map_err(|error| error.kind())?;
-    stream.set_read_timeout(Some(CONNECT)).unwrap();
+    stream.set_read_timeout(Some(patience)).unwrap();
     let mut said = Vec::new();
     let mut byte = [0];
     while stream.read(&mut byte).map_err(|error| error.kind())? == 1 && byte[0] != b'\n' {
@@ -214,6 +222,24 @@ pub async fn connect(place: &Namespace, to: &str) -> Result<(TcpStream, String),
 /// What the server behind an address says.
 pub async fn ask(place: &Namespace, to: &str) -> Result<String, ErrorKind> {
     connect(place, to).await.map(|(_, said)| said)
+}
+
+/// As [`ask`], of a server that may be long in answering.
+pub async fn ask_within(
+    place: &Namespace,
+    to: &str,
+    patience: Duration,
+) -> Result<String, ErrorKind> {
+    connect_within(place, to, patience).await.map(|(_, said)| said)
+}
+
+/// Looks again and again, within the deadline.
+pub async fn wait_until(what: &str, holds: impl Fn() -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "not so: {what}");
+        tokio::task::yield_now().await;
+    }
 }
 
 pub fn still_echoes(stream: &mut TcpStream) -> bool {
