@@ -131,12 +131,23 @@ impl Watermarks {
     /// Whether a node may still balance to a task on these networks as the state was before an
     /// index.
     pub fn is_awaited(&self, networks: &[NetworkId], index: u64, now: Timestamp) -> bool {
-        self.by_node.values().any(|standing| match standing {
+        self.awaited(networks, index, now).next().is_some()
+    }
+
+    /// The nodes that may still balance so.
+    pub fn awaited(
+        &self,
+        networks: &[NetworkId],
+        index: u64,
+        now: Timestamp,
+    ) -> impl Iterator<Item = NodeId> {
+        let is_awaited = move |standing: &Standing| match standing {
             Standing::Expected { until } => now < *until,
             Standing::Follows { networks: known, confirmed, .. } => {
                 *confirmed < index && networks.iter().any(|network| known.contains(network))
             }
-        })
+        };
+        self.by_node.iter().filter(move |(_, standing)| is_awaited(standing)).map(|(node, _)| *node)
     }
 
     fn follows(

@@ -38,6 +38,8 @@ pub struct HeldBack {
     pub tasks: BTreeSet<TaskId>,
     /// When to look again, even if nothing changes.
     pub look_at: Option<Timestamp>,
+    /// Tasks whose bound is over now, each with the nodes that may balance to it still.
+    pub unconfirmed: BTreeMap<TaskId, Vec<NodeId>>,
 }
 
 impl Withdrawals {
@@ -57,7 +59,11 @@ impl Withdrawals {
         for task in leaving {
             let first = Withdrawal { index, since: now, left: None, let_go: false };
             let withdrawal = self.by_task.entry(task.id).or_insert(first);
-            if let Some(again) = withdrawal.wait(state, task, marks, now) {
+            let unconfirmed = withdrawal.leave(task, marks, now);
+            if !unconfirmed.is_empty() {
+                held.unconfirmed.insert(task.id, unconfirmed);
+            }
+            if let Some(again) = withdrawal.wait(state, task, now) {
                 held.tasks.insert(task.id);
                 held.look_at = Some(held.look_at.map_or(again, |at| at.min(again)));
             }
@@ -67,26 +73,32 @@ impl Withdrawals {
 }
 
 impl Withdrawal {
+    /// When it is waited for no longer that nodes confirm.
+    fn bound(&self) -> Timestamp {
+        self.since.saturating_add(WITHDRAWAL_MAX)
+    }
+
+    /// Notes when it has left the balancers. Where that is because the bound is over, gives the nodes
+    /// that have not confirmed.
+    fn leave(&mut self, task: &Task, marks: &Watermarks, now: Timestamp) -> Vec<NodeId> {
+        if self.left.is_some() {
+            return Vec::new();
+        }
+        let networks: Vec<NetworkId> = task.networks.iter().map(|at| at.network).collect();
+        let awaited: Vec<NodeId> = marks.awaited(&networks, self.index, now).collect();
+        if !awaited.is_empty() && now < self.bound() {
+            return Vec::new();
+        }
+        self.left = Some(now);
+        awaited
+    }
+
     /// Until when the task is to be left alone at the most; none if it may be told now.
-    fn wait(
-        &mut self,
-        state: &State,
-        task: &Task,
-        marks: &Watermarks,
-        now: Timestamp,
-    ) -> Option<Timestamp> {
-        let bound = self.since.saturating_add(WITHDRAWAL_MAX);
+    fn wait(&mut self, state: &State, task: &Task, now: Timestamp) -> Option<Timestamp> {
         if self.let_go {
             return None;
         }
-        if self.left.is_none() {
-            let networks: Vec<NetworkId> = task.networks.iter().map(|at| at.network).collect();
-            if now < bound && marks.is_awaited(&networks, self.index, now) {
-                return Some(bound);
-            }
-            self.left = Some(now);
-        }
-        let left = self.left.unwrap_or(now);
+        let Some(left) = self.left else { return Some(self.bound()) };
         let over = left.saturating_add(drain_time(state, task));
         self.let_go = now >= over;
         (!self.let_go).then_some(over)

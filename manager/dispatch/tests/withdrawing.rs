@@ -132,6 +132,14 @@ fn a_balancer_that_does_not_confirm_is_waited_for_within_a_bound() {
     world.desire(DesiredState::Shutdown);
     let over = Timestamp(0).saturating_add(WITHDRAWAL_MAX);
     assert_eq!(world.told(at(0)), (DesiredState::Running, Some(over)));
+    world.told_and_confirmed(HERE);
+    let unconfirmed = |world: &mut World| {
+        let held = world.withdrawals.observe(&world.state, HERE, world.index, &world.marks, over);
+        held.unconfirmed
+    };
+    // It is said once who is to blame.
+    assert_eq!(unconfirmed(&mut world), BTreeMap::from([(TASK, vec![BALANCER])]));
+    assert_eq!(unconfirmed(&mut world), BTreeMap::new());
     assert_eq!(world.told(over), (DesiredState::Shutdown, None));
     // Whatever else happens then, it is not held back again.
     world.act(Change::<Service>::Update({
@@ -151,6 +159,21 @@ fn a_balancer_that_goes_away_does_not_count() {
     assert_eq!(world.told(at(0)).0, DesiredState::Running);
     world.marks.forget(BALANCER);
     assert_eq!(world.told(at(0)), (DesiredState::Shutdown, None));
+}
+
+#[test]
+fn a_balancer_that_registers_anew_counts_as_it_did_before() {
+    let mut world = World::new(&[]);
+    world.desire(DesiredState::Shutdown);
+    world.told_and_confirmed(HERE);
+    // Its kernel balances on meanwhile, and it may take its time to ask.
+    world.marks.expect(BALANCER, at(0));
+    assert_eq!(world.told(at(9)).0, DesiredState::Running);
+    world.marks.follow(BALANCER, SESSION);
+    world.marks.told(BALANCER, SESSION, [FRONT].into(), (1, FRONT), world.index);
+    assert_eq!(world.told(at(20)).0, DesiredState::Running);
+    world.marks.confirmed(BALANCER, SESSION, (1, FRONT));
+    assert_eq!(world.told(at(20)), (DesiredState::Shutdown, None));
 }
 
 #[test]

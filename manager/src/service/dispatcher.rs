@@ -185,6 +185,16 @@ async fn tell_assignments(
                 }
                 waits
             });
+            for (task, nodes) in &held.unconfirmed {
+                let nodes = nodes.iter().map(|id| hostname(&view, *id)).collect::<Vec<_>>();
+                tracing::warn!(
+                    %task,
+                    nodes = nodes.join(", "),
+                    waited = ?skep_dispatch::defaults::WITHDRAWAL_MAX,
+                    "these nodes have not confirmed that they balance to a task no more: it is \
+                     told to stop all the same, and connections they make to it may be lost"
+                );
+            }
             for task in &held.tasks {
                 held_since.entry(*task).or_insert_with(Instant::now);
             }
@@ -214,6 +224,12 @@ async fn tell_assignments(
         () = out.closed() => return,
     };
     let _ = out.send(Err(end)).await;
+}
+
+/// As the operator knows the node.
+fn hostname(view: &State, id: NodeId) -> String {
+    let described = view.nodes().get(id).and_then(|node| node.description.as_ref());
+    described.map_or_else(|| id.to_string(), |it| it.hostname.clone())
 }
 
 /// All of it at first, then what changed; none if nothing did.
