@@ -395,3 +395,24 @@ fn why_a_service_is_not_what_it_shall_be() {
     "#]],
     );
 }
+
+#[test]
+fn a_service_is_spread_anew_and_what_would_move_is_told() {
+    let daemon = Daemon::start(Fake::busy());
+    let said = daemon.skep(&["service", "rebalance", "--dry-run", "web", "nope"]);
+    let moves = "web: 1 of 6 tasks would move\n  web.3: host2 -> host1\n";
+    assert!(said.starts_with(moves), "{said}");
+    assert!(said.contains("nope: ") && said.contains("service nope not found"), "{said}");
+    assert!(said.trim_end().ends_with("[1]"), "{said}");
+    assert_eq!(daemon.calls(), "rebalance web456789012345678901234w dry=true");
+    let said = daemon.skep(&["service", "rebalance", "--detach", "web"]);
+    assert_eq!(said.trim_end(), "web: 1 of 6 tasks move");
+    assert_eq!(daemon.calls(), "rebalance web456789012345678901234w dry=false");
+    let said = daemon.skep(&["service", "rebalance"]);
+    assert!(said.contains("'skep service rebalance' requires at least 1 argument"), "{said}");
+
+    let fake = Fake::busy();
+    fake.services.lock().unwrap()[0].spec.labels.insert("even".into(), String::new());
+    let said = Daemon::start(fake).skep(&["service", "rebalance", "web"]);
+    assert_eq!(said.trim_end(), "web: no task is to move");
+}

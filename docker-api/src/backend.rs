@@ -66,6 +66,14 @@ pub trait Backend: Send + Sync + 'static {
     ) -> Answer<ServiceUpdateResponse> {
         Err(ApiError::absent())
     }
+    /// Moves as few tasks as spread a replicated service anew; with `dry_run` it only says which.
+    async fn service_rebalance(
+        &self,
+        _id: &str,
+        _dry_run: bool,
+    ) -> Answer<ServiceRebalanceResponse> {
+        Err(ApiError::absent())
+    }
     async fn service_remove(&self, _id: &str) -> Answer<()> {
         Err(ApiError::absent())
     }

@@ -68,6 +68,8 @@ fn services_begin_when_what_they_wait_for_has_come_so_far() {
     wait_for(&host, "s_migrate", "waits for service s_db, which is not healthy");
     let waits = "waits for service s_migrate, which has not completed successfully";
     wait_for(&host, "s_web", waits);
+    let shown = tasks(&host, "s_web").unwrap();
+    assert!(shown.starts_with("Pending"), "as others that wait: {shown}");
 
     host.check(&["touch", "/tmp/up"]).unwrap();
     wait_for(&host, "s_db", "Running");

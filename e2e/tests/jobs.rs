@@ -95,6 +95,13 @@ fn a_job_runs_to_its_end_and_again_when_it_is_updated() {
 #[test]
 fn a_jobs_task_that_fails_is_tried_again_as_its_policy_says() {
     let Some((fleet, host)) = swarm() else { return };
+    // Whoever waits for a job that fails for good is told so.
+    let waited = ["service", "create", "--quiet", "--no-resolve-image", "--mode", "replicated-job"];
+    let tail = ["--restart-condition", "none", "--name", "failing", IMAGE, "sh", "-c", "exit 3"];
+    let failed = run(&host, "skep", &[&waited[..], &tail].concat()).unwrap_err().to_string();
+    let why = "job failed: 1 of 1 tasks failed: task: non-zero exit (3)";
+    assert!(failed.contains(why), "{failed}");
+    run(&host, "skep", &["service", "rm", "failing"]).unwrap();
     for program in programs() {
         let create = ["service", "create", "--no-resolve-image", "--mode", "replicated-job"];
         // The second attempt finds what the first one left.

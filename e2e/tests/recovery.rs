@@ -134,5 +134,28 @@ fn a_node_that_is_away_for_a_short_while_keeps_its_tasks() {
     let none = ["service", "update", "--detach", "--label-add", "skep.down-grace=0s", "web"];
     skep(&manager, &none).unwrap();
     wait_running(&manager, "web", "host1", 2);
+
+    // A node that comes back later has nothing, until somebody asks for it.
+    worker.start().unwrap();
+    wait_for_host2(&manager, "Ready");
+    let told = skep(&manager, &["service", "rebalance", "--dry-run", "web"]).unwrap();
+    assert!(told.starts_with("web: 1 of 2 tasks would move\n  web."), "{told}");
+    assert!(told.trim_end().ends_with("host1 -> host2"), "{told}");
+    wait_running(&manager, "web", "host1", 2);
+    let told = skep(&manager, &["service", "rebalance", "--quiet", "web"]).unwrap();
+    assert_eq!(told.trim_end(), "web: 1 of 2 tasks move");
+    wait_running(&manager, "web", "host1", 1);
+    wait_running(&manager, "web", "host2", 1);
+    eventually_blocking(SOON, || {
+        let format = ["service", "inspect", "web", "--format", "{{.UpdateStatus.Message}}"];
+        let said = skep(&manager, &format)?;
+        ensure!(said.trim_end() == "rebalance completed", "{said}");
+        Ok(())
+    });
+    let told = skep(&manager, &["service", "rebalance", "web"]).unwrap();
+    assert_eq!(told.trim_end(), "web: no task is to move");
+    skep(&manager, &[&create[..], &["every", "--mode", "global"], &command].concat()).unwrap();
+    let refused = skep(&manager, &["service", "rebalance", "every"]).unwrap_err().to_string();
+    assert!(refused.contains("can only be used with replicated mode"), "{refused}");
     fleet.down().unwrap();
 }

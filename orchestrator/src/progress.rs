@@ -55,8 +55,19 @@ impl Progress {
         let mut progress = Self::default();
         let mut dirty = Vec::new();
         for (slot, tasks) in slots {
-            let is_new = |task: &&Arc<Task>| task.spec_version == service.spec_version;
-            let new: Vec<&Arc<Task>> = tasks.iter().filter(is_new).collect();
+            let new: Vec<&Arc<Task>> = match service.moving() {
+                None => {
+                    let is_new = |task: &&Arc<Task>| task.spec_version == service.spec_version;
+                    tasks.iter().filter(is_new).collect()
+                }
+                // Slots of which no task is to move are none of a rebalance's business; in the others
+                // what was made after that task is new.
+                Some(moving) => {
+                    let leaves = |task: &Arc<Task>| moving.contains_key(&task.id);
+                    let Some(place) = tasks.iter().position(leaves) else { continue };
+                    tasks[..place].iter().collect()
+                }
+            };
             let mut live =
                 tasks.iter().filter(|it| is_wanted(it) && !it.status.state.is_terminal());
             if !new.is_empty() {
@@ -147,9 +158,12 @@ pub(crate) fn ended_by_itself(task: &Task) -> bool {
     matches!(task.status.state, TaskState::Complete | TaskState::Failed | TaskState::Rejected)
 }
 
-/// Whether a task is what the service's current spec would make: labels of the service, its scale
-/// and how it is updated make no difference.
+/// Whether a task is what the service's current spec would make, and where it shall be: labels of the
+/// service, its scale and how it is updated make no difference.
 pub(crate) fn is_current(state: &State, service: &Service, task: &Task) -> bool {
+    if service.moves(task.id) {
+        return false;
+    }
     task.spec_version == service.spec_version
         || state.spec(task.service_id, task.spec_version).is_some_and(|spec| {
             spec.task == service.spec.task && spec.endpoint == service.spec.endpoint

@@ -73,12 +73,22 @@ pub fn reconcile(plan: &mut Plan<'_>, service: &Service) -> Outcome {
             let Some(failed) = too_many_failures(&progress, config) else {
                 return Outcome::Settled(advance(plan, service, &all, &progress, config));
             };
+            // What is rebalanced has no other spec to go back to.
             if config.failure_action == FailureAction::Rollback
+                && service.moving().is_none()
                 && status::roll_back(plan, service, failed)
             {
                 return Outcome::RolledBack;
             }
             status::pause(plan, service, failed);
+            if service.moving().is_some()
+                && let Some(paused) = plan.view().services().get(service.id).cloned()
+            {
+                // What was to move stays now, and its successor is one too many.
+                for tasks in slots(plan.view(), service.id).values() {
+                    retire(plan, &paused, tasks);
+                }
+            }
             Outcome::Settled(None)
         }
         Some(UpdateState::RollbackStarted) => {

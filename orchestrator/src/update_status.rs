@@ -15,6 +15,7 @@ pub fn begin(plan: &mut Plan<'_>, service: &Service) -> Option<Service> {
         started_at: plan.now(),
         completed_at: None,
         message: "update in progress".to_owned(),
+        moving: Default::default(),
     });
     plan.update(begun);
     plan.view().services().get(service.id).map(|stored| Service::clone(stored))
@@ -23,6 +24,7 @@ pub fn begin(plan: &mut Plan<'_>, service: &Service) -> Option<Service> {
 pub fn complete(plan: &mut Plan<'_>, service: &Service) {
     let (state, message) = match is_rollback(service) {
         true => (UpdateState::RollbackCompleted, "rollback completed"),
+        false if service.moving().is_some() => (UpdateState::Completed, "rebalance completed"),
         false => (UpdateState::Completed, "update completed"),
     };
     write(plan, service, state, message.to_owned());
@@ -31,6 +33,7 @@ pub fn complete(plan: &mut Plan<'_>, service: &Service) {
 pub fn pause(plan: &mut Plan<'_>, service: &Service, failed: &Task) {
     let (state, what) = match is_rollback(service) {
         true => (UpdateState::RollbackPaused, "rollback"),
+        false if service.moving().is_some() => (UpdateState::Paused, "rebalance"),
         false => (UpdateState::Paused, "update"),
     };
     let id = failed.id;
@@ -53,6 +56,7 @@ pub fn roll_back(plan: &mut Plan<'_>, service: &Service, failed: &Task) -> bool 
         started_at: plan.now(),
         completed_at: None,
         message: format!("update rolled back due to failure or early termination of task {id}"),
+        moving: Default::default(),
     });
     plan.update(back)
 }
@@ -67,6 +71,8 @@ fn write(plan: &mut Plan<'_>, service: &Service, state: UpdateState, message: St
     if let Some(status) = &mut changed.update_status {
         status.state = state;
         status.message = message;
+        // Done, or given up: what was not moved stays where it is.
+        status.moving.clear();
         if matches!(state, UpdateState::Completed | UpdateState::RollbackCompleted) {
             status.completed_at = Some(now);
         }

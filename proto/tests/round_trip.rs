@@ -136,6 +136,7 @@ fn every_value_of_an_enumeration() {
             started_at,
             completed_at,
             message: String::new(),
+            moving: Default::default(),
         });
     }
     for state in [NodeState::Unknown, NodeState::Down, NodeState::Ready, NodeState::Disconnected] {

@@ -1,8 +1,10 @@
 //! Tasks that are all alike: each to the best node, or all the rest told why there is none.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use skep_types::{Revision, ServiceId, Task, TaskId, Timestamp};
+use skep_types::task::Slot;
+use skep_types::{NodeId, Revision, ServiceId, Task, TaskId, Timestamp};
 
 use crate::cluster::Cluster;
 use crate::defaults::{REASON_INTERVAL, REASON_INTERVAL_PER_TASK, Tuning};
@@ -41,6 +43,7 @@ pub struct Group<'a> {
     placed: &'a mut usize,
     service: ServiceId,
     needs: Arc<Needs>,
+    pins: Arc<BTreeMap<Slot, NodeId>>,
 }
 
 /// Runs `act` on a group, if there is one.
@@ -50,11 +53,12 @@ pub fn with_group(
     act: impl FnOnce(&mut Group<'_>),
 ) {
     let Some(tally) = cluster.services.get_mut(&service) else { return };
+    let pins = Arc::clone(&tally.pins);
     let (counts, version) = tally.counts_and_version(revision);
     let Some(version) = version else { return };
     let needs = Arc::clone(cluster.kinds.needs(version.kind));
     let (hosts, placed) = (&mut cluster.hosts, &mut cluster.placed);
-    act(&mut Group { hosts, counts, version, placed, service, needs });
+    act(&mut Group { hosts, counts, version, placed, service, needs, pins });
 }
 
 impl Group<'_> {
@@ -131,6 +135,22 @@ impl Group<'_> {
         let mut tasks: Vec<(TaskId, &mut Waiting)> =
             self.version.free.iter_mut().map(|(id, waiting)| (*id, waiting)).collect();
         tasks.sort_unstable_by_key(|(id, _)| *id);
+        if !self.pins.is_empty() {
+            // What a rebalance planned goes where it said, as long as that is a good place.
+            tasks.retain_mut(|(id, waiting)| {
+                let node = self.pins.get(&waiting.task.slot);
+                let place = node.and_then(|node| hosts.find(*node));
+                let demand = Demand { hosts, needs, counts, max_replicas };
+                let fits = |place: &Place| demand.fits(*place) && demand.failures(*place) == 0;
+                let Some(place) = place.filter(fits) else { return true };
+                take(hosts, counts, needs, place);
+                waiting.placed = Some(place);
+                *self.placed += 1;
+                let node = hosts.get(place).id();
+                round.decisions.push(Decision { task: *id, node: Ok(node) });
+                false
+            });
+        }
         let mut left = tasks.into_iter();
 
         // Another index takes over where the first finds that it is a bad one.

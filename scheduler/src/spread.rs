@@ -176,7 +176,7 @@ impl Tree {
 
 /// The value of a node's label that a preference names. A missing label is a value of its own, and
 /// so is one of a preference that names nothing known: then all nodes have the same.
-fn value<'a>(preference: &str, node: &'a Node) -> &'a str {
+pub(crate) fn value<'a>(preference: &str, node: &'a Node) -> &'a str {
     let label = if let Some(key) = strip_prefix(preference, "node.labels.") {
         node.spec.annotations.labels.get(key)
     } else if let Some(key) = strip_prefix(preference, "engine.labels.") {

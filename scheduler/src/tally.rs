@@ -1,7 +1,9 @@
 //! What is counted of one service: where its tasks are, where they failed, which of them wait.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use skep_types::task::Slot;
 use skep_types::{NodeId, Revision, Service, ServiceSpec, Task, TaskId, Timestamp};
 
 use crate::filter::Needs;
@@ -18,6 +20,8 @@ pub struct Tally {
     /// Few: the standing ones and those that tasks were made from.
     versions: Vec<Version>,
     pub counts: Counts,
+    /// Of a service that is rebalanced: the nodes that the successors of these slots shall go to.
+    pub pins: Arc<BTreeMap<Slot, NodeId>>,
 }
 
 /// How many of a service's tasks are where, and how many failed where.
@@ -93,6 +97,12 @@ impl Tally {
     /// Follows the service's object; gone if none.
     pub(crate) fn stand(&mut self, service: Option<&Service>, kinds: &mut Kinds) {
         self.standing = service.map(|it| (it.spec_version, it.previous_spec_version));
+        let moving = service.and_then(Service::moving).into_iter().flatten();
+        let pins: BTreeMap<Slot, NodeId> =
+            moving.map(|(_, it)| (Slot::Replica(it.slot), it.to)).collect();
+        if pins != *self.pins {
+            self.pins = Arc::new(pins);
+        }
         if let Some(service) = service {
             self.add(service.spec_version, &service.spec, kinds);
             if let (Some(version), Some(spec)) =
@@ -227,7 +237,6 @@ impl Version {
 
 /// The node that a task is for, where it is for one only: each of a global service is.
 pub fn bound_node(task: &Task) -> Option<NodeId> {
-    use skep_types::task::Slot;
     task.node_id.or(match task.slot {
         Slot::Node(node) => Some(node),
         Slot::Replica(_) => None,

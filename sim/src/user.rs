@@ -142,6 +142,7 @@ impl World {
             started_at: self.swarm_time(),
             completed_at: None,
             message: "manually requested rollback".to_owned(),
+            moving: Default::default(),
         };
         changed.update_status = (!changed.spec.mode.is_job()).then_some(status);
         self.run_again(&mut changed);

@@ -32,6 +32,9 @@ pub const DATA_PATH_PORT: u16 = 4789;
 pub const VNI_FIRST: u32 = 4096;
 /// Docker: the driver of networks that span the swarm.
 pub const NETWORK_DRIVER: &str = "overlay";
+/// Ours: tasks that one call to rebalance moves at most; each takes some 40 bytes of its service, which
+/// must fit a log entry.
+pub const REBALANCE_MOVES_MAX: usize = 10_000;
 /// SwarmKit: the pool that overlay subnets are cut from, and the length of each.
 pub const ADDRESS_POOL: &str = "10.0.0.0/8";
 /// SwarmKit: each overlay gets a /24.

@@ -1,12 +1,14 @@
 //! Services: what a user wants to run, and how the world reaches it.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::container::ContainerSpec;
 use crate::resources::ResourceRequirements;
 use crate::{
-    Annotations, Meta, NetworkId, RestartPolicy, Revision, ServiceId, Timestamp, UpdateConfig,
+    Annotations, Meta, NetworkId, NodeId, RestartPolicy, Revision, ServiceId, TaskId, Timestamp,
+    UpdateConfig,
 };
 
 /// How many tasks a service has, and whether they are to end.
@@ -159,6 +161,18 @@ pub struct UpdateStatus {
     pub started_at: Timestamp,
     pub completed_at: Option<Timestamp>,
     pub message: String,
+    /// Tasks that are to leave their nodes while nothing else changes: the service is rebalanced.
+    /// Empty in any other update.
+    pub moving: BTreeMap<TaskId, Moving>,
+}
+
+/// What becomes of the place of a task that leaves its node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moving {
+    /// The number of its slot.
+    pub slot: u64,
+    /// The node that its successor goes to, if that still fits when it is placed.
+    pub to: NodeId,
 }
 
 /// Which run of a job stands, and since when.
@@ -183,4 +197,17 @@ pub struct Service {
     pub update_status: Option<UpdateStatus>,
     /// Of jobs only.
     pub job: Option<JobStatus>,
+}
+
+impl Service {
+    /// Tasks that are to leave their nodes; none unless the service is being rebalanced.
+    pub fn moving(&self) -> Option<&BTreeMap<TaskId, Moving>> {
+        let moving = &self.update_status.as_ref()?.moving;
+        (!moving.is_empty()).then_some(moving)
+    }
+
+    /// Whether a task is to leave its node although it is as it should be.
+    pub fn moves(&self, task: TaskId) -> bool {
+        self.moving().is_some_and(|moving| moving.contains_key(&task))
+    }
 }

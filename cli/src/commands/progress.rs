@@ -30,6 +30,10 @@ pub const PAUSE: Duration = Duration::from_millis(200);
 /// How long tasks must stay up where the service does not say (SwarmKit's default of an update's monitor).
 const MONITOR: Duration = Duration::from_secs(5);
 
+/// A job is held for failed when nothing of it went on for so long: SwarmKit's managers, unlike ours,
+/// fill such a place again.
+const FAILED_FOR_GOOD: Duration = Duration::from_secs(1);
+
 /// What an update's state says about the wait.
 enum Told {
     Go { rolling_back: bool, message: Option<String> },
@@ -86,6 +90,8 @@ pub type Show<'a> = &'a mut dyn FnMut(&str, &str) -> Outcome;
 pub struct Watch {
     id: String,
     converged: Option<Instant>,
+    /// Since when a job seems to have failed for good.
+    failed: Option<Instant>,
     rolling_back: bool,
     /// What became of the rollback that ended the update.
     rolled_back: Option<String>,
@@ -93,7 +99,13 @@ pub struct Watch {
 
 impl Watch {
     pub fn new(id: &str) -> Self {
-        Self { id: id.to_owned(), converged: None, rolling_back: false, rolled_back: None }
+        Self {
+            id: id.to_owned(),
+            converged: None,
+            failed: None,
+            rolling_back: false,
+            rolled_back: None,
+        }
     }
 
     /// Why the service runs as it did before, where it does.
@@ -140,6 +152,16 @@ impl Watch {
         let tally = tally::count(&service, &tasks, &alive, self.rolling_back)?;
         for (name, text) in &tally.lines {
             show(name, text)?;
+        }
+        // A manager that begins another task does so within moments.
+        match tally.failed {
+            None => self.failed = None,
+            Some(why) => {
+                let since = *self.failed.get_or_insert_with(Instant::now);
+                if since.elapsed() >= FAILED_FOR_GOOD {
+                    return Err(Failure::new(why));
+                }
+            }
         }
         if tally.complete && tally.job {
             show("job complete", "")?;

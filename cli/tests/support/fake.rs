@@ -253,6 +253,23 @@ impl Backend for Fake {
         Ok(ServiceUpdateResponse::default())
     }
 
+    async fn service_rebalance(&self, id: &str, dry_run: bool) -> Answer<ServiceRebalanceResponse> {
+        let service = self.service(id, false).await?;
+        self.note(format!("rebalance {} dry={dry_run}", service.id));
+        if service.spec.mode.replicated.is_none() {
+            return Err(ApiError::invalid("rebalance can only be used with replicated mode"));
+        }
+        let nodes: Vec<String> = self.nodes.iter().map(|node| node.id.clone()).collect();
+        let (from, to) = (nodes[0].clone(), nodes[1].clone());
+        let moves = vec![ServiceMove { task_id: "t".into(), slot: 3, from, to }];
+        let even = service.spec.labels.contains_key("even");
+        Ok(ServiceRebalanceResponse {
+            tasks: 6,
+            moves: if even { Vec::new() } else { moves },
+            left: 0,
+        })
+    }
+
     async fn service_remove(&self, id: &str) -> Answer<()> {
         let id = self.service(id, false).await?.id;
         self.note(format!("service rm {id}"));

@@ -91,6 +91,14 @@ impl Client {
         let path = format!("/services/{}/update?version={version}{rollback}{from}", encode(id));
         self.create_with(&path, options.registry_auth.as_ref(), spec).await
     }
+    pub async fn service_rebalance(
+        &self,
+        id: &str,
+        dry_run: bool,
+    ) -> Answer<ServiceRebalanceResponse> {
+        let path = format!("/services/{}/rebalance?dryRun={dry_run}", encode(id));
+        self.create(&path, &serde_json::json!({})).await
+    }
     pub async fn service_remove(&self, id: &str) -> Answer<()> {
         self.delete(&format!("/services/{}", encode(id))).await
     }

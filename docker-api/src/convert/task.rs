@@ -1,6 +1,6 @@
 //! Tasks as the API shows them.
 
-use skep_types::{Network, NetworkId, Task, TaskSpec, TaskState};
+use skep_types::{Network, NetworkId, Task, TaskSpec, TaskState, TaskStatus};
 
 use super::network::swarm_network_to_api;
 use super::task_spec::{generic_to_api, task_spec_to_api};
@@ -40,7 +40,7 @@ pub fn task_to_api<'a>(
         node_id: task.node_id.map(|id| id.to_string()).unwrap_or_default(),
         status: json::TaskStatus {
             timestamp: timestamp(status.timestamp),
-            state: status.state.name().to_owned(),
+            state: shown_state(status).name().to_owned(),
             message: status.message.clone(),
             err: status.error.clone(),
             container_status: status.container.as_ref().map(|container| json::ContainerStatus {
@@ -56,5 +56,14 @@ pub fn task_to_api<'a>(
         networks_attachments: networks.collect(),
         generic_resources: generic_to_api(&task.generic),
         job_iteration: task.job_iteration.map(|index| json::ObjectVersion { index }),
+    }
+}
+
+/// A new task that says what it waits for (a service that it depends on, an address) is shown as the
+/// others that wait: clients look for what is pending.
+fn shown_state(status: &TaskStatus) -> TaskState {
+    match status.state {
+        TaskState::New if !status.error.is_empty() => TaskState::Pending,
+        state => state,
     }
 }

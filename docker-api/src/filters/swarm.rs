@@ -107,7 +107,7 @@ impl TaskFilter {
         let up_to_date = || {
             service.is_some_and(|it| match it.job {
                 Some(job) => task.job_iteration == Some(job.iteration),
-                None => it.spec_version == task.spec_version,
+                None => it.spec_version == task.spec_version && !it.moves(task.id),
             })
         };
         (self.services.is_empty() || self.services.contains(&task.service_id))

@@ -62,6 +62,13 @@ shape! {
         "VirtualIPs" virtual_ips: Vec<VirtualIp> => "omitempty",
     }
 
+    /// Ours: a task that leaves its node, and the node that its place goes to as things stand.
+    ServiceMove { "TaskID" task_id: String, "Slot" slot: u64, "From" from: String, "To" to: String }
+
+    /// Ours: what a rebalance moves, of how many tasks that have a node; `Left` more are to move and want
+    /// another call.
+    ServiceRebalanceResponse { "Tasks" tasks: u64, "Moves" moves: Vec<ServiceMove>, "Left" left: u64 }
+
     /// `State` is `updating`, `paused`, `completed`, `rollback_started`, `rollback_paused` or `rollback_completed`.
     UpdateStatus {
         "State" state: String => "omitempty",

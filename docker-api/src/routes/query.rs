@@ -13,6 +13,7 @@ pub(super) struct Params {
     pub force: String,
     pub status: String,
     pub rollback: String,
+    pub dry_run: String,
     pub registry_auth_from: String,
     pub insert_defaults: String,
     pub rotate_worker_token: String,

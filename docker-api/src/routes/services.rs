@@ -54,6 +54,10 @@ pub(super) fn services() -> Router<Arc<dyn Backend>> {
         };
         Ok(Json(b.service_update(&id, options, document.read()?).await?))
     };
+    let rebalance =
+        async |State(b): Held, Path(id): Path<String>, Query(q): Query<Params>| -> Answer<_> {
+            Ok(Json(b.service_rebalance(&id, truth(&q.dry_run)).await?))
+        };
     let remove =
         async |State(b): Held, Path(id): Path<String>| -> Answer<_> { b.service_remove(&id).await };
     Router::new()
@@ -61,6 +65,7 @@ pub(super) fn services() -> Router<Arc<dyn Backend>> {
         .route("/services/create", post(create))
         .route("/services/{id}", get(one).delete(remove))
         .route("/services/{id}/update", post(update))
+        .route("/services/{id}/rebalance", post(rebalance))
         .route("/tasks", get(tasks))
         .route("/tasks/{id}", get(task))
 }

@@ -230,6 +230,7 @@ pub fn service() -> Service {
             started_at: Timestamp(1_700_000_001_000_000_000),
             completed_at: Some(Timestamp(1_700_000_002_000_000_000)),
             message: "update completed".into(),
+            moving: Default::default(),
         }),
         job: None,
     }

@@ -32,6 +32,10 @@ impl ControlError {
         Self { code: Code::FailedPrecondition, message: message.into() }
     }
 
+    pub(super) fn out_of_sequence(message: impl Into<String>) -> Self {
+        Self { code: Code::OutOfSequence, message: message.into() }
+    }
+
     pub(super) fn not_found(kind: &str, id: impl std::fmt::Display) -> Self {
         Self { code: Code::NotFound, message: format!("{kind} {id} not found") }
     }

@@ -8,18 +8,22 @@ mod error;
 mod networks;
 mod nodes;
 mod payloads;
+mod rebalance;
 mod services;
 pub(crate) mod wire;
+
+use std::collections::BTreeMap;
 
 use skep_secrets::join_token::JoinToken;
 use skep_state::{Action, Change, State};
 use skep_types::{
     ClusterSpec, ConfigId, ConfigSpec, NetworkId, NetworkSpec, NodeId, NodeSpec, Revision,
-    SecretId, SecretSpec, Service, ServiceId, ServiceSpec, Timestamp,
+    SecretId, SecretSpec, Service, ServiceId, ServiceSpec, TaskId, Timestamp,
 };
 
 pub use cluster::check as check_cluster;
 pub use error::{Code, ControlError};
+pub use rebalance::moves;
 
 /// A change that a user asks for.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,6 +38,12 @@ pub enum Request {
     RollbackService {
         id: ServiceId,
         revision: Revision,
+    },
+    /// Tasks of a replicated service leave their nodes for these, as an update would have them.
+    RebalanceService {
+        id: ServiceId,
+        revision: Revision,
+        tasks: BTreeMap<TaskId, NodeId>,
     },
     RemoveService(ServiceId),
     CreateNetwork(NetworkSpec),
@@ -102,6 +112,9 @@ pub fn decide(
             services::update(state, id, revision, spec, now)
         }
         Request::RollbackService { id, revision } => services::rollback(state, id, revision, now),
+        Request::RebalanceService { id, revision, tasks } => {
+            rebalance::decide(state, id, revision, &tasks, now)
+        }
         Request::RemoveService(id) => {
             services::find(state, id)?;
             Ok(plan(id, Change::<Service>::Remove(id, None)))

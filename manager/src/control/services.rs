@@ -74,6 +74,7 @@ pub fn rollback(
                 started_at: now,
                 completed_at: None,
                 message: "manually requested rollback".to_owned(),
+                moving: Default::default(),
             };
             // A job has nothing to roll back: its tasks begin anew, as after every update.
             let status = (!previous.mode.is_job()).then_some(status);

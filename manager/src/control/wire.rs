@@ -25,6 +25,16 @@ pub fn encode(request: Request) -> pb::ControlRequest {
             id: id.to_string(),
             version: version(revision),
         }),
+        Request::RebalanceService { id, revision, tasks } => {
+            Wire::RebalanceService(pb::RebalanceService {
+                id: id.to_string(),
+                version: version(revision),
+                moves: tasks
+                    .iter()
+                    .map(|(task, to)| pb::TaskMove { task: task.to_string(), to: to.to_string() })
+                    .collect(),
+            })
+        }
         Request::RemoveService(id) => Wire::RemoveService(pb::RemoveService { id: id.to_string() }),
         Request::CreateNetwork(spec) => {
             Wire::CreateNetwork(pb::CreateNetwork { spec: Some((&spec).into()) })
@@ -90,6 +100,15 @@ pub fn decode(
         Wire::RollbackService(it) => {
             Request::RollbackService { id: id(&it.id)?, revision: revision(it.version) }
         }
+        Wire::RebalanceService(it) => Request::RebalanceService {
+            id: id(&it.id)?,
+            revision: revision(it.version),
+            tasks: it
+                .moves
+                .iter()
+                .map(|it| Ok((id(&it.task)?, id(&it.to)?)))
+                .collect::<Result<_, ControlError>>()?,
+        },
         Wire::RemoveService(it) => Request::RemoveService(id(&it.id)?),
         Wire::CreateNetwork(it) => Request::CreateNetwork(part(it.spec)?),
         Wire::RemoveNetwork(it) => Request::RemoveNetwork(id(&it.id)?),

@@ -153,6 +153,9 @@ impl Backend for DaemonBackend {
     ) -> Answer<ServiceUpdateResponse> {
         self.update_service(id, options, spec).await
     }
+    async fn service_rebalance(&self, id: &str, dry_run: bool) -> Answer<ServiceRebalanceResponse> {
+        self.rebalance_service(id, dry_run).await
+    }
     async fn service_remove(&self, id: &str) -> Answer<()> {
         self.remove_service(id).await
     }

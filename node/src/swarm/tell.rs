@@ -261,6 +261,7 @@ mod tests {
             started_at: Timestamp(0),
             completed_at: None,
             message: String::new(),
+            moving: Default::default(),
         };
         Arc::new(Service {
             id: ServiceId::new(7),

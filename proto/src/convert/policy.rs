@@ -1,12 +1,13 @@
 //! Restart policies, and how a change is rolled out.
 
-use skep_types::service::{UpdateState, UpdateStatus};
+use skep_types::service::{Moving, UpdateState, UpdateStatus};
 use skep_types::{
-    FailureAction, RestartCondition, RestartPolicy, Timestamp, UpdateConfig, UpdateOrder, defaults,
+    FailureAction, NodeId, RestartCondition, RestartPolicy, TaskId, Timestamp, UpdateConfig,
+    UpdateOrder, defaults,
 };
 
 use super::error::ConvertError;
-use super::field::{WireEnum, duration, duration_or, enumeration, wire_enum};
+use super::field::{CompactId, WireEnum, duration, duration_or, enumeration, wire_enum};
 use crate::{state, swarmkit};
 
 wire_enum!(RestartCondition = swarmkit::restart_policy::RestartCondition {
@@ -86,6 +87,15 @@ impl From<&UpdateStatus> for state::UpdateStatus {
             started_at_ns: status.started_at.0,
             completed_at_ns: status.completed_at.map(|at| at.0),
             message: status.message.clone(),
+            moving: status
+                .moving
+                .iter()
+                .map(|(task, moving)| state::Moving {
+                    task_id: task.to_bytes(),
+                    slot: moving.slot,
+                    to_node_id: moving.to.to_bytes(),
+                })
+                .collect(),
         }
     }
 }
@@ -99,6 +109,15 @@ impl TryFrom<state::UpdateStatus> for UpdateStatus {
             started_at: Timestamp(message.started_at_ns),
             completed_at: message.completed_at_ns.map(Timestamp),
             message: message.message,
+            moving: message
+                .moving
+                .into_iter()
+                .map(|it| {
+                    let task = TaskId::from_bytes(&it.task_id, "moving.task_id")?;
+                    let to = NodeId::from_bytes(&it.to_node_id, "moving.to_node_id")?;
+                    Ok((task, Moving { slot: it.slot, to }))
+                })
+                .collect::<Result<_, ConvertError>>()?,
         })
     }
 }

@@ -239,6 +239,7 @@ pub fn service() -> Service {
             started_at: Timestamp(-1),
             completed_at: Some(Timestamp(9)),
             message: "rollback in progress".into(),
+            moving: [(TaskId::new(5), Moving { slot: 7, to: NodeId::new(6) })].into(),
         }),
         job: Some(JobStatus { iteration: 3, last_execution: Timestamp(1_795_460_593_426_645_437) }),
     }

@@ -43,6 +43,8 @@ pub struct Tally {
     pub complete: bool,
     /// A job that is complete stays so.
     pub job: bool,
+    /// Why a job will never be complete: nothing of it goes on, and a task failed for good.
+    pub failed: Option<String>,
 }
 
 /// One task for each place: the one that is wanted most, and of those the one that has come least far.
@@ -98,13 +100,13 @@ pub fn count(
                 lines.push((format!("{place}/{replicas}"), shown.unwrap_or_else(|| " ".into())));
             }
         }
-        return Ok(Tally { lines, complete: running == replicas, job: false });
+        return Ok(Tally { lines, complete: running == replicas, job: false, failed: None });
     }
     if mode.global.is_some() {
         let places = by_place(tasks, |task| Some(task.node_id.clone()));
         if places.is_empty() {
             let lines = vec![("overall progress".into(), "waiting for new tasks".into())];
-            return Ok(Tally { lines, complete: false, job: false });
+            return Ok(Tally { lines, complete: false, job: false, failed: None });
         }
         let wanted = places.len();
         let running = places.values().filter(|task| here(task) && runs(task)).count();
@@ -114,7 +116,7 @@ pub fn count(
             let shown = places.values().filter(|task| here(task));
             lines.extend(shown.filter_map(|task| Some((short_id(&task.node_id), text(task)?))));
         }
-        return Ok(Tally { lines, complete: running == wanted, job: false });
+        return Ok(Tally { lines, complete: running == wanted, job: false, failed: None });
     }
     // Tasks of earlier runs are in the list of a daemon that goes by the spec alone.
     let iteration = service.job_status.as_ref().map(|job| job.job_iteration.clone());
@@ -137,7 +139,7 @@ pub fn count(
     };
     if places.is_empty() && total == 0 {
         let lines = vec![("job progress".into(), "waiting for tasks".into())];
-        return Ok(Tally { lines, complete: false, job: true });
+        return Ok(Tally { lines, complete: false, job: true, failed: None });
     }
     let complete = places.iter().filter(|task| task.status.state == "complete").count();
     let active = places
@@ -148,7 +150,42 @@ pub fn count(
         ("job progress".into(), format!("{complete} out of {total} complete")),
         ("active tasks".into(), format!("{active} out of {} tasks", total - complete.min(total))),
     ];
-    Ok(Tally { lines, complete: complete >= total, job: true })
+    let failed = match &mode.replicated_job {
+        Some(_) => given_up(tasks, |task| Some(task.slot)),
+        None => given_up(tasks, |task| here(task).then(|| task.node_id.clone())),
+    };
+    // What goes on may still complete; all that is left of one that does not is what failed.
+    let over = failed.len() + complete >= total && !failed.is_empty();
+    let failed = over.then(|| {
+        let why = failed.first().map(|task| task.status.err.replace('\n', " ")).unwrap_or_default();
+        format!("job failed: {} of {total} tasks failed: {why}", failed.len())
+    });
+    Ok(Tally { lines, complete: complete >= total, job: true, failed })
+}
+
+/// The last task of each place of a job that failed and has no other after it.
+fn given_up<K: Ord>(tasks: &[Task], place: impl Fn(&Task) -> Option<K>) -> Vec<&Task> {
+    let mut places: BTreeMap<K, Vec<&Task>> = BTreeMap::new();
+    for task in tasks {
+        if let Some(place) = place(task) {
+            places.entry(place).or_default().push(task);
+        }
+    }
+    places.into_values().filter_map(last_failed).collect()
+}
+
+/// `tasks`: those of one place.
+fn last_failed(tasks: Vec<&Task>) -> Option<&Task> {
+    // One that is wanted goes on, or is still to be looked at; one that completed is done.
+    let goes_on = |task: &&Task| {
+        task.status.state == "complete"
+            || !matches!(task.desired_state.as_str(), "shutdown" | "remove")
+    };
+    if tasks.iter().any(goes_on) {
+        return None;
+    }
+    let failed = |task: &&Task| matches!(task.status.state.as_str(), "failed" | "rejected");
+    tasks.into_iter().filter(failed).max_by(|one, other| one.created_at.cmp(&other.created_at))
 }
 
 #[cfg(test)]
@@ -215,5 +252,25 @@ mod tests {
         assert_eq!(tally.lines[0].1, "1 out of 2 complete");
         assert_eq!(tally.lines[1].1, "1 out of 1 tasks");
         assert!(!tally.complete && tally.job);
+    }
+
+    #[test]
+    fn a_job_has_failed_when_nothing_of_it_goes_on_and_a_task_gave_up() {
+        let mut job = Service::default();
+        job.spec.mode.replicated_job =
+            Some(ReplicatedJob { max_concurrent: Some(1), total_completions: Some(2) });
+        let failed = |tasks: &[Task]| count(&job, tasks, &alive(), false).unwrap().failed;
+        let done = task(0, "n1", "complete", "complete");
+        let mut gave_up = task(1, "n1", "shutdown", "failed");
+        gave_up.status.err = "task: non-zero exit (3)".into();
+        let why = Some("job failed: 1 of 2 tasks failed: task: non-zero exit (3)".to_owned());
+        assert_eq!(failed(&[done.clone(), gave_up.clone()]), why);
+        assert_eq!(failed(&[gave_up.clone()]), None, "the other slot is still to begin");
+        let again = task(1, "n1", "ready", "new");
+        assert_eq!(failed(&[done.clone(), gave_up.clone(), again]), None, "it is tried again");
+        let fresh = task(1, "n1", "complete", "failed");
+        assert_eq!(failed(&[done.clone(), fresh]), None, "nobody has decided on it yet");
+        let stopped = task(1, "n1", "shutdown", "shutdown");
+        assert_eq!(failed(&[done, stopped]), None, "it was told to stop: another one begins");
     }
 }

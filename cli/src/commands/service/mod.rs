@@ -4,6 +4,7 @@ mod create;
 pub mod list;
 mod logs;
 mod pretty;
+mod rebalance;
 pub mod resolve;
 pub mod settings;
 mod update;
@@ -36,6 +37,9 @@ pub enum Command {
     /// List the tasks of one or more services
     #[command(override_usage = "skep service ps [OPTIONS] SERVICE [SERVICE...]")]
     Ps(PsArgs),
+    /// Spread a service's tasks over the nodes anew, moving no more than needed
+    #[command(override_usage = "skep service rebalance [OPTIONS] SERVICE [SERVICE...]")]
+    Rebalance(rebalance::RebalanceArgs),
     /// Remove one or more services
     #[command(visible_alias = "remove", override_usage = "skep service rm SERVICE [SERVICE...]")]
     Rm(Services),
@@ -103,6 +107,7 @@ pub async fn run(session: &Session, command: Command) -> Outcome {
         Command::Logs(args) => logs::run(session, args).await,
         Command::Ls(args) => list::run(session, args).await,
         Command::Ps(args) => ps(session, args).await,
+        Command::Rebalance(args) => rebalance::run(session, args).await,
         Command::Rm(args) => remove(session, args.services).await,
         Command::Rollback(args) => rollback(session, args).await,
         Command::Scale(args) => scale(session, args).await,
