@@ -25,6 +25,8 @@ pub(crate) enum SnapshotError {
     Record { place: u64, count: u64, source: prost::DecodeError },
     #[error("snapshot record {place} of {count} does not stand for an object")]
     Contents { place: u64, count: u64, source: ConvertError },
+    #[error("snapshot record {place} of {count} comes after the tasks")]
+    Order { place: u64, count: u64 },
     #[error("snapshot has {0} bytes after its last record")]
     Trailing(usize),
     #[error("snapshot is not of one state")]
@@ -32,16 +34,34 @@ pub(crate) enum SnapshotError {
 }
 
 pub(crate) fn encode(state: &State) -> io::Result<Vec<u8>> {
-    let mut body = Vec::new();
-    let mut count = 0u64;
-    for record in records(state) {
-        record.encode_length_delimited(&mut body).map_err(io::Error::other)?;
-        count += 1;
-    }
+    let count = objects(state);
     let header = SnapshotHeader { format: FORMAT, records: count, epoch: state.epoch() };
+    // Before the records, so that the body of a million tasks is in memory once.
     let mut bytes = header.encode_length_delimited_to_vec();
-    bytes.append(&mut body);
+    let mut written = 0;
+    for record in records(state) {
+        record.encode_length_delimited(&mut bytes).map_err(io::Error::other)?;
+        written += 1;
+    }
+    if written != count {
+        let text = format!("a state of {count} objects gave {written} records");
+        return Err(io::Error::other(text));
+    }
     Ok(bytes)
+}
+
+/// How many records a state has.
+fn objects(state: &State) -> u64 {
+    let tables = [
+        state.nodes().len(),
+        state.services().len(),
+        state.tasks().len(),
+        state.networks().len(),
+        state.secrets().len(),
+        state.configs().len(),
+    ];
+    let count = usize::from(state.cluster().is_some()) + tables.iter().sum::<usize>();
+    (count + state.specs().count()) as u64
 }
 
 pub(crate) fn decode(mut bytes: &[u8]) -> Result<State, SnapshotError> {
@@ -52,6 +72,8 @@ pub(crate) fn decode(mut bytes: &[u8]) -> Result<State, SnapshotError> {
     }
     let count = header.records;
     let mut objects = Objects { epoch: header.epoch, ..Objects::default() };
+    // Tasks come last and go straight into it: a second copy of a million would not be small.
+    let mut state: Option<State> = None;
     for place in 1..=count {
         let record = Record::decode_length_delimited(&mut bytes)
             .map_err(|source| SnapshotError::Record { place, count, source })?;
@@ -60,11 +82,25 @@ pub(crate) fn decode(mut bytes: &[u8]) -> Result<State, SnapshotError> {
             count,
             source,
         })?;
+        match (objects.tasks.pop(), &mut state) {
+            (Some(task), Some(state)) => state.load_task(task).map_err(SnapshotError::State)?,
+            (Some(task), None) => {
+                let begun = State::from_objects(std::mem::take(&mut objects));
+                let mut begun = begun.map_err(SnapshotError::State)?;
+                begun.load_task(task).map_err(SnapshotError::State)?;
+                state = Some(begun);
+            }
+            (None, Some(_)) => return Err(SnapshotError::Order { place, count }),
+            (None, None) => {}
+        }
     }
     if !bytes.is_empty() {
         return Err(SnapshotError::Trailing(bytes.len()));
     }
-    State::from_objects(objects).map_err(SnapshotError::State)
+    match state {
+        Some(state) => Ok(state),
+        None => State::from_objects(objects).map_err(SnapshotError::State),
+    }
 }
 
 #[cfg(test)]

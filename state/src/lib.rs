@@ -20,6 +20,7 @@ mod rules;
 pub mod speculation;
 pub mod state;
 pub mod table;
+pub mod tally;
 
 pub use action::{Action, Change, Transaction};
 pub use clock::Clock;
@@ -29,3 +30,4 @@ pub use rejection::{Reason, Rejection};
 pub use speculation::{Speculation, Ticket};
 pub use state::State;
 pub use table::Table;
+pub use tally::Tally;

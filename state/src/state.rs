@@ -15,6 +15,7 @@ use skep_types::{
 use crate::rejection::Reason;
 use crate::rules;
 use crate::table::Table;
+use crate::tally::{Tally, TallyKey};
 
 /// Every table at one point of the log.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -31,6 +32,7 @@ pub struct State {
     pub(crate) specs: OrdMap<(ServiceId, Revision), KeptSpec>,
     pub(crate) tasks_by_slot: OrdSet<(ServiceId, Slot, TaskId)>,
     pub(crate) tasks_by_node: OrdSet<(NodeId, TaskId)>,
+    pub(crate) tallies: OrdMap<TallyKey, Tally>,
     /// Who has an address: a service's VIP or a task that has not ended.
     pub(crate) addresses: OrdMap<(NetworkId, IpAddr), AddressOwner>,
     pub(crate) ports: OrdMap<(Protocol, u16), ServiceId>,
@@ -156,6 +158,13 @@ impl State {
         self.addresses.range(first..=last).map(|(_, owner)| *owner)
     }
 
+    /// Addresses of a network that somebody has, ascending.
+    pub fn addresses(&self, network: NetworkId) -> impl Iterator<Item = IpAddr> + '_ {
+        let first = (network, IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        let last = (network, IpAddr::V6(Ipv6Addr::from(u128::MAX)));
+        self.addresses.range(first..=last).map(|((_, address), _)| *address)
+    }
+
     /// Networks that have a subnet of which an address is in the given one too.
     pub fn subnet_owners(&self, subnet: IpNet) -> impl Iterator<Item = NetworkId> + '_ {
         let any = |id| NetworkId::new(id);
@@ -249,12 +258,21 @@ impl State {
             state.services.load(service)?;
         }
         for task in objects.tasks {
-            rules::tasks::spec_exists(&state, &task)?;
-            rules::tasks::claims_are_free(&state, &task)?;
-            rules::tasks::index(&mut state, None, Some(&task));
-            state.tasks.load(task)?;
+            state.load_task(task)?;
         }
         Ok(state)
+    }
+
+    /// Puts one more task of a snapshot in as it is, behind all other objects. After an error the
+    /// state is not to be used.
+    ///
+    /// # Errors
+    /// As of [`State::from_objects`].
+    pub fn load_task(&mut self, task: Task) -> Result<(), Reason> {
+        rules::tasks::spec_exists(self, &task)?;
+        rules::tasks::claims_are_free(self, &task)?;
+        rules::tasks::index(self, None, Some(&task));
+        self.tasks.load(task)
     }
 }
 

@@ -1,5 +1,6 @@
 //! One table: objects by id and, where they have names, by name. Persistent, so a clone is cheap.
 
+use std::ops::Bound;
 use std::sync::Arc;
 
 use imbl::OrdMap;
@@ -42,6 +43,13 @@ impl<T: Object> Table<T> {
     pub fn iter(&self) -> impl Iterator<Item = &Arc<T>> + Clone {
         // Not `values()`, which cannot be cloned.
         self.by_id.iter().map(|(_, object)| object)
+    }
+
+    /// Those after an id, ascending; all of them without one. So a long list is gone through in
+    /// pieces, with nothing held but a view between them.
+    pub fn after(&self, id: Option<T::Id>) -> impl Iterator<Item = &Arc<T>> {
+        let first = id.map_or(Bound::Unbounded, Bound::Excluded);
+        self.by_id.range((first, Bound::Unbounded)).map(|(_, object)| object)
     }
 
     pub fn len(&self) -> usize {

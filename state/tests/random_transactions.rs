@@ -39,6 +39,7 @@ fn action((a, b, kind, task_state): Choice, now: &State) -> Action {
         3 | 4 => {
             let version = now.services().get(ServiceId::new(b)).map_or(9, |s| s.spec_version.0);
             let mut made = task(a, ServiceId::new(b), version, a as u64 % 2);
+            made.job_iteration = [None, Some(0), Some(1)][task_state % 3];
             made.networks = vec![NetworkAttachment {
                 network: NetworkId::new(b),
                 addresses: vec![format!("10.0.{b}.{a}/24").parse().unwrap()],
@@ -51,6 +52,9 @@ fn action((a, b, kind, task_state): Choice, now: &State) -> Action {
                 let mut moved = Task::clone(there);
                 moved.status.state = TaskState::ALL[task_state];
                 moved.node_id = Some(NodeId::new(b));
+                if task_state == 13 {
+                    moved.desired_state = DesiredState::Shutdown;
+                }
                 update(moved)
             }
             None => remove::<Task>(TaskId::new(a)),
@@ -84,6 +88,7 @@ fn action((a, b, kind, task_state): Choice, now: &State) -> Action {
         15 => match now.nodes().get(NodeId::new(a)) {
             Some(there) => {
                 let mut changed = Node::clone(there);
+                changed.status.state = [NodeState::Ready, NodeState::Down][task_state % 2];
                 changed.spec.role = role(b);
                 changed.manager = (b > 1).then(|| manager(b));
                 update(changed)
@@ -92,6 +97,31 @@ fn action((a, b, kind, task_state): Choice, now: &State) -> Action {
         },
         _ => remove::<Node>(NodeId::new(a)),
     }
+}
+
+/// Running, completed, wanted, unfinished, as the state has counted them.
+fn tally(state: &State, service: ServiceId, iteration: Option<u64>) -> [usize; 4] {
+    let tally = state.tally(service, iteration);
+    [tally.running, tally.completed, tally.wanted, tally.unfinished].map(|count| count as usize)
+}
+
+/// The same by going through the tasks.
+fn counted(state: &State, service: ServiceId, iteration: Option<u64>) -> [usize; 4] {
+    let lives = |task: &Task| {
+        let node = task.node_id.and_then(|id| state.nodes().get(id));
+        node.is_some_and(|node| node.status.state != NodeState::Down)
+    };
+    let tests: [&dyn Fn(&Task) -> bool; 4] = [
+        &|task| task.status.state == TaskState::Running && lives(task),
+        &|task| task.status.state == TaskState::Complete,
+        &|task| task.desired_state == DesiredState::Running,
+        &|task| {
+            task.desired_state <= DesiredState::Complete && task.status.state <= TaskState::Running
+        },
+    ];
+    let tasks = state.tasks_of_service(service).filter(|it| it.job_iteration == iteration);
+    let tasks: Vec<_> = tasks.collect();
+    tests.map(|test| tasks.iter().filter(|task| test(task)).count())
 }
 
 proptest! {
@@ -118,6 +148,11 @@ proptest! {
             }
         }
         prop_assert_eq!(&one, &other);
+        for service in (0..4).map(ServiceId::new) {
+            for iteration in [None, Some(0), Some(1)] {
+                prop_assert_eq!(counted(&one, service, iteration), tally(&one, service, iteration));
+            }
+        }
         let restored = State::from_objects(one.to_objects());
         prop_assert_eq!(restored.as_ref(), Ok(&one));
     }

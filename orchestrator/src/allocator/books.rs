@@ -33,7 +33,8 @@ impl Books {
 
     /// The lowest address of a network that nothing has.
     pub fn address(&mut self, state: &State, network: &Network) -> Option<IpNet> {
-        addresses::lowest(self.addresses.entry(network.id).or_default(), state, network)
+        let book = self.addresses.entry(network.id);
+        addresses::lowest(book.or_insert_with(|| addresses::book(state, network)), state, network)
     }
 
     /// A task that was to have these addresses does not stand.

@@ -5,6 +5,7 @@ use skep_types::{Node, NodeRole, validate};
 use crate::event::Delta;
 use crate::rejection::Reason;
 use crate::state::State;
+use crate::tally;
 
 pub fn check(state: &State, delta: &Delta<Node>) -> Result<(), Reason> {
     let was_manager = delta.before.as_ref().filter(|node| is_manager(node));
@@ -37,8 +38,9 @@ fn raft_id_is_free(state: &State, node: &Node, raft_id: u64) -> Result<(), Reaso
     }
 }
 
-/// Keeps the managers apart: a few among thousands of nodes.
+/// Keeps the managers apart, a few among thousands of nodes, and the counts of what runs.
 pub fn index(state: &mut State, before: Option<&Node>, after: Option<&Node>) {
+    tally::count_node(state, before, after);
     let counts = |node: &&Node| is_manager(node) || node.manager.is_some();
     match (before.filter(counts), after.filter(counts)) {
         (None, Some(node)) => {

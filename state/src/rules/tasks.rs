@@ -8,6 +8,7 @@ use super::services::{address_is_free, is_standing};
 use crate::event::Delta;
 use crate::rejection::Reason;
 use crate::state::{AddressOwner, State};
+use crate::tally;
 
 /// Live tasks of one slot: the one that serves and, in a start-first update, its successor.
 const LIVE_PER_SLOT_MAX: usize = 2;
@@ -107,6 +108,7 @@ pub fn index(state: &mut State, before: Option<&Task>, after: Option<&Task>) {
             state.tasks_by_node.insert((node, task.id));
         }
     }
+    tally::count_task(state, before, after);
     let held = held_addresses;
     let same = match (before, after) {
         (Some(before), Some(after)) => held(before).eq(held(after)),
