@@ -14,6 +14,10 @@ pub const DIAL_TIMEOUT: Duration = Duration::from_secs(2);
 pub const DESCRIBE_INTERVAL: Duration = Duration::from_secs(20);
 /// SwarmKit: a heartbeat before the manager has said the period.
 pub const HEARTBEAT_FIRST: Duration = Duration::from_secs(5);
+/// A message of the manager at most. All that a node is to run comes in one when its session begins,
+/// secrets of 500 KiB among it, and a network in one with everybody on it: some 100 bytes for each of
+/// 100,000 tasks and more.
+pub const MESSAGE_BYTES_MAX: usize = 64 << 20;
 /// Statuses in one report; the rest follow in the next.
 pub const REPORT_MAX: usize = 1000;
 /// Statuses that come together are sent together.

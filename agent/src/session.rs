@@ -24,7 +24,7 @@ use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 
 use crate::defaults::{
-    BACKOFF_MAX, BACKOFF_MIN, CALL_TIMEOUT, DESCRIBE_INTERVAL, HEARTBEAT_FIRST,
+    BACKOFF_MAX, BACKOFF_MIN, CALL_TIMEOUT, DESCRIBE_INTERVAL, HEARTBEAT_FIRST, MESSAGE_BYTES_MAX,
     NETWORK_MESSAGES_MAX, NETWORK_RETRY_MAX, NETWORK_RETRY_MIN, REPORT_INTERVAL,
 };
 use crate::dial::{DialError, dial};
@@ -108,8 +108,9 @@ async fn session_with_any(
     let address = managers.choose(&mut rand::rng()).ok_or(Ended::NoManager)?;
     let credentials = Arc::clone(&config.credentials.borrow());
     let channel = dial(address, &credentials).await?;
-    let mut overlay = OverlayClient::new(channel.clone());
-    let client = DispatcherClient::new(channel.clone());
+    let max = MESSAGE_BYTES_MAX;
+    let mut overlay = OverlayClient::new(channel.clone()).max_decoding_message_size(max);
+    let client = DispatcherClient::new(channel.clone()).max_decoding_message_size(max);
     let describe = Arc::clone(&config.describe);
     let look = move || {
         let describe = Arc::clone(&describe);

@@ -11,6 +11,7 @@ use crate::log_table::LogTable;
 use crate::metrics::ManagerMetrics;
 use crate::peers::Peers;
 use crate::proposer::Proposer;
+use crate::router::Router;
 use crate::session_table::SessionTable;
 
 /// The parts, wired together by [`crate::Manager`].
@@ -22,6 +23,7 @@ pub struct Core {
     pub observer: Observer,
     pub proposer: Proposer,
     pub dispatch: SessionTable,
+    pub router: Router,
     pub logs: LogTable,
     pub peers: Arc<Peers>,
     pub metrics: ManagerMetrics,
@@ -50,6 +52,7 @@ impl Core {
             raft,
             observer,
             dispatch: SessionTable::default(),
+            router: Router::default(),
             logs: LogTable::default(),
             peers,
             metrics,

@@ -18,6 +18,7 @@ mod manager;
 pub mod metrics;
 mod peers;
 mod proposer;
+mod router;
 mod service;
 mod session_table;
 mod subscribe;

@@ -1,19 +1,19 @@
 //! The sessions of this manager's leadership and what their nodes have confirmed, shared by the
 //! dispatcher's calls and streams.
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
 use skep_dispatch::{SessionError, SessionId, Sessions, Watermarks};
 use skep_types::{NodeId, Timestamp};
 use tokio::sync::watch;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// Empty while this manager does not lead.
 #[derive(Default)]
 pub struct SessionTable {
     leading: Mutex<Option<Leading>>,
-    /// Changes when any session ends; streams look whether it was theirs.
-    ended: watch::Sender<u64>,
     /// Changes when a node has confirmed more or counts no longer.
     confirmed: watch::Sender<u64>,
 }
@@ -21,6 +21,8 @@ pub struct SessionTable {
 struct Leading {
     sessions: Sessions,
     marks: Watermarks,
+    /// One for each session; to drop it ends the session's streams.
+    ends: BTreeMap<NodeId, DropGuard>,
 }
 
 /// Why a call in a session is refused.
@@ -34,13 +36,11 @@ pub enum Refused {
 
 impl SessionTable {
     pub(crate) fn begin(&self, sessions: Sessions, marks: Watermarks) {
-        *self.lock() = Some(Leading { sessions, marks });
-        self.note_end();
+        *self.lock() = Some(Leading { sessions, marks, ends: BTreeMap::new() });
     }
 
     pub(crate) fn end(&self) {
         *self.lock() = None;
-        self.note_end();
     }
 
     pub fn register(&self, node: NodeId, id: SessionId, now: Timestamp) -> Result<(), Refused> {
@@ -48,8 +48,7 @@ impl SessionTable {
         let leading = guard.as_mut().ok_or(Refused::NotLeader)?;
         leading.sessions.register(node, id, now);
         leading.marks.expect(node, now);
-        drop(guard);
-        self.note_end();
+        leading.ends.insert(node, CancellationToken::new().drop_guard());
         Ok(())
     }
 
@@ -90,10 +89,10 @@ impl SessionTable {
         let next = leading.sessions.next_timeout();
         for node in &expired {
             leading.marks.forget(*node);
+            leading.ends.remove(node);
         }
         drop(guard);
         if !expired.is_empty() {
-            self.note_end();
             self.note_confirmed();
         }
         (expired, next)
@@ -101,11 +100,12 @@ impl SessionTable {
 
     /// Returns once the session is over.
     pub async fn over(&self, node: NodeId, id: SessionId) {
-        let mut ended = self.ended.subscribe();
-        while self.check(node, id).is_ok() {
-            if ended.changed().await.is_err() {
-                return;
-            }
+        let end = self.lock().as_mut().and_then(|leading| {
+            leading.sessions.check(node, id).ok()?;
+            leading.ends.get(&node).map(|end| end.token().clone())
+        });
+        if let Some(end) = end {
+            end.cancelled().await;
         }
     }
 
@@ -130,10 +130,6 @@ impl SessionTable {
 
     fn note_confirmed(&self) {
         self.confirmed.send_modify(|count| *count += 1);
-    }
-
-    fn note_end(&self) {
-        self.ended.send_modify(|count| *count += 1);
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Leading>> {

@@ -42,7 +42,7 @@ pub use membership::Removal;
 pub use node::{Config, Proposed, RaftNode};
 pub use record::{decode_entry, decode_snapshot_meta, encode_entry, encode_snapshot_meta};
 pub use seal::Seal;
-pub use swarm_machine::{Observer, SwarmMachine};
+pub use swarm_machine::{Follower, Observer, Step, SwarmMachine};
 pub use transport::{CallOption, Lane, PeerTransport};
 pub use types::{
     AppendRequest, AppendResponse, Command, Entry, LogId, Member, Metrics, Peer, Snapshot,

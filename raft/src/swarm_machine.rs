@@ -10,6 +10,7 @@ use skep_types::error_chain;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use skep_state::{Event, State};
+use tokio::sync::broadcast::error::TryRecvError;
 use tokio::sync::{broadcast, watch};
 
 use crate::codec::{Rejected, Verdict, decode_batch, encode_reply};
@@ -56,11 +57,16 @@ impl SwarmMachine {
     }
 
     fn publish(&self, index: u64, events: Vec<Event>) {
-        self.shared.set_view(index, self.state.clone());
+        let mut seen = self.shared.seen();
+        let old = std::mem::replace(&mut *seen, Seen { index, state: self.state.clone() });
         if !events.is_empty() {
+            // Under the lock, so that a follower finds a view and the events up to it together.
             // Nobody needs to follow; who comes later starts from a view.
             let _ = self.shared.events.send(Arc::new(events));
         }
+        drop(seen);
+        // Outside the lock: it may be the last of its kind, and large.
+        drop(old);
         self.shared.applied.send_replace(index);
     }
 
@@ -111,12 +117,6 @@ impl Shared {
     fn seen(&self) -> MutexGuard<'_, Seen> {
         self.view.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    fn set_view(&self, index: u64, state: State) {
-        let old = std::mem::replace(&mut *self.seen(), Seen { index, state });
-        // Outside the lock: it may be the last of its kind, and large.
-        drop(old);
-    }
 }
 
 impl Observer {
@@ -141,5 +141,54 @@ impl Observer {
     /// receiver that lags by more than [`defaults::EVENTS_MAX`] is told so, and takes a view.
     pub fn events(&self) -> broadcast::Receiver<Arc<Vec<Event>>> {
         self.shared.events.subscribe()
+    }
+
+    /// Follows the state from here on, with the view that it begins at.
+    pub fn follow(&self) -> (Step, Follower) {
+        let mut applied = self.shared.applied.subscribe();
+        // It is told after the view is set: what is seen already may be told once more.
+        applied.mark_unchanged();
+        let seen = self.shared.seen();
+        let begin = Step { index: seen.index, view: seen.state.clone(), news: None };
+        let events = self.shared.events.subscribe();
+        drop(seen);
+        (begin, Follower { shared: Arc::clone(&self.shared), applied, events })
+    }
+}
+
+/// How far the state has come, and what happened on the way.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// Of the newest entry in the view.
+    pub index: u64,
+    pub view: State,
+    /// Exactly what lies between the view before and this one, entry by entry; none where that is
+    /// not known, as at the beginning.
+    pub news: Option<Vec<Arc<Vec<Event>>>>,
+}
+
+/// Follows the state step by step. However slow it is, it holds nothing up: it is told then that it
+/// has missed something.
+pub struct Follower {
+    shared: Arc<Shared>,
+    applied: watch::Receiver<u64>,
+    events: broadcast::Receiver<Arc<Vec<Event>>>,
+}
+
+impl Follower {
+    /// Waits until something was applied, and takes in all of it.
+    pub async fn next(&mut self) -> Step {
+        self.applied.changed().await.expect("what is shared holds the sender");
+        // Whatever is told from here on is in the next step, if it is not in this one.
+        let seen = self.shared.seen();
+        let mut news = Some(Vec::new());
+        loop {
+            match self.events.try_recv() {
+                Ok(events) => news.iter_mut().for_each(|news| news.push(Arc::clone(&events))),
+                Err(TryRecvError::Lagged(_)) => news = None,
+                Err(TryRecvError::Empty | TryRecvError::Closed) => break,
+            }
+        }
+        Step { index: seen.index, view: seen.state.clone(), news }
     }
 }

@@ -129,12 +129,12 @@ impl Assignments {
 
 /// From the moment that a node was chosen until the task is removed from the state: a node keeps
 /// what ended too, for its logs.
-fn is_the_nodes(task: &Task) -> bool {
+pub(crate) fn is_the_nodes(task: &Task) -> bool {
     task.status.state >= TaskState::Assigned && task.status.state != TaskState::Orphaned
 }
 
 /// A secret leaves the node with the last task that runs, or is to run, with it.
-fn reads_payloads(task: &Task) -> bool {
+pub(crate) fn reads_payloads(task: &Task) -> bool {
     !task.status.state.is_terminal() && TaskState::from(task.desired_state) <= TaskState::Complete
 }
 

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use skep_state::State;
-use skep_state::state::AddressOwner;
+use skep_state::state::{AddressOwner, Named};
 use skep_types::service::{PortConfig, PublishMode};
 use skep_types::task::Slot;
 use skep_types::{
@@ -56,50 +56,53 @@ pub struct NetworkView {
     pub services: Vec<Service>,
 }
 
-/// The networks of a node, each with who answers there.
-pub fn of_node(state: &State, node: NodeId) -> BTreeMap<NetworkId, NetworkView> {
-    let uses = |task: &&Arc<Task>| {
-        task.status.state >= TaskState::Assigned && !task.status.state.is_terminal()
-    };
+/// The networks that a node is to know: those of its tasks, and the ingress network. What is not
+/// allocated yet is among them.
+pub fn networks_of(state: &State, node: NodeId) -> BTreeSet<NetworkId> {
     let mut wanted: BTreeSet<NetworkId> = state
         .tasks_on_node(node)
-        .filter(uses)
+        .filter(|task| has_place(task))
         .flat_map(|task| task.networks.iter().map(|at| at.network))
         .collect();
     wanted.extend(state.networks().iter().filter(|it| it.spec.ingress).map(|it| it.id));
-    let mut views: BTreeMap<NetworkId, NetworkView> = wanted
-        .into_iter()
-        .filter_map(|id| state.networks().get(id))
-        .filter(|network| network.vni.is_some() && !network.ipam.is_empty())
-        .map(|network| {
-            let nodes = if network.spec.ingress { addresses(state) } else { BTreeSet::new() };
-            let network = Arc::clone(network);
-            let view = NetworkView { network, nodes, endpoints: vec![], services: vec![] };
-            (view.network.id, view)
-        })
-        .collect();
-    if views.is_empty() {
-        return views;
-    }
-    // Those that have an address there, and no others.
-    let owners = views.keys().flat_map(|id| state.address_owners(*id));
-    let tasks: BTreeSet<TaskId> = owners
-        .filter_map(|owner| match owner {
-            AddressOwner::Task(task) => Some(task),
-            AddressOwner::Service(_) => None,
-        })
-        .collect();
-    for task in tasks.into_iter().filter_map(|id| state.tasks().get(id)) {
-        for (id, endpoint) in endpoints(state, task) {
-            if let Some(view) = views.get_mut(&id) {
-                view.endpoints.push(endpoint);
-            }
+    wanted
+}
+
+/// The networks of a node, each with who answers there.
+pub fn of_node(state: &State, node: NodeId) -> BTreeMap<NetworkId, NetworkView> {
+    let views = networks_of(state, node).into_iter().filter_map(|id| NetworkView::of(state, id));
+    views.map(|view| (view.network.id, view)).collect()
+}
+
+impl NetworkView {
+    /// One network with who answers there, the same for every node that knows it; none while it is
+    /// not allocated.
+    pub fn of(state: &State, id: NetworkId) -> Option<Self> {
+        let network = state.networks().get(id)?;
+        if network.vni.is_none() || network.ipam.is_empty() {
+            return None;
         }
+        let ingress = network.spec.ingress;
+        let nodes = if ingress { addresses(state) } else { BTreeSet::new() };
+        // Those that have an address there, and no others.
+        let owners = state.address_owners(id);
+        let tasks: BTreeSet<TaskId> = owners
+            .filter_map(|owner| match owner {
+                AddressOwner::Task(task) => Some(task),
+                AddressOwner::Service(_) => None,
+            })
+            .collect();
+        let tasks = tasks.into_iter().filter_map(|id| state.tasks().get(id));
+        let endpoints = tasks.filter_map(|task| endpoint(state, task, id)).collect();
+        let services = match ingress {
+            true => state.services().iter().filter_map(|it| service(it, id, true)).collect(),
+            false => {
+                let joined = state.services_naming(Named::Network(id));
+                joined.filter_map(|it| service(it, id, false)).collect()
+            }
+        };
+        Some(Self { network: Arc::clone(network), nodes, endpoints, services })
     }
-    for service in state.services().iter() {
-        add_service(&mut views, service);
-    }
-    views
 }
 
 fn address(node: &Node) -> Option<IpAddr> {
@@ -110,21 +113,27 @@ fn addresses(state: &State) -> BTreeSet<IpAddr> {
     state.nodes().iter().filter_map(|node| address(node)).collect()
 }
 
-/// A task's places. One whose node is down answers nowhere.
-fn endpoints(state: &State, task: &Task) -> Vec<(NetworkId, Endpoint)> {
-    if task.status.state < TaskState::Assigned || task.status.state.is_terminal() {
-        return Vec::new();
-    }
-    let node = task.node_id.and_then(|id| state.nodes().get(id));
-    let Some(node) = node.filter(|node| node.status.state != NodeState::Down) else {
-        return Vec::new();
-    };
-    let Some(node) = address(node) else { return Vec::new() };
-    let readiness = match (task.status.state, task.desired_state) {
+/// Whether a task answers on its networks, were its node there.
+pub(crate) fn has_place(task: &Task) -> bool {
+    task.status.state >= TaskState::Assigned && !task.status.state.is_terminal()
+}
+
+pub(crate) fn readiness(task: &Task) -> Readiness {
+    match (task.status.state, task.desired_state) {
         (_, DesiredState::Shutdown | DesiredState::Remove) => Readiness::Draining,
         (TaskState::Running, _) => Readiness::Serving,
         _ => Readiness::Starting,
-    };
+    }
+}
+
+/// A task's place on a network. One whose node is down answers nowhere.
+fn endpoint(state: &State, task: &Task, network: NetworkId) -> Option<Endpoint> {
+    if !has_place(task) {
+        return None;
+    }
+    let node = task.node_id.and_then(|id| state.nodes().get(id));
+    let node = node.filter(|node| node.status.state != NodeState::Down)?;
+    let at = task.networks.iter().find(|at| at.network == network)?;
     let name = state.services().get(task.service_id).map(|service| {
         let service = &service.spec.annotations.name;
         match task.slot {
@@ -132,44 +141,41 @@ fn endpoints(state: &State, task: &Task) -> Vec<(NetworkId, Endpoint)> {
             Slot::Node(node) => format!("{service}.{node}.{}", task.id),
         }
     });
-    let place = |at: &skep_types::NetworkAttachment| {
-        let endpoint = Endpoint {
-            task: task.id,
-            service: task.service_id,
-            names: name.iter().cloned().collect(),
-            address: at.addresses.first()?.addr(),
-            node,
-            readiness,
-        };
-        Some((at.network, endpoint))
-    };
-    task.networks.iter().filter_map(place).collect()
+    Some(Endpoint {
+        task: task.id,
+        service: task.service_id,
+        names: name.into_iter().collect(),
+        address: at.addresses.first()?.addr(),
+        node: address(node)?,
+        readiness: readiness(task),
+    })
 }
 
-fn add_service(views: &mut BTreeMap<NetworkId, NetworkView>, service: &skep_types::Service) {
+/// A service's place on a network; none if it is not there.
+fn service(service: &skep_types::Service, network: NetworkId, ingress: bool) -> Option<Service> {
     let endpoint = service.endpoint.as_ref();
-    let ports: Vec<PortConfig> = endpoint
-        .iter()
-        .flat_map(|endpoint| &endpoint.ports)
-        .filter(|port| port.publish_mode == PublishMode::Ingress && port.published_port != 0)
-        .cloned()
-        .collect();
-    for (id, view) in views {
-        let joined = service.spec.task.networks.iter().find(|at| at.target == *id);
-        let ingress = view.network.spec.ingress && !ports.is_empty();
-        if joined.is_none() && !ingress {
-            continue;
-        }
-        let vip = endpoint.and_then(|endpoint| {
-            let vip = endpoint.virtual_ips.iter().find(|vip| vip.network == *id);
-            vip.map(|vip| vip.address)
-        });
-        view.services.push(Service {
-            id: service.id,
-            name: service.spec.annotations.name.clone(),
-            aliases: joined.map(|at| at.aliases.clone()).unwrap_or_default(),
-            vip,
-            ports: if view.network.spec.ingress { ports.clone() } else { Vec::new() },
-        });
+    let ports: Vec<PortConfig> = match ingress {
+        true => endpoint
+            .iter()
+            .flat_map(|endpoint| &endpoint.ports)
+            .filter(|port| port.publish_mode == PublishMode::Ingress && port.published_port != 0)
+            .cloned()
+            .collect(),
+        false => Vec::new(),
+    };
+    let joined = service.spec.task.networks.iter().find(|at| at.target == network);
+    if joined.is_none() && ports.is_empty() {
+        return None;
     }
+    let vip = endpoint.and_then(|endpoint| {
+        let vip = endpoint.virtual_ips.iter().find(|vip| vip.network == network);
+        vip.map(|vip| vip.address)
+    });
+    Some(Service {
+        id: service.id,
+        name: service.spec.annotations.name.clone(),
+        aliases: joined.map(|at| at.aliases.clone()).unwrap_or_default(),
+        vip,
+        ports,
+    })
 }

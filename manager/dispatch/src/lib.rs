@@ -1,5 +1,6 @@
 //! What the dispatcher decides: which nodes are in session, what each of them is to run and read,
-//! what their reports do to the state, when a task that is to stop has left every balancer, and which
+//! whom a change of the
+//! state concerns, what their reports do to the state, when a task that is to stop has left every balancer, and which
 //! nodes publish logs for whom.
 //!
 //! It sends nothing: the manager's gRPC services carry what is decided here.
@@ -8,17 +9,23 @@
 //! arguments.
 
 pub mod assignment;
+pub mod changed;
+pub mod concern;
 pub mod defaults;
 pub mod endpoints;
 pub mod logs;
 pub mod report;
+pub mod routes;
 pub mod session;
 pub mod watermark;
 pub mod withdrawal;
 
 pub use assignment::{Assignments, Difference};
+pub use changed::Changed;
+pub use concern::{Concern, Whom};
 pub use logs::{Follow, LogSelector, Subscription};
 pub use report::{Report, ReportError, reported};
+pub use routes::{Routes, StreamId, StreamKind};
 pub use session::{SessionError, SessionId, Sessions};
 pub use watermark::Watermarks;
 pub use withdrawal::Withdrawals;

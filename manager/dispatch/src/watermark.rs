@@ -10,6 +10,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use skep_state::State;
 use skep_types::{NetworkId, NodeId, NodeState, Timestamp};
 
+use crate::changed::Changed;
+use crate::concern::Whom;
 use crate::defaults::{FOLLOWS_WITHIN, OUTSTANDING_MAX};
 use crate::session::SessionId;
 
@@ -23,52 +25,87 @@ struct Told {
 }
 
 #[derive(Debug, Clone)]
+struct Following {
+    session: SessionId,
+    networks: BTreeSet<NetworkId>,
+    outstanding: VecDeque<Told>,
+    /// Its kernel is as the state was at this index of the log.
+    confirmed: u64,
+}
+
+#[derive(Debug, Clone)]
 enum Standing {
     /// In session, or the last leader had it so: it may balance as that one told it.
-    Expected { until: Timestamp },
-    Follows {
-        session: SessionId,
-        networks: BTreeSet<NetworkId>,
-        outstanding: VecDeque<Told>,
-        /// Its kernel is as the state was at this index of the log.
-        confirmed: u64,
+    Expected {
+        until: Timestamp,
     },
+    Follows(Following),
 }
 
 /// The watermarks of one leadership.
+///
+/// A node is told only when something changes on its networks, so its watermark may stay behind
+/// the log for ever. Who waits for nodes on a network waits no further than to the index at which
+/// the network last changed: whoever has confirmed that knows all there is.
 #[derive(Debug, Clone, Default)]
 pub struct Watermarks {
     by_node: BTreeMap<NodeId, Standing>,
+    expected: BTreeSet<(Timestamp, NodeId)>,
+    /// Nodes that know a network, by what they have confirmed.
+    by_network: BTreeSet<(NetworkId, u64, NodeId)>,
+    changed: Changed,
 }
 
 impl Watermarks {
-    /// Begins a leadership: nodes balance as the last leader told them until they ask this one.
-    pub fn begin(state: &State, now: Timestamp) -> Self {
-        let until = now.saturating_add(FOLLOWS_WITHIN);
-        let ready = state.nodes().iter().filter(|node| node.status.state == NodeState::Ready);
-        Self { by_node: ready.map(|node| (node.id, Standing::Expected { until })).collect() }
+    /// Begins a leadership with the state at an index: nodes balance as the last leader told them
+    /// until they ask this one.
+    pub fn begin(state: &State, index: u64, now: Timestamp) -> Self {
+        let mut marks = Self { changed: Changed::up_to(index), ..Self::default() };
+        for node in state.nodes().iter().filter(|node| node.status.state == NodeState::Ready) {
+            marks.expect(node.id, now);
+        }
+        marks
+    }
+
+    /// The state has come to an index, and this is what it changed on networks. To be said before
+    /// anybody looks at the state as it is there.
+    pub fn advance(&mut self, index: u64, networks: &Whom<NetworkId>, view: &State) {
+        self.changed.advance(index, networks, view);
     }
 
     /// A node registered.
     pub fn expect(&mut self, node: NodeId, now: Timestamp) {
+        self.forget(node);
         let until = now.saturating_add(FOLLOWS_WITHIN);
+        self.expected.insert((until, node));
         self.by_node.insert(node, Standing::Expected { until });
     }
 
     /// A node asks for its networks.
     pub fn follow(&mut self, node: NodeId, session: SessionId) {
-        let follows = Standing::Follows {
+        self.forget(node);
+        let follows = Standing::Follows(Following {
             session,
             networks: BTreeSet::new(),
             outstanding: VecDeque::new(),
             confirmed: 0,
-        };
+        });
         self.by_node.insert(node, follows);
     }
 
     /// A node has no session any more, and counts no longer.
     pub fn forget(&mut self, node: NodeId) {
-        self.by_node.remove(&node);
+        match self.by_node.remove(&node) {
+            Some(Standing::Expected { until }) => {
+                self.expected.remove(&(until, node));
+            }
+            Some(Standing::Follows(follows)) => {
+                for network in follows.networks {
+                    self.by_network.remove(&(network, follows.confirmed, node));
+                }
+            }
+            None => {}
+        }
     }
 
     /// Before a generation is sent: what it is made from, and the networks that the node knows
@@ -81,30 +118,27 @@ impl Watermarks {
         (generation, last): (u64, NetworkId),
         index: u64,
     ) {
-        let Some((networks, outstanding, _)) = self.follows(node, session) else { return };
-        if outstanding.is_empty() {
-            networks.clear();
-        }
-        // Its kernel may still be as it was before what it has not confirmed, a network that it was
-        // told is gone included.
-        networks.extend(known);
-        if outstanding.len() == OUTSTANDING_MAX {
-            outstanding.pop_back();
-        }
-        outstanding.push_back(Told { generation, last, index });
+        self.change(node, session, |follows| {
+            if follows.outstanding.is_empty() {
+                follows.networks.clear();
+            }
+            // Its kernel may still be as it was before what it has not confirmed, a network that it
+            // was told is gone included.
+            follows.networks.extend(known);
+            if follows.outstanding.len() == OUTSTANDING_MAX {
+                follows.outstanding.pop_back();
+            }
+            follows.outstanding.push_back(Told { generation, last, index });
+        });
     }
 
     /// The state has come to this index and nothing of it was news to the node; says whether it
     /// has confirmed more by that.
     pub fn unchanged(&mut self, node: NodeId, session: SessionId, index: u64) -> bool {
-        let Some((_, outstanding, confirmed)) = self.follows(node, session) else { return false };
-        match outstanding.back_mut() {
-            Some(told) => {
-                told.index = told.index.max(index);
-                false
-            }
-            None => std::mem::replace(confirmed, index.max(*confirmed)) < index,
-        }
+        self.change(node, session, |follows| match follows.outstanding.back_mut() {
+            Some(told) => told.index = told.index.max(index),
+            None => follows.confirmed = follows.confirmed.max(index),
+        })
     }
 
     /// A node's kernel is as a message said; says whether it has confirmed more by that.
@@ -114,24 +148,25 @@ impl Watermarks {
         session: SessionId,
         (generation, network): (u64, NetworkId),
     ) -> bool {
-        let Some((_, outstanding, confirmed)) = self.follows(node, session) else { return false };
-        let before = *confirmed;
-        while let Some(told) = outstanding.front() {
-            let done = told.generation < generation
-                || (told.generation == generation && told.last == network);
-            if !done {
-                break;
+        self.change(node, session, |follows| {
+            while let Some(told) = follows.outstanding.front() {
+                let done = told.generation < generation
+                    || (told.generation == generation && told.last == network);
+                if !done {
+                    break;
+                }
+                follows.confirmed = follows.confirmed.max(told.index);
+                follows.outstanding.pop_front();
             }
-            *confirmed = told.index.max(*confirmed);
-            outstanding.pop_front();
-        }
-        *confirmed > before
+        })
     }
 
     /// Whether a node may still balance to a task on these networks as the state was before an
     /// index.
     pub fn is_awaited(&self, networks: &[NetworkId], index: u64, now: Timestamp) -> bool {
-        self.awaited(networks, index, now).next().is_some()
+        let expected = self.expected.last().is_some_and(|(until, _)| now < *until);
+        expected
+            || networks.iter().any(|network| self.lowest(*network) < self.bound(*network, index))
     }
 
     /// The nodes that may still balance so.
@@ -140,29 +175,47 @@ impl Watermarks {
         networks: &[NetworkId],
         index: u64,
         now: Timestamp,
-    ) -> impl Iterator<Item = NodeId> {
-        let is_awaited = move |standing: &Standing| match standing {
-            Standing::Expected { until } => now < *until,
-            Standing::Follows { networks: known, confirmed, .. } => {
-                *confirmed < index && networks.iter().any(|network| known.contains(network))
-            }
-        };
-        self.by_node.iter().filter(move |(_, standing)| is_awaited(standing)).map(|(node, _)| *node)
+    ) -> BTreeSet<NodeId> {
+        let expected = self.expected.iter().filter(|(until, _)| now < *until);
+        let behind = networks.iter().flat_map(|network| {
+            let bound = (*network, self.bound(*network, index), NodeId::new(0));
+            self.by_network.range((*network, 0, NodeId::new(0))..bound)
+        });
+        expected.map(|(_, node)| *node).chain(behind.map(|(_, _, node)| *node)).collect()
     }
 
-    fn follows(
+    /// What every node that knows a network has confirmed.
+    fn lowest(&self, network: NetworkId) -> u64 {
+        let all = (network, 0, NodeId::new(0))..=(network, u64::MAX, NodeId::new(u128::MAX));
+        self.by_network.range(all).next().map_or(u64::MAX, |(_, confirmed, _)| *confirmed)
+    }
+
+    fn bound(&self, network: NetworkId, index: u64) -> u64 {
+        index.min(self.changed.at(network))
+    }
+
+    /// Changes what is known of a node that follows in this session; says whether it has confirmed
+    /// more by that.
+    fn change(
         &mut self,
         node: NodeId,
         session: SessionId,
-    ) -> Option<(&mut BTreeSet<NetworkId>, &mut VecDeque<Told>, &mut u64)> {
-        match self.by_node.get_mut(&node) {
-            Some(Standing::Follows { session: its, networks, outstanding, confirmed })
-                if *its == session =>
-            {
-                Some((networks, outstanding, confirmed))
-            }
-            _ => None,
+        change: impl FnOnce(&mut Following),
+    ) -> bool {
+        let Some(Standing::Follows(follows)) = self.by_node.get_mut(&node) else { return false };
+        if follows.session != session {
+            return false;
         }
+        let before = (follows.confirmed, follows.networks.clone());
+        change(follows);
+        if before != (follows.confirmed, follows.networks.clone()) {
+            for network in &before.1 {
+                self.by_network.remove(&(*network, before.0, node));
+            }
+            let known = follows.networks.iter();
+            self.by_network.extend(known.map(|network| (*network, follows.confirmed, node)));
+        }
+        follows.confirmed > before.0
     }
 }
 
@@ -256,5 +309,34 @@ mod tests {
         assert!(marks.is_awaited(&[FRONT], 10 * last, START));
         marks.confirmed(ONE, SESSION, (last, FRONT));
         assert!(!marks.is_awaited(&[FRONT], 10 * last, START));
+    }
+
+    #[test]
+    fn who_has_confirmed_the_last_change_of_a_network_is_not_awaited_for_what_came_elsewhere() {
+        let mut state = State::default();
+        let networks = [FRONT, BACK].map(|id| {
+            let meta = skep_types::Meta::default();
+            let mut spec = skep_types::NetworkSpec::default();
+            spec.annotations.name = id.to_string();
+            let network = skep_types::Network { id, meta, spec, vni: None, ipam: vec![] };
+            skep_state::Change::Create(std::sync::Arc::new(network)).into()
+        });
+        let actions = networks.to_vec();
+        let made = skep_state::Transaction { epoch: 1, now: START, actions };
+        state.apply(&made).unwrap();
+        let mut marks = Watermarks::begin(&state, 5, START);
+        marks.follow(ONE, SESSION);
+        marks.told(ONE, SESSION, [FRONT].into(), (1, FRONT), 10);
+        marks.confirmed(ONE, SESSION, (1, FRONT));
+        marks.advance(20, &Whom::Some([BACK].into()), &state);
+        assert!(!marks.is_awaited(&[FRONT], 25, START));
+        marks.advance(30, &Whom::Some([FRONT].into()), &state);
+        assert!(marks.is_awaited(&[FRONT], 25, START), "it has not heard of 30");
+        assert_eq!(marks.awaited(&[FRONT, BACK], 25, START), [ONE].into());
+        assert!(marks.awaited(&[BACK], 25, START).is_empty());
+        marks.unchanged(ONE, SESSION, 30);
+        assert!(!marks.is_awaited(&[FRONT], 40, START));
+        marks.advance(50, &Whom::All, &state);
+        assert!(marks.is_awaited(&[FRONT], 45, START), "what was missed may have been of it");
     }
 }

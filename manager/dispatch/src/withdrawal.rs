@@ -8,6 +8,7 @@
 //! held back again in the same stream.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use skep_state::State;
 use skep_types::{DesiredState, NetworkId, NodeId, Task, TaskId, TaskState, Timestamp, drain};
@@ -53,10 +54,13 @@ impl Withdrawals {
         now: Timestamp,
     ) -> HeldBack {
         let mut held = HeldBack::default();
-        let leaving: Vec<_> =
-            state.tasks_on_node(node).filter(|task| is_leaving(state, task)).collect();
-        self.by_task.retain(|id, _| leaving.iter().any(|task| task.id == *id));
-        for task in leaving {
+        let leaving: BTreeMap<TaskId, &Arc<Task>> = state
+            .tasks_on_node(node)
+            .filter(|task| is_leaving(state, task))
+            .map(|task| (task.id, task))
+            .collect();
+        self.by_task.retain(|id, _| leaving.contains_key(id));
+        for task in leaving.into_values() {
             let first = Withdrawal { index, since: now, left: None, let_go: false };
             let withdrawal = self.by_task.entry(task.id).or_insert(first);
             let unconfirmed = withdrawal.leave(task, marks, now);
@@ -85,12 +89,11 @@ impl Withdrawal {
             return Vec::new();
         }
         let networks: Vec<NetworkId> = task.networks.iter().map(|at| at.network).collect();
-        let awaited: Vec<NodeId> = marks.awaited(&networks, self.index, now).collect();
-        if !awaited.is_empty() && now < self.bound() {
+        if now < self.bound() && marks.is_awaited(&networks, self.index, now) {
             return Vec::new();
         }
         self.left = Some(now);
-        awaited
+        marks.awaited(&networks, self.index, now).into_iter().collect()
     }
 
     /// Until when the task is to be left alone at the most; none if it may be told now.

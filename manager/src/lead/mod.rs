@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock;
 use crate::core::Core;
 use crate::defaults::RETRY_INTERVAL;
+use crate::router;
 
 /// Names a leadership: terms ascend, and of two leaders of one term the one with the larger Raft id
 /// comes later. Raft ids fit 32 bits (`service::membership` gives no larger ones).
@@ -46,6 +47,7 @@ pub async fn run(core: Arc<Core>, stop: CancellationToken) {
         }
         core.proposer.end();
         core.dispatch.end();
+        core.router.end();
         core.logs.end();
         tracing::info!(term = now.term, "leadership ended");
         if stop.is_cancelled() {
@@ -60,20 +62,26 @@ async fn lead(core: &Arc<Core>, epoch: u64) {
         tracing::debug!(%error, "the new leader waits for its quorum");
         tokio::time::sleep(RETRY_INTERVAL).await;
     }
-    let view = core.observer.view();
+    let (begin, follower) = core.observer.follow();
+    let view = begin.view.clone();
+    core.router.begin(&begin);
     core.proposer.begin(epoch);
     let period = view.cluster().map(|cluster| cluster.spec.heartbeat_period);
     let period = period.unwrap_or(skep_types::defaults::HEARTBEAT_PERIOD);
     let now = clock::steady();
-    core.dispatch.begin(Sessions::begin(&view, period, now), Watermarks::begin(&view, now));
+    let marks = Watermarks::begin(&view, begin.index, now);
+    core.dispatch.begin(Sessions::begin(&view, period, now), marks);
     tracing::info!(epoch, "leading");
     let mut tasks = JoinSet::new();
     let of = |core: &Arc<Core>| Arc::clone(core);
     let (one, two, three, four) = (of(core), of(core), of(core), of(core));
+    let five = of(core);
     tasks.spawn(async move { one.proposer.run().await });
     tasks.spawn(async move { pass::run(&two).await });
     tasks.spawn(async move { nodes::run(&three).await });
     tasks.spawn(async move { members::run(&four).await });
+    tasks.spawn(async move { router::run(&five, follower).await });
+    drop((begin, view));
     while let Some(ended) = tasks.join_next().await {
         if let Err(error) = ended {
             // A bug of ours. Leading on without a reconciler would look healthy and do nothing.

@@ -9,7 +9,9 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use futures::Stream;
-use skep_dispatch::{Assignments, Report, ReportError, SessionId, Withdrawals, reported};
+use skep_dispatch::{
+    Assignments, Report, ReportError, SessionId, StreamKind, Withdrawals, reported,
+};
 use skep_proto::convert::{reported_status, wire_node, wire_task};
 use skep_proto::swarmkit as pb;
 use skep_state::{Change, State};
@@ -90,6 +92,11 @@ impl DispatcherService {
     }
 }
 
+/// What a stream ends with that outlives its session, or this leadership.
+pub(super) fn over() -> Status {
+    Status::unavailable("the session is over")
+}
+
 /// What a node is told of itself and of the managers.
 fn session_message(view: &State, node: &Node, id: SessionId) -> pb::SessionMessage {
     let manager = |node: &Arc<Node>| {
@@ -116,13 +123,17 @@ async fn tell_session(
     session: SessionId,
     out: mpsc::Sender<Result<pb::SessionMessage, Status>>,
 ) {
-    let mut applied = core.observer.applied();
     let mut told: Option<pb::SessionMessage> = None;
     let follow = async {
+        let Some(changes) = core.router.open(StreamKind::Session, id) else { return over() };
         loop {
-            applied.mark_unchanged();
-            let view = core.observer.view();
+            let (_, view) = changes.view();
             let Some(node) = view.nodes().get(id) else {
+                // Applied already, and only not routed yet: it wakes this stream when it is.
+                if core.observer.view().nodes().get(id).is_some() {
+                    changes.woken().await;
+                    continue;
+                }
                 return Status::permission_denied(format!(
                     "node {id} is not part of the swarm any more"
                 ));
@@ -140,14 +151,13 @@ async fn tell_session(
                 }
                 told = Some(news);
             }
-            if applied.changed().await.is_err() {
-                return Status::unavailable("the manager stops");
-            }
+            drop(view);
+            changes.woken().await;
         }
     };
     let end = tokio::select! {
         status = follow => status,
-        () = core.dispatch.over(id, session) => Status::unavailable("the session is over"),
+        () = core.dispatch.over(id, session) => over(),
         () = out.closed() => return,
     };
     let _ = out.send(Err(end)).await;
@@ -161,16 +171,16 @@ async fn tell_assignments(
     session: SessionId,
     out: mpsc::Sender<Result<pb::AssignmentsMessage, Status>>,
 ) {
-    let mut applied = core.observer.applied();
     let mut confirmations = core.dispatch.confirmations();
     let follow = async {
+        let opened = core.router.open(StreamKind::Assignments, node);
+        let Some(changes) = opened else { return over() };
         let (mut known, mut count) = (None, 0u64);
         let mut withdrawals = Withdrawals::default();
         let mut held_since = BTreeMap::<TaskId, Instant>::new();
         loop {
-            applied.mark_unchanged();
             confirmations.mark_unchanged();
-            let (index, view) = core.observer.indexed_view();
+            let (index, view) = changes.view();
             let held = core
                 .dispatch
                 .marks(|marks| withdrawals.observe(&view, node, index, marks, clock::steady()));
@@ -207,20 +217,19 @@ async fn tell_assignments(
                 }
             }
             known = Some(next);
+            drop(view);
             tokio::time::sleep(ASSIGNMENT_INTERVAL).await;
-            let stops = tokio::select! {
-                changed = applied.changed() => changed.is_err(),
-                changed = confirmations.changed(), if !held.tasks.is_empty() => changed.is_err(),
-                () = clock::until(held.look_at) => false,
-            };
-            if stops {
-                return Status::unavailable("the manager stops");
+            tokio::select! {
+                () = changes.woken() => {}
+                // The table lives as long as the core.
+                _ = confirmations.changed(), if !held.tasks.is_empty() => {}
+                () = clock::until(held.look_at) => {}
             }
         }
     };
     let end = tokio::select! {
         status = follow => status,
-        () = core.dispatch.over(node, session) => Status::unavailable("the session is over"),
+        () = core.dispatch.over(node, session) => over(),
         () = out.closed() => return,
     };
     let _ = out.send(Err(end)).await;

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::Stream;
-use skep_dispatch::SessionId;
-use skep_dispatch::endpoints::{NetworkView, Readiness, of_node};
+use skep_dispatch::endpoints::{NetworkView, Readiness, networks_of};
+use skep_dispatch::{SessionId, StreamKind};
 use skep_proto::v1 as pb;
 use skep_types::service::Protocol;
 use skep_types::{NetworkId, NodeId};
@@ -21,7 +21,7 @@ use tonic::{Request, Response, Status};
 use crate::core::Core;
 use crate::defaults::{ASSIGNMENT_INTERVAL, STREAM_QUEUE};
 use crate::gate::Caller;
-use crate::service::dispatcher::parse;
+use crate::service::dispatcher::{over, parse};
 use crate::service::no_session;
 
 pub struct OverlayService(pub Arc<Core>);
@@ -92,13 +92,13 @@ fn full(view: &NetworkView, generation: u64) -> pb::EndpointsMessage {
     }
 }
 
+/// A node's networks; what is the same for many nodes is there once.
+type Networks = BTreeMap<NetworkId, Arc<NetworkView>>;
+
 /// What is to be told to a node that knows `known`.
-fn news(
-    known: &BTreeMap<NetworkId, NetworkView>,
-    next: &BTreeMap<NetworkId, NetworkView>,
-    generation: u64,
-) -> Vec<pb::EndpointsMessage> {
-    let changed = next.iter().filter(|(id, view)| known.get(id) != Some(view));
+fn news(known: &Networks, next: &Networks, generation: u64) -> Vec<pb::EndpointsMessage> {
+    let same = |known: &Arc<NetworkView>, next| Arc::ptr_eq(known, next) || known == next;
+    let changed = next.iter().filter(|(id, view)| !known.get(id).is_some_and(|it| same(it, view)));
     let mut messages: Vec<_> = changed.map(|(_, view)| full(view, generation)).collect();
     let gone = known.keys().filter(|id| !next.contains_key(id));
     messages.extend(gone.map(|id| pb::EndpointsMessage {
@@ -115,7 +115,7 @@ fn note(
     core: &Core,
     (node, session): (NodeId, SessionId),
     messages: &[pb::EndpointsMessage],
-    (known, next): (&BTreeMap<NetworkId, NetworkView>, &BTreeMap<NetworkId, NetworkView>),
+    (known, next): (&Networks, &Networks),
     index: u64,
 ) {
     let last = messages.last().and_then(|it| Some((it.generation, it.network_id.parse().ok()?)));
@@ -136,13 +136,13 @@ async fn tell(
     session: SessionId,
     out: mpsc::Sender<Result<pb::EndpointsMessage, Status>>,
 ) {
-    let mut applied = core.observer.applied();
     let follow = async {
-        let (mut known, mut generation) = (BTreeMap::new(), 0);
+        let opened = core.router.open(StreamKind::Endpoints, node);
+        let Some(changes) = opened else { return over() };
+        let (mut known, mut generation) = (Networks::new(), 0);
         loop {
-            applied.mark_unchanged();
-            let (index, view) = core.observer.indexed_view();
-            let next = of_node(&view, node);
+            let (index, view) = changes.view();
+            let next = changes.follow(networks_of(&view, node), (index, &view));
             generation += 1;
             let mut messages = news(&known, &next, generation);
             note(&core, (node, session), &messages, (&known, &next), index);
@@ -158,15 +158,14 @@ async fn tell(
                 }
             }
             known = next;
+            drop(view);
             tokio::time::sleep(ASSIGNMENT_INTERVAL).await;
-            if applied.changed().await.is_err() {
-                return Status::unavailable("the manager stops");
-            }
+            changes.woken().await;
         }
     };
     let end = tokio::select! {
         status = follow => status,
-        () = core.dispatch.over(node, session) => Status::unavailable("the session is over"),
+        () = core.dispatch.over(node, session) => over(),
         () = out.closed() => return,
     };
     // It may have hung up meanwhile.

@@ -1,0 +1,219 @@
+//! Whom a change of the state concerns: which nodes' sessions, assignments and networks are to be
+//! looked at again.
+//!
+//! **Invariant:** a stream that is not concerned would be told nothing new. One that is may be told
+//! nothing, too.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use skep_state::{Delta, Event, State};
+use skep_types::service::{Endpoint, NetworkAttachmentConfig};
+use skep_types::{
+    Cluster, ConfigId, DesiredState, Network, NetworkAttachment, NetworkId, Node, NodeId,
+    NodeState, SecretId, Service, ServiceSpec, Task, TaskState, drain,
+};
+
+use crate::assignment::{is_the_nodes, reads_payloads};
+use crate::endpoints::{Readiness, has_place, readiness};
+
+/// All of a kind, or some.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Whom<T: Ord> {
+    All,
+    Some(BTreeSet<T>),
+}
+
+impl<T: Ord> Default for Whom<T> {
+    fn default() -> Self {
+        Self::Some(BTreeSet::new())
+    }
+}
+
+impl<T: Ord> Whom<T> {
+    pub fn has(&self, one: &T) -> bool {
+        match self {
+            Self::All => true,
+            Self::Some(some) => some.contains(one),
+        }
+    }
+
+    fn add(&mut self, more: impl IntoIterator<Item = T>) {
+        if let Self::Some(some) = self {
+            some.extend(more);
+        }
+    }
+}
+
+/// Whom some events concern.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Concern {
+    /// Nodes that may be told something new of themselves or of the managers.
+    pub sessions: Whom<NodeId>,
+    /// Nodes that may be assigned something else, or hear that a task is to stop.
+    pub assignments: Whom<NodeId>,
+    /// Networks on which somebody may answer otherwise.
+    pub networks: Whom<NetworkId>,
+    /// Nodes that may have other networks than before.
+    pub places: Whom<NodeId>,
+}
+
+impl Concern {
+    /// Everybody: what happened is not known.
+    pub fn everything() -> Self {
+        Self { sessions: Whom::All, assignments: Whom::All, networks: Whom::All, places: Whom::All }
+    }
+
+    /// Whom events concern that led to a view.
+    pub fn of<'a>(events: impl IntoIterator<Item = &'a Event>, view: &State) -> Self {
+        let mut concern = Self::default();
+        for event in events {
+            match event {
+                Event::Cluster(delta) => concern.cluster(delta),
+                Event::Node(delta) => concern.node(delta, view),
+                Event::Service(delta) => concern.service(delta, view),
+                Event::Task(delta) => concern.task(delta),
+                Event::Network(delta) => concern.network(delta),
+                Event::Secret(delta) if delta.before.is_none() || delta.after.is_none() => {
+                    let id = delta.before.as_ref().or(delta.after.as_ref()).map(|it| it.id);
+                    concern.readers(view, |spec| id.is_some_and(|id| reads_secret(spec, id)));
+                }
+                Event::Config(delta) if delta.before.is_none() || delta.after.is_none() => {
+                    let id = delta.before.as_ref().or(delta.after.as_ref()).map(|it| it.id);
+                    concern.readers(view, |spec| id.is_some_and(|id| reads_config(spec, id)));
+                }
+                // What a payload holds never changes, and nodes are not told the rest.
+                Event::Secret(_) | Event::Config(_) => {}
+            }
+        }
+        concern
+    }
+
+    fn cluster(&mut self, delta: &Delta<Cluster>) {
+        let told =
+            |cluster: &Cluster| (cluster.root_ca.certificate.clone(), cluster.data_path_port);
+        if differs(delta, told) {
+            self.sessions = Whom::All;
+        }
+    }
+
+    fn node(&mut self, delta: &Delta<Node>, view: &State) {
+        let Some(id) = delta.before.as_ref().or(delta.after.as_ref()).map(|node| node.id) else {
+            return;
+        };
+        // A node that is none and one that is not there are the same to the others.
+        let manager = |node: &Option<Arc<Node>>| {
+            node.as_ref().and_then(|it| it.manager.as_ref()).map(|it| it.addr.clone())
+        };
+        if manager(&delta.before) != manager(&delta.after) {
+            self.sessions = Whom::All;
+        }
+        let of_itself =
+            |node: &Node| (node.spec.clone(), node.manager.clone(), node.certificate.clone());
+        if differs(delta, of_itself) {
+            self.sessions.add([id]);
+        }
+        let address = |node: &Node| node.status.addr.clone();
+        let moved = differs(delta, address);
+        if moved {
+            self.networks.add(ingress(view));
+        }
+        if moved || differs(delta, |node| node.status.state == NodeState::Down) {
+            let tasks = view.tasks_on_node(id).filter(|task| has_place(task));
+            self.networks.add(tasks.flat_map(|task| task.networks.iter().map(|at| at.network)));
+        }
+    }
+
+    fn service(&mut self, delta: &Delta<Service>, view: &State) {
+        let Some(id) = delta.before.as_ref().or(delta.after.as_ref()).map(|it| it.id) else {
+            return;
+        };
+        let drain_label = |it: &Service| it.spec.annotations.labels.get(drain::LABEL).cloned();
+        let endpoint = |it: &Service| it.endpoint.clone();
+        if differs(delta, endpoint) || differs(delta, drain_label) {
+            let tasks = view.tasks_of_service(id);
+            self.assignments.add(tasks.filter_map(|task| task.node_id));
+        }
+        let name = |it: &Service| it.spec.annotations.name.clone();
+        if differs(delta, name) {
+            let tasks = view.tasks_of_service(id).filter(|task| has_place(task));
+            self.networks.add(tasks.flat_map(|task| task.networks.iter().map(|at| at.network)));
+        }
+        let on_networks =
+            |it: &Service| -> (String, Vec<NetworkAttachmentConfig>, Option<Endpoint>) {
+                (name(it), it.spec.task.networks.clone(), it.endpoint.clone())
+            };
+        if differs(delta, on_networks) {
+            for service in delta.before.iter().chain(&delta.after) {
+                self.networks.add(service.spec.task.networks.iter().map(|at| at.target));
+                if service.endpoint.as_ref().is_some_and(|it| !it.ports.is_empty()) {
+                    self.networks.add(ingress(view));
+                }
+            }
+        }
+    }
+
+    fn task(&mut self, delta: &Delta<Task>) {
+        let (before, after) = (delta.before.as_deref(), delta.after.as_deref());
+        let both = || before.into_iter().chain(after);
+        if before.and_then(assigned) != after.and_then(assigned) {
+            self.assignments.add(both().filter_map(|task| task.node_id));
+        }
+        if before.and_then(place) != after.and_then(place) {
+            self.places.add(both().filter_map(|task| task.node_id));
+            let placed = both().filter(|task| has_place(task));
+            self.networks.add(placed.flat_map(|task| task.networks.iter().map(|at| at.network)));
+        }
+    }
+
+    fn network(&mut self, delta: &Delta<Network>) {
+        for network in delta.before.iter().chain(&delta.after) {
+            self.networks.add([network.id]);
+            if network.spec.ingress {
+                // Every node has it.
+                self.places = Whom::All;
+            }
+        }
+    }
+
+    /// Nodes of tasks that were made from a spec which reads something.
+    fn readers(&mut self, view: &State, reads: impl Fn(&ServiceSpec) -> bool) {
+        for (service, version, _) in view.specs().filter(|(_, _, spec)| reads(spec)) {
+            let tasks = view.tasks_of_service(service).filter(|it| it.spec_version == version);
+            self.assignments.add(tasks.filter_map(|task| task.node_id));
+        }
+    }
+}
+
+fn reads_secret(spec: &ServiceSpec, id: SecretId) -> bool {
+    spec.task.container.secrets.iter().any(|reference| reference.secret_id == id)
+}
+
+fn reads_config(spec: &ServiceSpec, id: ConfigId) -> bool {
+    spec.task.container.configs.iter().any(|reference| reference.config_id == id)
+}
+
+fn ingress(view: &State) -> impl Iterator<Item = NetworkId> + '_ {
+    view.networks().iter().filter(|network| network.spec.ingress).map(|network| network.id)
+}
+
+/// Whether something about an object differs before and after; to be there or not is a difference.
+fn differs<T: skep_state::Object, V: PartialEq>(delta: &Delta<T>, what: impl Fn(&T) -> V) -> bool {
+    delta.before.as_deref().map(&what) != delta.after.as_deref().map(&what)
+}
+
+/// What its node looks at of a task: a change of anything else is no news to it, its own reports
+/// above all.
+fn assigned(task: &Task) -> Option<impl PartialEq + '_> {
+    is_the_nodes(task).then(|| {
+        let stops = task.desired_state >= DesiredState::Shutdown;
+        let serves = task.status.state == TaskState::Running;
+        let reads = reads_payloads(task);
+        (task.node_id, task.desired_state, &task.networks, reads, stops && serves)
+    })
+}
+
+/// What others look at of a task that answers on networks.
+fn place(task: &Task) -> Option<(Option<NodeId>, Readiness, &[NetworkAttachment])> {
+    has_place(task).then(|| (task.node_id, readiness(task), &task.networks[..]))
+}

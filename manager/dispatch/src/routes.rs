@@ -1,0 +1,111 @@
+//! Which streams of nodes are to look at the state again when it has changed.
+//!
+//! **Invariant:** a stream that looked at the state as it was at an index, and was not woken since,
+//! would be told nothing new.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use skep_types::{NetworkId, NodeId};
+
+use crate::concern::{Concern, Whom};
+
+/// Names one stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StreamId(u64);
+
+/// What a stream tells its node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum StreamKind {
+    Session,
+    Assignments,
+    Endpoints,
+}
+
+#[derive(Debug, Clone)]
+struct Stream {
+    node: NodeId,
+    kind: StreamKind,
+    networks: BTreeSet<NetworkId>,
+}
+
+/// The streams that are open, and how far they have been routed.
+#[derive(Debug, Clone)]
+pub struct Routes {
+    index: u64,
+    last: StreamId,
+    streams: BTreeMap<StreamId, Stream>,
+    by_node: BTreeSet<(StreamKind, NodeId, StreamId)>,
+    by_network: BTreeSet<(NetworkId, StreamId)>,
+}
+
+impl Routes {
+    /// No stream, and what comes after an index is routed.
+    pub fn from(index: u64) -> Self {
+        Self {
+            index,
+            last: StreamId(0),
+            streams: BTreeMap::new(),
+            by_node: BTreeSet::new(),
+            by_network: BTreeSet::new(),
+        }
+    }
+
+    /// Opens a stream. It looks at the state after this.
+    pub fn open(&mut self, kind: StreamKind, node: NodeId) -> StreamId {
+        self.last = StreamId(self.last.0 + 1);
+        self.streams.insert(self.last, Stream { node, kind, networks: BTreeSet::new() });
+        self.by_node.insert((kind, node, self.last));
+        self.last
+    }
+
+    pub fn close(&mut self, id: StreamId) {
+        let Some(stream) = self.streams.remove(&id) else { return };
+        self.by_node.remove(&(stream.kind, stream.node, id));
+        for network in stream.networks {
+            self.by_network.remove(&(network, id));
+        }
+    }
+
+    /// These are the networks that a stream tells of, as the state was at an index. Says whether it
+    /// is to look again: what became of a network meanwhile that is new to it has passed it by.
+    pub fn follow(&mut self, id: StreamId, networks: BTreeSet<NetworkId>, index: u64) -> bool {
+        let Some(stream) = self.streams.get_mut(&id) else { return false };
+        let news = networks.difference(&stream.networks).next().is_some();
+        for gone in stream.networks.difference(&networks) {
+            self.by_network.remove(&(*gone, id));
+        }
+        self.by_network.extend(networks.difference(&stream.networks).map(|new| (*new, id)));
+        stream.networks = networks;
+        news && index < self.index
+    }
+
+    /// The state has come to an index. Gives the streams that it concerns.
+    pub fn advance(&mut self, index: u64, concern: &Concern) -> BTreeSet<StreamId> {
+        self.index = index;
+        let mut woken = BTreeSet::new();
+        self.of_nodes(StreamKind::Session, &concern.sessions, &mut woken);
+        self.of_nodes(StreamKind::Assignments, &concern.assignments, &mut woken);
+        self.of_nodes(StreamKind::Endpoints, &concern.places, &mut woken);
+        match &concern.networks {
+            Whom::All => self.of_nodes(StreamKind::Endpoints, &Whom::All, &mut woken),
+            Whom::Some(networks) => {
+                for network in networks {
+                    let all = (*network, StreamId(0))..=(*network, StreamId(u64::MAX));
+                    woken.extend(self.by_network.range(all).map(|(_, id)| *id));
+                }
+            }
+        }
+        woken
+    }
+
+    fn of_nodes(&self, kind: StreamKind, whom: &Whom<NodeId>, woken: &mut BTreeSet<StreamId>) {
+        let between = |first: NodeId, last: NodeId| {
+            let all = (kind, first, StreamId(0))..=(kind, last, StreamId(u64::MAX));
+            self.by_node.range(all).map(|(_, _, id)| *id)
+        };
+        match whom {
+            Whom::All => woken.extend(between(NodeId::new(0), NodeId::new(u128::MAX))),
+            Whom::Some(nodes) => woken.extend(nodes.iter().flat_map(|node| between(*node, *node))),
+        }
+    }
+}
