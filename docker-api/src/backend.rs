@@ -10,7 +10,7 @@ use crate::error::ApiError;
 use crate::filters::Filters;
 use crate::json::*;
 use crate::logs::{LogOptions, Logs};
-use crate::stream::{ByteStream, Flow};
+use crate::stream::{ByteStream, Flow, List};
 
 type Answer<T> = Result<T, ApiError>;
 
@@ -37,14 +37,14 @@ pub trait Backend: Send + Sync + 'static {
         Err(ApiError::absent())
     }
 
-    async fn nodes(&self, filters: Filters) -> Answer<Vec<Node>>;
+    async fn nodes(&self, filters: Filters) -> Answer<List<Node>>;
     /// By id, unique id prefix, or hostname; `self` is the client's business.
     async fn node(&self, id: &str) -> Answer<Node>;
     async fn node_update(&self, id: &str, version: u64, spec: NodeSpec) -> Answer<()>;
     async fn node_remove(&self, id: &str, force: bool) -> Answer<()>;
 
     /// `status` asks for each service's `ServiceStatus`.
-    async fn services(&self, _filters: Filters, _status: bool) -> Answer<Vec<Service>> {
+    async fn services(&self, _filters: Filters, _status: bool) -> Answer<List<Service>> {
         Err(ApiError::absent())
     }
     async fn service(&self, _id: &str, _insert_defaults: bool) -> Answer<Service> {
@@ -78,7 +78,7 @@ pub trait Backend: Send + Sync + 'static {
         Err(ApiError::absent())
     }
 
-    async fn tasks(&self, _filters: Filters) -> Answer<Vec<Task>> {
+    async fn tasks(&self, _filters: Filters) -> Answer<List<Task>> {
         Err(ApiError::absent())
     }
     async fn task(&self, _id: &str) -> Answer<Task> {

@@ -28,4 +28,4 @@ pub use filters::Filters;
 pub use logs::{LogEntry, LogFrame, LogOptions, LogSource, Logs};
 pub use routes::router;
 pub use server::{Server, ServerError};
-pub use stream::{ByteStream, Flow};
+pub use stream::{ByteStream, Flow, List};

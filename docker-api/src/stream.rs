@@ -18,6 +18,27 @@ pub type Flow<T> = BoxStream<'static, Result<T, ApiError>>;
 /// A body as it arrives or leaves.
 pub type ByteStream = Flow<Bytes>;
 
+/// A list whose items are made while it is sent, a few at a time: of a long one there is never more.
+pub struct List<T>(Box<dyn Iterator<Item = Vec<T>> + Send>);
+
+impl<T> List<T> {
+    /// A list in pieces, each made when it is asked for. A piece may be empty; to make one shall take
+    /// a moment only, for nothing else goes on meanwhile on its thread.
+    pub fn of_pieces(pieces: impl Iterator<Item = Vec<T>> + Send + 'static) -> Self {
+        Self(Box::new(pieces))
+    }
+
+    pub(crate) fn next_piece(&mut self) -> Option<Vec<T>> {
+        self.0.next()
+    }
+}
+
+impl<T: Send + 'static> From<Vec<T>> for List<T> {
+    fn from(items: Vec<T>) -> Self {
+        Self::of_pieces(std::iter::once(items))
+    }
+}
+
 /// A request's body as a stream that ends with an error where the client says nothing for too long.
 pub(crate) fn from_request(body: Body) -> ByteStream {
     stream::try_unfold(body.into_data_stream(), |mut data| async move {

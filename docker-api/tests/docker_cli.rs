@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use common::stage::Stage;
 use common::*;
 use skep_docker_api::json::*;
-use skep_docker_api::{ApiError, Backend, Filters, convert};
+use skep_docker_api::{ApiError, Backend, Filters, List, convert};
 use skep_types::NetworkId;
 
 type Answer<T> = Result<T, ApiError>;
@@ -74,8 +74,8 @@ impl Backend for Small {
         assert_eq!(version, 2);
         convert::cluster_spec_from_api(&spec, &cluster().spec, &raft()).map(drop)
     }
-    async fn nodes(&self, _: Filters) -> Answer<Vec<Node>> {
-        Ok(vec![self.node("").await?])
+    async fn nodes(&self, _: Filters) -> Answer<List<Node>> {
+        Ok(vec![self.node("").await?].into())
     }
     async fn node(&self, _: &str) -> Answer<Node> {
         let view =
@@ -88,9 +88,9 @@ impl Backend for Small {
     async fn node_remove(&self, _: &str, _: bool) -> Answer<()> {
         Err(ApiError::absent())
     }
-    async fn services(&self, _: Filters, status: bool) -> Answer<Vec<Service>> {
+    async fn services(&self, _: Filters, status: bool) -> Answer<List<Service>> {
         let counts = ServiceStatus { running_tasks: 2, desired_tasks: 3, completed_tasks: 0 };
-        Ok(vec![convert::service_to_api(&service(), status.then_some(counts))])
+        Ok(vec![convert::service_to_api(&service(), status.then_some(counts))].into())
     }
     async fn service(&self, _: &str, _: bool) -> Answer<Service> {
         Ok(convert::service_to_api(&service(), None))
@@ -115,11 +115,12 @@ impl Backend for Small {
         self.posted.lock().unwrap().push(spec);
         Ok(ServiceUpdateResponse::default())
     }
-    async fn tasks(&self, _: Filters) -> Answer<Vec<Task>> {
+    async fn tasks(&self, _: Filters) -> Answer<List<Task>> {
         let network = network();
         let found = |id| (id == NETWORK).then_some(&network);
         let spec = rich_spec();
-        Ok([1, 2].map(|slot| convert::task_to_api(&task(slot), &spec.task, &found)).to_vec())
+        let tasks = [1, 2].map(|slot| convert::task_to_api(&task(slot), &spec.task, &found));
+        Ok(tasks.to_vec().into())
     }
     async fn networks(&self, _: Filters) -> Answer<Vec<Network>> {
         Ok(vec![convert::network_to_api(&network())])

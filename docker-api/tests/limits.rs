@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use skep_docker_api::json::*;
-use skep_docker_api::{ApiError, Backend, Client, ClientError, Filters, Server, router};
+use skep_docker_api::{ApiError, Backend, Client, ClientError, Filters, List, Server, router};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 
@@ -40,7 +40,7 @@ impl Backend for Idle {
     async fn swarm_update(&self, _: u64, _: SwarmSpec, _: RotateTokens) -> Result<(), ApiError> {
         Err(ApiError::not_in_swarm())
     }
-    async fn nodes(&self, _: Filters) -> Result<Vec<Node>, ApiError> {
+    async fn nodes(&self, _: Filters) -> Result<List<Node>, ApiError> {
         Err(ApiError::not_in_swarm())
     }
     async fn node(&self, _: &str) -> Result<Node, ApiError> {

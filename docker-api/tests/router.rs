@@ -7,7 +7,7 @@ use axum::body::Body;
 use http::{Request, StatusCode};
 use http_body_util::BodyExt;
 use skep_docker_api::json::*;
-use skep_docker_api::{ApiError, Backend, Client, Filters, Server, router};
+use skep_docker_api::{ApiError, Backend, Client, Filters, List, Server, router};
 use tower::ServiceExt;
 
 /// One swarm in memory, enough for the shapes to travel.
@@ -85,9 +85,9 @@ impl Backend for Fake {
         self.note(format!("update {v} {r:?}"));
         Ok(())
     }
-    async fn nodes(&self, filters: Filters) -> Result<Vec<Node>, ApiError> {
+    async fn nodes(&self, filters: Filters) -> Result<List<Node>, ApiError> {
         self.gate()?;
-        Ok(if filters.exact("role", "manager") { vec![node()] } else { vec![] })
+        Ok(if filters.exact("role", "manager") { vec![node()].into() } else { vec![].into() })
     }
     async fn node(&self, id: &str) -> Result<Node, ApiError> {
         if id == "host1" || id == node().id {
@@ -103,7 +103,7 @@ impl Backend for Fake {
         self.note(format!("rm {id} {force}"));
         Ok(())
     }
-    async fn services(&self, _: Filters, status: bool) -> Result<Vec<Service>, ApiError> {
+    async fn services(&self, _: Filters, status: bool) -> Result<List<Service>, ApiError> {
         let mut service = Service { id: "s23456789012345678901234".into(), ..Default::default() };
         service.spec.name = "web".into();
         service.spec.mode.replicated = Some(ReplicatedService { replicas: Some(3) });
@@ -114,7 +114,7 @@ impl Backend for Fake {
             desired_tasks: 3,
             completed_tasks: 0,
         });
-        Ok(vec![service])
+        Ok(vec![service].into())
     }
 }
 

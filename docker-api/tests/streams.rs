@@ -129,7 +129,7 @@ impl Backend for Engine {
     async fn swarm_update(&self, _: u64, _: SwarmSpec, _: RotateTokens) -> Answer<()> {
         Err(ApiError::absent())
     }
-    async fn nodes(&self, _: Filters) -> Answer<Vec<Node>> {
+    async fn nodes(&self, _: Filters) -> Answer<List<Node>> {
         Err(ApiError::absent())
     }
     async fn node(&self, _: &str) -> Answer<Node> {

@@ -12,6 +12,7 @@ mod door;
 mod execute;
 mod gate;
 mod lead;
+pub mod lists;
 mod log_table;
 pub mod logs;
 mod manager;

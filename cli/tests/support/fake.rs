@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt, stream};
 use skep_docker_api::json::*;
 use skep_docker_api::{
-    ApiError, Backend, ByteStream, Filters, Flow, LogEntry, LogOptions, LogSource, Logs,
+    ApiError, Backend, ByteStream, Filters, Flow, List, LogEntry, LogOptions, LogSource, Logs,
 };
 
 use super::busy::{WEB, network};
@@ -186,10 +186,11 @@ impl Backend for Fake {
         Ok(UnlockKeyResponse { unlock_key: "SWMKEY-1-x".into() })
     }
 
-    async fn nodes(&self, filters: Filters) -> Answer<Vec<Node>> {
+    async fn nodes(&self, filters: Filters) -> Answer<List<Node>> {
         self.gate()?;
         filters.only(&["id", "role", "name", "label", "node.label", "membership"])?;
-        Ok(self.nodes.iter().filter(|n| filters.exact("role", &n.spec.role)).cloned().collect())
+        let nodes = self.nodes.iter().filter(|n| filters.exact("role", &n.spec.role));
+        Ok(nodes.cloned().collect::<Vec<_>>().into())
     }
 
     async fn node(&self, id: &str) -> Answer<Node> {
@@ -209,7 +210,7 @@ impl Backend for Fake {
         Ok(())
     }
 
-    async fn services(&self, filters: Filters, status: bool) -> Answer<Vec<Service>> {
+    async fn services(&self, filters: Filters, status: bool) -> Answer<List<Service>> {
         let mut services = self.services.lock().unwrap().clone();
         services.retain(|s| {
             filters.prefix("id", &s.id)
@@ -219,7 +220,7 @@ impl Backend for Fake {
         for service in services.iter_mut().filter(|_| !status) {
             service.service_status = None;
         }
-        Ok(services)
+        Ok(services.into())
     }
 
     async fn service(&self, id: &str, _: bool) -> Answer<Service> {
@@ -277,13 +278,14 @@ impl Backend for Fake {
         Ok(())
     }
 
-    async fn tasks(&self, filters: Filters) -> Answer<Vec<Task>> {
+    async fn tasks(&self, filters: Filters) -> Answer<List<Task>> {
         let tasks = self.tasks.lock().unwrap().clone();
         Ok(tasks
             .into_iter()
             .filter(|t| filters.exact("service", &t.service_id))
             .filter(|t| filters.exact("node", &t.node_id))
-            .collect())
+            .collect::<Vec<_>>()
+            .into())
     }
 
     async fn secrets(&self, filters: Filters) -> Answer<Vec<Secret>> {

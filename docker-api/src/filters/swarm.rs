@@ -99,6 +99,16 @@ impl TaskFilter {
         })
     }
 
+    /// Only tasks of these services are shown, if it names any.
+    pub fn services(&self) -> &[ServiceId] {
+        &self.services
+    }
+
+    /// Only tasks on these nodes are shown, if it names any.
+    pub fn nodes(&self) -> &[NodeId] {
+        &self.nodes
+    }
+
     /// Whether a list shows the task; `service` is the one it belongs to, where it still stands.
     pub fn matches(&self, task: &Task, service: Option<&Service>) -> bool {
         let none = Annotations::default();

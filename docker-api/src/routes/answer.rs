@@ -15,11 +15,14 @@ use super::ApiVersion;
 use crate::error::ApiError;
 use crate::json::Progress;
 use crate::logs::{self, LogOptions, Logs};
-use crate::stream::{ByteStream, Flow, line};
+use crate::stream::{ByteStream, Flow, List, line};
 
 /// How much of a log goes out at once, at least where there is as much: an entry each would make a
 /// chunk of the answer out of each line.
 const LOG_PIECE_BYTES: usize = 32 * 1024;
+
+/// A list goes out in pieces of about this size: some sixty tasks, made within a millisecond.
+const LIST_PIECE_BYTES: usize = 64 * 1024;
 
 fn streamed(kind: &'static str, body: Body) -> Response {
     let mut response = Response::new(body);
@@ -40,6 +43,53 @@ fn told<T: 'static>(
     });
     let out = ended.filter_map(move |item| std::future::ready(tell(item).map(Ok::<_, Infallible>)));
     Body::from_stream(out)
+}
+
+/// A list's document, made and sent piece by piece.
+struct Document<T> {
+    items: List<T>,
+    begun: bool,
+    ended: bool,
+}
+
+impl<T: Serialize> Document<T> {
+    /// The next piece, of [`LIST_PIECE_BYTES`] and one page of the list at most; none after the last.
+    async fn next(&mut self) -> Option<Bytes> {
+        if self.ended {
+            return None;
+        }
+        let mut piece = Vec::new();
+        while piece.len() < LIST_PIECE_BYTES {
+            let Some(items) = self.items.next_piece() else {
+                piece.extend_from_slice(if self.begun { b"]" } else { b"[]" });
+                self.ended = true;
+                break;
+            };
+            for item in items {
+                piece.push(if self.begun { b',' } else { b'[' });
+                self.begun = true;
+                serde_json::to_writer(&mut piece, &item).expect("API documents always serialise");
+            }
+            // Other calls go on meanwhile.
+            tokio::task::yield_now().await;
+        }
+        Some(piece.into())
+    }
+}
+
+/// A list as one document. A short one goes out whole, with its length.
+pub(super) async fn list<T: Serialize + Send + 'static>(items: List<T>) -> Response {
+    let mut document = Document { items, begun: false, ended: false };
+    let first = document.next().await.unwrap_or_default();
+    if document.ended {
+        return streamed("application/json", Body::from(first));
+    }
+    let rest = stream::unfold(document, |mut document| async {
+        let piece = document.next().await?;
+        Some((piece, document))
+    });
+    let pieces = stream::once(std::future::ready(first)).chain(rest);
+    streamed("application/json", Body::from_stream(pieces.map(Ok::<_, Infallible>)))
 }
 
 /// Lines of progress; an error is the last of them.

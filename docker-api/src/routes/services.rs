@@ -10,15 +10,18 @@ use http::HeaderMap;
 
 use super::body::Document;
 use super::query::{Params, truth};
-use super::{Answer, Held, created, lists, registry_auth};
+use super::{Answer, Held, answer, created, lists, registry_auth};
 use crate::backend::Backend;
 use crate::error::ApiError;
 use crate::json::*;
 
 pub(super) fn services() -> Router<Arc<dyn Backend>> {
-    let (tasks, task) = lists!(tasks, task);
+    let (_, task) = lists!(networks, task);
+    let tasks = async |State(b): Held, Query(q): Query<Params>| -> Answer<_> {
+        Ok(answer::list(b.tasks(q.filters()?).await?).await)
+    };
     let list = async |State(b): Held, Query(q): Query<Params>| -> Answer<_> {
-        Ok(Json(b.services(q.filters()?, truth(&q.status)).await?))
+        Ok(answer::list(b.services(q.filters()?, truth(&q.status)).await?).await)
     };
     let one =
         async |State(b): Held, Path(id): Path<String>, Query(q): Query<Params>| -> Answer<_> {

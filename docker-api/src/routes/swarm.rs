@@ -9,7 +9,7 @@ use axum::routing::{get, post};
 
 use super::body::Document;
 use super::query::{Params, truth};
-use super::{Answer, Held, lists};
+use super::{Answer, Held, answer, lists};
 use crate::backend::Backend;
 use crate::json::*;
 
@@ -63,7 +63,10 @@ pub(super) fn swarm() -> Router<Arc<dyn Backend>> {
 }
 
 pub(super) fn nodes() -> Router<Arc<dyn Backend>> {
-    let (list, one) = lists!(nodes, node);
+    let (_, one) = lists!(networks, node);
+    let list = async |State(b): Held, Query(q): Query<Params>| -> Answer<_> {
+        Ok(answer::list(b.nodes(q.filters()?).await?).await)
+    };
     let remove = async |State(b): Held,
                         Path(id): Path<String>,
                         Query(q): Query<Params>|

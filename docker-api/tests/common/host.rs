@@ -130,7 +130,7 @@ impl Backend for Host {
     async fn swarm_update(&self, _: u64, _: SwarmSpec, _: RotateTokens) -> Answer<()> {
         Err(ApiError::absent())
     }
-    async fn nodes(&self, _: Filters) -> Answer<Vec<Node>> {
+    async fn nodes(&self, _: Filters) -> Answer<List<Node>> {
         Err(ApiError::not_in_swarm())
     }
     async fn node(&self, _: &str) -> Answer<Node> {

@@ -2,14 +2,13 @@
 
 use futures::{StreamExt, future};
 use skep_docker_api::logs::service_attributes;
-use skep_docker_api::resolve::find;
 use skep_docker_api::{ApiError, Kind, LogEntry, LogOptions, LogSource, Logs};
 use skep_engine::logs::{LogQuery, Stdio};
+use skep_manager::lists::{find_service, find_task};
 use skep_manager::logs::{LogRecord, LogSelector, LogSource as Source};
 use skep_types::Timestamp;
 use time::OffsetDateTime;
 
-use super::services::find_service;
 use super::{Answer, DaemonBackend, engine_error, error};
 
 /// Docker's word when nothing of a container's output is asked for.
@@ -26,7 +25,7 @@ impl DaemonBackend {
 
     pub(super) async fn show_task_logs(&self, given: &str, options: LogOptions) -> Answer<Logs> {
         let view = self.fresh().await?;
-        let task = find("task", given, view.tasks().iter().map(|task| (task.id, "", task)))?;
+        let task = find_task(&view, given)?;
         let spec = view.spec(task.service_id, task.spec_version);
         let tty = spec.is_some_and(|spec| spec.task.container.tty);
         let selector = LogSelector { tasks: [task.id].into(), ..LogSelector::default() };

@@ -34,7 +34,7 @@ use skep_bridge::HostNetworks;
 use skep_containers::Execs;
 use skep_docker_api::json::*;
 use skep_docker_api::{
-    ApiError, Backend, ByteStream, Events, Filters, Flow, LogOptions, Logs, Streams,
+    ApiError, Backend, ByteStream, Events, Filters, Flow, List, LogOptions, Logs, Streams,
 };
 
 use self::prune::Prunes;
@@ -119,7 +119,7 @@ impl Backend for DaemonBackend {
         self.unlock_swarm().await
     }
 
-    async fn nodes(&self, filters: Filters) -> Answer<Vec<Node>> {
+    async fn nodes(&self, filters: Filters) -> Answer<List<Node>> {
         self.list_nodes(filters).await
     }
     async fn node(&self, id: &str) -> Answer<Node> {
@@ -132,7 +132,7 @@ impl Backend for DaemonBackend {
         self.remove_node(id, force).await
     }
 
-    async fn services(&self, filters: Filters, status: bool) -> Answer<Vec<Service>> {
+    async fn services(&self, filters: Filters, status: bool) -> Answer<List<Service>> {
         self.list_services(filters, status).await
     }
     async fn service(&self, id: &str, _insert_defaults: bool) -> Answer<Service> {
@@ -160,7 +160,7 @@ impl Backend for DaemonBackend {
         self.remove_service(id).await
     }
 
-    async fn tasks(&self, filters: Filters) -> Answer<Vec<Task>> {
+    async fn tasks(&self, filters: Filters) -> Answer<List<Task>> {
         self.list_tasks(filters).await
     }
     async fn task(&self, id: &str) -> Answer<Task> {

@@ -3,56 +3,32 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use skep_docker_api::ApiError;
-use skep_docker_api::Filters;
-use skep_docker_api::convert::{ManagerView, Reachability, node_spec_from_api, node_to_api};
-use skep_docker_api::filters::NodeFilter;
+use skep_docker_api::convert::{ManagerView, node_spec_from_api, node_to_api};
 use skep_docker_api::json;
-use skep_docker_api::resolve::find;
+use skep_docker_api::{ApiError, Filters, List};
 use skep_manager::control::Request;
+use skep_manager::lists::{self, find_node, manager_view, manager_views};
 use skep_state::State;
-use skep_types::{Node, Revision};
+use skep_types::Revision;
 
 use super::swarm::tls_info;
 use super::{Answer, DaemonBackend, error};
 
-/// The node that `given` means: an id, a host's name, or the start of an id.
-pub fn find_node<'a>(view: &'a State, given: &str) -> Answer<&'a Arc<Node>> {
-    let nodes = view.nodes().iter().map(|node| {
-        let name = node.description.as_ref().map_or("", |it| it.hostname.as_str());
-        (node.id, name, node)
-    });
-    find("node", given, nodes)
-}
-
 impl DaemonBackend {
     async fn manager_views(&self) -> Answer<BTreeMap<u64, ManagerView>> {
-        let members = self.manager().await?.members().await.into_iter();
-        Ok(members
-            .map(|member| {
-                let reachability = match member.reachable {
-                    true => Reachability::Reachable,
-                    false => Reachability::Unreachable,
-                };
-                (member.raft_id, ManagerView { leader: member.leader, reachability })
-            })
-            .collect())
+        Ok(manager_views(self.manager().await?.members().await))
     }
 
-    pub(super) async fn list_nodes(&self, filters: Filters) -> Answer<Vec<json::Node>> {
-        let filter = NodeFilter::new(&filters)?;
+    pub(super) async fn list_nodes(&self, filters: Filters) -> Answer<List<json::Node>> {
         let view = self.fresh().await?;
-        let tls = self.tls().await;
-        let views = self.manager_views().await?;
-        let nodes = view.nodes().iter().filter(|node| filter.matches(node));
-        Ok(nodes.map(|node| node_to_api(node, &tls, view_of(node, &views))).collect())
+        lists::nodes(view, &filters, self.tls().await, self.manager_views().await?)
     }
 
     pub(super) async fn inspect_node(&self, given: &str) -> Answer<json::Node> {
         let view = self.fresh().await?;
         let node = find_node(&view, given)?;
         let views = self.manager_views().await?;
-        Ok(node_to_api(node, &self.tls().await, view_of(node, &views)))
+        Ok(node_to_api(node, &self.tls().await, manager_view(node, &views)))
     }
 
     pub(super) async fn update_node(
@@ -99,9 +75,4 @@ impl DaemonBackend {
     pub(super) async fn fresh(&self) -> Answer<State> {
         self.manager().await?.fresh_view().await.map_err(error::control)
     }
-}
-
-fn view_of(node: &Node, views: &BTreeMap<u64, ManagerView>) -> Option<ManagerView> {
-    let manager = node.manager.as_ref()?;
-    Some(views.get(&manager.raft_id).copied().unwrap_or_default())
 }

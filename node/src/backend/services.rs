@@ -3,72 +3,23 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use skep_docker_api::convert::{service_spec_from_api, service_to_api, task_to_api};
-use skep_docker_api::filters::{ServiceFilter, TaskFilter};
+use skep_docker_api::convert::{service_spec_from_api, service_to_api};
 use skep_docker_api::json;
-use skep_docker_api::resolve::find;
-use skep_docker_api::{ApiError, Filters};
+use skep_docker_api::{ApiError, Filters, List};
 use skep_manager::control::Request;
-use skep_state::State;
-use skep_types::{
-    DesiredState, Node, NodeState, Payload, Revision, Service, ServiceMode, Task, TaskState,
-    Timestamp, defaults,
-};
+use skep_manager::lists::{self, find_service, find_task, show_task};
+use skep_types::{DesiredState, Payload, Revision, Task, TaskState, Timestamp, defaults};
 
 use super::networks::find_network;
-use super::nodes::find_node;
 use super::{Answer, DaemonBackend};
-
-/// The service that `given` means.
-pub fn find_service<'a>(view: &'a State, given: &str) -> Answer<&'a Arc<Service>> {
-    let named =
-        |service: &'a Arc<Service>| (service.id, service.spec.annotations.name.as_str(), service);
-    find("service", given, view.services().iter().map(named))
-}
-
-/// How many tasks run, and how many should.
-fn status(view: &State, service: &Service) -> json::ServiceStatus {
-    let on_live_node = |task: &Task| {
-        let node: Option<&Arc<Node>> = task.node_id.and_then(|id| view.nodes().get(id));
-        node.is_some_and(|node| node.status.state != NodeState::Down)
-    };
-    let (mut running, mut wanted, mut completed) = (0, 0, 0);
-    let iteration = service.job.map(|job| job.iteration);
-    for task in view.tasks_of_service(service.id).filter(|it| it.job_iteration == iteration) {
-        match task.status.state {
-            TaskState::Running if on_live_node(task) => running += 1,
-            TaskState::Complete => completed += 1,
-            _ => {}
-        }
-        wanted += u64::from(match iteration {
-            Some(_) => {
-                task.desired_state <= DesiredState::Complete
-                    && task.status.state <= TaskState::Running
-            }
-            None => task.desired_state == DesiredState::Running,
-        });
-    }
-    let desired_tasks = match service.spec.mode {
-        ServiceMode::Replicated { replicas } => replicas,
-        ServiceMode::ReplicatedJob { max_concurrent, .. } => max_concurrent,
-        ServiceMode::Global | ServiceMode::GlobalJob => wanted,
-    };
-    json::ServiceStatus { running_tasks: running, desired_tasks, completed_tasks: completed }
-}
 
 impl DaemonBackend {
     pub(super) async fn list_services(
         &self,
         filters: Filters,
         with_status: bool,
-    ) -> Answer<Vec<json::Service>> {
-        let filter = ServiceFilter::new(&filters)?;
-        let view = self.fresh().await?;
-        let services = view.services().iter().filter(|service| filter.matches(service));
-        let show = |service: &Arc<Service>| {
-            service_to_api(service, with_status.then(|| status(&view, service)))
-        };
-        Ok(services.map(show).collect())
+    ) -> Answer<List<json::Service>> {
+        lists::services(self.fresh().await?, &filters, with_status)
     }
 
     pub(super) async fn inspect_service(&self, given: &str) -> Answer<json::Service> {
@@ -177,21 +128,13 @@ impl DaemonBackend {
         self.execute(Request::RemoveService(id)).await.map(drop)
     }
 
-    pub(super) async fn list_tasks(&self, filters: Filters) -> Answer<Vec<json::Task>> {
-        let view = self.fresh().await?;
-        let service = |given: &str| find_service(&view, given).map(|service| service.id);
-        let node = |given: &str| find_node(&view, given).map(|node| node.id);
-        let filter = TaskFilter::new(&filters, &service, &node)?;
-        let tasks = view.tasks().iter().filter(|task| {
-            filter.matches(task, view.services().get(task.service_id).map(|it| &**it))
-        });
-        Ok(tasks.filter_map(|task| show_task(&view, task)).collect())
+    pub(super) async fn list_tasks(&self, filters: Filters) -> Answer<List<json::Task>> {
+        lists::tasks(self.fresh().await?, &filters)
     }
 
     pub(super) async fn inspect_task(&self, given: &str) -> Answer<json::Task> {
         let view = self.fresh().await?;
-        let tasks = view.tasks().iter().map(|task| (task.id, "", task));
-        let task = find("task", given, tasks)?;
+        let task = find_task(&view, given)?;
         show_task(&view, task).ok_or_else(|| ApiError::not_found(format!("task {given} not found")))
     }
 }
@@ -212,9 +155,4 @@ fn kept_login(auth: Option<json::RegistryAuth>) -> Answer<Payload> {
     let header = auth.to_header();
     skep_containers::registry_login(auth)?;
     Ok(Payload(header.into_bytes().into()))
-}
-
-fn show_task(view: &State, task: &Task) -> Option<json::Task> {
-    let spec = view.spec(task.service_id, task.spec_version)?;
-    Some(task_to_api(task, &spec.task, &|id| view.networks().get(id).map(|it| &**it)))
 }
