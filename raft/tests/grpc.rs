@@ -30,12 +30,17 @@ struct Manager {
 }
 
 async fn manager(dir: &std::path::Path, id: u64) -> Manager {
+    manager_that(dir, id, 20, 2).await
+}
+
+/// One that takes a snapshot after so many entries, and keeps so many of these.
+async fn manager_that(dir: &std::path::Path, id: u64, entries: u64, keep: u64) -> Manager {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap().to_string();
     let journal = Journal::default();
     let mut config = Config::new(id);
-    config.snapshot_entries = 20;
-    config.snapshot_keep = 2;
+    config.snapshot_entries = entries;
+    config.snapshot_keep = keep;
     let dir = dir.join(id.to_string());
     let node = RaftNode::open(
         &dir,
@@ -90,6 +95,47 @@ async fn a_group_forms_replicates_and_hands_over() {
         assert_eq!(m.journal.commands(), two.journal.commands());
     }
     for m in [one, two, three] {
+        m.node.shutdown().await;
+        m.server.abort();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_snapshot_reaches_a_new_member_while_writes_go_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let one = manager_that(dir.path(), 1, 10_000, 0).await;
+    one.node.bootstrap(one.peer.clone()).await.unwrap();
+    one.node.leadership().wait_for(|l| l.is_leader).await.unwrap();
+    // Many times what one gRPC message may hold.
+    for i in 0..24 {
+        one.node.propose(Bytes::from(format!("{i}{}", ".".repeat(1_000_000)))).await.unwrap();
+    }
+    one.node.trigger_snapshot().await.unwrap();
+    until("purge", async || one.node.metrics().purged).await;
+    let (stop, mut stopped) = tokio::sync::oneshot::channel::<()>();
+    let writer = Arc::clone(&one.node);
+    let writing = tokio::spawn(async move {
+        let mut written = 0;
+        while stopped.try_recv().is_err() {
+            writer.propose(Bytes::from(format!("w{written}"))).await.unwrap();
+            written += 1;
+        }
+        written
+    });
+    let two = manager_that(dir.path(), 2, 10_000, 0).await;
+    let before = one.journal.commands().len();
+    one.node.add_learner(2, two.peer.clone()).await.unwrap();
+    one.node.promote(2).await.unwrap();
+    let meanwhile = one.journal.commands().len() - before;
+    stop.send(()).unwrap();
+    let written: usize = writing.await.unwrap();
+    assert!(meanwhile > 0, "no write was taken while the new member caught up");
+    let all = 24 + written;
+    for m in [&one, &two] {
+        until("all", async || (m.journal.commands().len() == all).then_some(())).await;
+    }
+    assert!(one.journal.commands() == two.journal.commands());
+    for m in [one, two] {
         m.node.shutdown().await;
         m.server.abort();
     }
