@@ -55,12 +55,15 @@ release: deps
 
 BENCH := target/release/bench --skep target/release/skep $(if $(ONLY),--only $(ONLY))
 
-# Needs no fleet; its rows take the place of their earlier ones in target/bench.json.
+# These need no fleet; their rows take the place of their earlier ones in target/bench.json.
 SCHEDULER_BENCH := cargo bench -p skep-scheduler --bench scheduler -- --out $(CURDIR)/target/bench.json
 
+CONTROL_PLANE_BENCH := cargo bench -p skep-bench-swarm --bench control_plane -- --out $(CURDIR)/target/bench.json
+
 bench: ## measure, print, and write target/bench.json; ONLY=name for one
-	$(if $(filter scheduler,$(ONLY)),,$(MAKE) release && $(BENCH))
+	$(if $(filter scheduler control-plane,$(ONLY)),,$(MAKE) release && $(BENCH))
 	$(if $(filter-out scheduler,$(ONLY)),,$(SCHEDULER_BENCH))
+	$(if $(filter-out control-plane,$(ONLY)),,$(CONTROL_PLANE_BENCH))
 
 bench-peer: release ## the same beside Docker Swarm in the same run; installs Debian's docker.io
 	@packaging/install-packages.sh docker.io

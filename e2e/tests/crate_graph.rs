@@ -126,7 +126,14 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("skep-e2e", &["skep-docker-api"]),
     (
         "skep-bench-swarm",
-        &["skep-types", "skep-state", "skep-secrets", "skep-proto", "skep-manager"],
+        &[
+            "skep-types",
+            "skep-state",
+            "skep-secrets",
+            "skep-proto",
+            "skep-manager",
+            "skep-docker-api",
+        ],
     ),
 ];
 

@@ -37,7 +37,7 @@ use crate::defaults::{
     STREAMS_PER_CONNECTION,
 };
 use crate::door::Door;
-use crate::execute::Done;
+use crate::execute::{Done, unavailable};
 use crate::gate::GateLayer;
 use crate::lead;
 use crate::logs::{LogOptions, LogSelector};
@@ -209,6 +209,7 @@ impl Manager {
             term: raft.current_term,
             last_log_index: raft.last_log_index.unwrap_or_default(),
             applied_index,
+            snapshot_index: raft.snapshot.map_or(0, |last| last.index),
             leads: self.core.is_leader(),
             has_leader: raft.current_leader.is_some(),
             members: raft.membership_config.membership().nodes().count(),
@@ -247,6 +248,16 @@ impl Manager {
     pub async fn furnish(&self, actions: Vec<Action>) -> Result<u64, ControlError> {
         let pending = self.core.proposer.submit::<ProposalError>(|_| Ok(actions))?;
         Ok(pending.applied().await?)
+    }
+
+    /// Begins a snapshot now; [`Standing::snapshot_index`] says when it is there.
+    ///
+    /// # Errors
+    /// This manager stops.
+    #[doc(hidden)]
+    pub async fn begin_snapshot(&self) -> Result<(), ControlError> {
+        let begun = self.core.raft.trigger_snapshot().await;
+        begun.map_err(|error| unavailable(error.to_string()))
     }
 
     /// The managers' port for a caller of this process; see [`Door`].

@@ -45,6 +45,8 @@ pub struct Standing {
     pub term: u64,
     pub last_log_index: u64,
     pub applied_index: u64,
+    /// Of the newest entry in the newest snapshot; zero without one.
+    pub snapshot_index: u64,
     pub leads: bool,
     pub has_leader: bool,
     /// Members of the Raft group.

@@ -52,6 +52,18 @@ pub struct Host {
     _credentials: watch::Sender<Arc<NodeCredentials>>,
 }
 
+impl Host {
+    /// Stops the manager and waits for it.
+    pub async fn stop(self) {
+        let Self { manager, runtime, .. } = self;
+        let stopped = runtime.spawn(async move { manager.shutdown().await });
+        if let Err(error) = stopped.await {
+            tracing::error!(%error, "a manager ended badly");
+        }
+        runtime.shutdown_background();
+    }
+}
+
 /// A swarm that stands.
 pub struct Swarm {
     pub cluster_id: ClusterId,
@@ -210,6 +222,22 @@ impl Swarm {
         Ok(nodes)
     }
 
+    /// Brings one more manager up with its log below `dir`, which the leader takes into the group
+    /// once it has caught up. It is the caller's to stop.
+    ///
+    /// # Errors
+    /// The leader did not take it, or it does not start.
+    pub async fn add_manager(&self, dir: &Path) -> Result<Host> {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").context("failed to listen")?;
+        listener.set_nonblocking(true).context("failed to listen")?;
+        let addr = listener.local_addr().context("failed to listen")?.to_string();
+        let (raft_id, node) = (self.hosts.len() as u64 + 1, NodeId::new(rand::random()));
+        let host = self.host(dir, raft_id, node, listener, None).await?;
+        let manager = Some(ManagerStatus { raft_id, addr });
+        self.furnish([member(node, NodeRole::Manager, manager)]).await?;
+        Ok(host)
+    }
+
     /// Has actions applied by the leader as they are, in transactions of a thousand.
     ///
     /// # Errors
@@ -254,12 +282,7 @@ impl Swarm {
     /// Stops every manager and waits for it.
     pub async fn down(self) {
         for host in self.hosts {
-            let Host { manager, runtime, .. } = host;
-            let stopped = runtime.spawn(async move { manager.shutdown().await });
-            if let Err(error) = stopped.await {
-                tracing::error!(%error, "a manager ended badly");
-            }
-            runtime.shutdown_background();
+            host.stop().await;
         }
     }
 }
