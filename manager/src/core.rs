@@ -48,7 +48,7 @@ impl Core {
             node_id,
             cluster_id,
             raft_id,
-            proposer: Proposer::new(Arc::clone(&raft), observer.clone(), metrics.clone()),
+            proposer: Proposer::new(Arc::clone(&raft) as _, observer.clone(), metrics.clone()),
             raft,
             observer,
             dispatch: SessionTable::default(),

@@ -13,8 +13,32 @@ pub const ACTIONS_MAX: usize = 1000;
 /// SwarmKit's bound on one transaction.
 pub const TRANSACTION_BYTES_MAX: usize = 3 << 19;
 
+/// What a user or a node may ask for at once: what the reconcilers write into the same objects later
+/// (addresses, ports, how an update stands) still fits a transaction then.
+pub const REQUEST_BYTES_MAX: usize = TRANSACTION_BYTES_MAX - (128 << 10);
+
+/// Objects too large for the log that are told of in one leadership: beyond, the log says enough.
+pub const OVERSIZED_TOLD_MAX: usize = 100;
+
 /// A batch is closed at this size; with one more transaction it still fits a Raft command.
 pub const BATCH_BYTES: usize = 1 << 19;
+
+/// Log entries under way: while the disks take one, the next travels and others are applied. Full
+/// ones together are well within what the Raft node takes in flight, so handing one in never waits.
+pub const ENTRIES_UNDER_WAY_MAX: usize = 6;
+const _: () = {
+    use skep_raft::defaults::{COMMAND_BYTES_MAX, IN_FLIGHT_BYTES_MAX};
+    assert!(BATCH_BYTES + TRANSACTION_BYTES_MAX <= COMMAND_BYTES_MAX);
+    assert!((ENTRIES_UNDER_WAY_MAX + 1) * COMMAND_BYTES_MAX <= IN_FLIGHT_BYTES_MAX);
+};
+
+/// The same for entries that are not full: one syncs while the next is gathered and sent. More would
+/// only be smaller, and each wakes everyone who follows the state.
+pub const ENTRIES_UNDER_WAY: usize = 2;
+
+/// Parts of plans under way that the next pass does not wait for: a second's work, and far from
+/// [`IN_FLIGHT_MAX`].
+pub const PARTS_UNDER_WAY: usize = 64;
 
 /// Between two passes of the reconcilers: changes that come together are looked at together.
 pub const PASS_INTERVAL: Duration = Duration::from_millis(10);

@@ -25,7 +25,7 @@ impl From<ProposalError> for ControlError {
     fn from(error: ProposalError) -> Self {
         match error {
             ProposalError::Rejected(rejection) => rejection.into(),
-            ProposalError::TooLarge(_) => {
+            ProposalError::TooLarge { .. } => {
                 Self { code: Code::InvalidArgument, message: error.to_string() }
             }
             ProposalError::Outrun(message) => Self { code: Code::OutOfSequence, message },

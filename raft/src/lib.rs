@@ -39,7 +39,7 @@ pub use error::{MembershipError, OpenError, ProposeError, TransportError};
 pub use leadership::Leadership;
 pub use machine::Machine;
 pub use membership::Removal;
-pub use node::{Config, Proposed, RaftNode};
+pub use node::{Config, Proposed, RaftNode, Submitted};
 pub use record::{decode_entry, decode_snapshot_meta, encode_entry, encode_snapshot_meta};
 pub use seal::Seal;
 pub use swarm_machine::{Follower, Observer, Step, SwarmMachine};

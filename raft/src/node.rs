@@ -11,9 +11,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{ClientWriteError, Fatal, LinearizableReadError, RaftError};
+use openraft::impls::ProgressResponder;
+use openraft::raft::ClientWriteResult;
+use openraft::type_config::alias::OneshotReceiverOf;
 use openraft::{Raft, ReadPolicy, SnapshotPolicy, StepDownPolicy};
-use tokio::sync::{Mutex, Semaphore, watch};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::defaults;
 use crate::error::{MembershipError, OpenError, ProposeError};
@@ -24,8 +28,8 @@ use crate::membership::leader;
 use crate::seal::Seal;
 use crate::transport::{Network, PeerTransport};
 use crate::types::{
-    AppendRequest, AppendResponse, Command, Member, Metrics, Peer, Snapshot, SnapshotReply,
-    TransferRequest, TransferResponse, TypeConfig, Vote, VoteReply, VoteRequest,
+    AppendRequest, AppendResponse, Command, LeaderId, Member, Metrics, Peer, Snapshot,
+    SnapshotReply, TransferRequest, TransferResponse, TypeConfig, Vote, VoteReply, VoteRequest,
 };
 
 /// What a cluster may choose; the rest is in [`defaults`].
@@ -90,6 +94,37 @@ pub struct Proposed {
     pub reply: Bytes,
 }
 
+/// A command that was handed to the Raft core, and its answer to come. Dropped, the command goes
+/// its way all the same.
+pub struct Submitted {
+    answer: OneshotReceiverOf<TypeConfig, ClientWriteResult<TypeConfig>>,
+    deadline: Instant,
+    patience: Duration,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Submitted {
+    /// Waits until the command is committed by a quorum and applied here.
+    ///
+    /// # Errors
+    /// See [`ProposeError`], which says of each whether anything was written.
+    pub async fn applied(self) -> Result<Proposed, ProposeError> {
+        match tokio::time::timeout_at(self.deadline, self.answer).await {
+            Ok(Ok(Ok(done))) => Ok(Proposed { index: done.log_id.index, reply: done.data }),
+            Ok(Ok(Err(ClientWriteError::ForwardToLeader(f)))) => {
+                let leader = f.leader_id.zip(f.leader_node).map(|(id, peer)| Member { id, peer });
+                Err(ProposeError::NotLeader { leader })
+            }
+            Ok(Ok(Err(e))) => Err(ProposeError::Unavailable(e.to_string())),
+            // The core ended and took its end of it along.
+            Ok(Err(_)) => Err(ProposeError::Storage("it ended meanwhile".into())),
+            Err(_) => {
+                Err(ProposeError::Unavailable(format!("not committed within {:?}", self.patience)))
+            }
+        }
+    }
+}
+
 /// One member of the Raft group, running.
 pub struct RaftNode {
     pub(crate) raft: Raft<TypeConfig, StateMachine>,
@@ -97,7 +132,7 @@ pub struct RaftNode {
     /// Held while the membership changes.
     pub(crate) change: Mutex<()>,
     log: LogStore,
-    in_flight: Semaphore,
+    in_flight: Arc<Semaphore>,
     leadership: watch::Receiver<Leadership>,
     follower: StdMutex<Option<JoinHandle<()>>>,
 }
@@ -133,7 +168,7 @@ impl RaftNode {
             config,
             change: Mutex::new(()),
             log,
-            in_flight: Semaphore::new(defaults::IN_FLIGHT_BYTES_MAX),
+            in_flight: Arc::new(Semaphore::new(defaults::IN_FLIGHT_BYTES_MAX)),
             leadership,
             follower: StdMutex::new(Some(follower)),
         })
@@ -157,30 +192,36 @@ impl RaftNode {
 
     /// Has the command committed by a quorum and applied here. Waits while too much is in flight.
     pub async fn propose(&self, command: Bytes) -> Result<Proposed, ProposeError> {
+        self.hand_in(command, None).await?.applied().await
+    }
+
+    /// Puts a command in flight as the leader of `term`, after every one that was submitted before;
+    /// with another term, or not leading, its answer is that nothing was written. Those of one term
+    /// are applied in the order of submitting. Waits while too much is in flight.
+    ///
+    /// # Errors
+    /// It is too large, or the node has stopped: nothing was written.
+    pub async fn submit(&self, term: u64, command: Bytes) -> Result<Submitted, ProposeError> {
+        self.hand_in(command, Some(term)).await
+    }
+
+    async fn hand_in(&self, command: Bytes, term: Option<u64>) -> Result<Submitted, ProposeError> {
         let (max, got) = (defaults::COMMAND_BYTES_MAX, command.len());
         if got > max {
             return Err(ProposeError::TooLarge { max, got });
         }
         let cost = u32::try_from(got.max(defaults::IN_FLIGHT_BYTES_MIN)).unwrap_or(u32::MAX);
-        let _permit = self
-            .in_flight
-            .acquire_many(cost)
-            .await
-            .map_err(|_| ProposeError::Storage("shut down".into()))?;
-        let write = self.raft.client_write(Command(command));
-        match tokio::time::timeout(self.config.propose_timeout, write).await {
-            Ok(Ok(done)) => Ok(Proposed { index: done.log_id.index, reply: done.data }),
-            Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(f)))) => {
-                let leader = f.leader_id.zip(f.leader_node).map(|(id, peer)| Member { id, peer });
-                Err(ProposeError::NotLeader { leader })
-            }
-            Ok(Err(RaftError::APIError(e))) => Err(ProposeError::Unavailable(e.to_string())),
-            Ok(Err(RaftError::Fatal(e))) => Err(ProposeError::Storage(e.to_string())),
-            Err(_) => Err(ProposeError::Unavailable(format!(
-                "not committed within {:?}",
-                self.config.propose_timeout
-            ))),
+        let permit = Arc::clone(&self.in_flight).acquire_many_owned(cost).await;
+        let permit = permit.map_err(|_| ProposeError::Storage("shut down".into()))?;
+        let (responder, answer) = ProgressResponder::complete_only();
+        let mut write = self.raft.write(Command(command)).responder(responder);
+        if let Some(term) = term {
+            write = write.with_leader(LeaderId { term, node_id: self.config.id });
         }
+        let patience = self.config.propose_timeout;
+        let deadline = Instant::now() + patience;
+        write.await.map_err(stopped)?;
+        Ok(Submitted { answer, deadline, patience, _permit: permit })
     }
 
     /// Returns once this leader's machine holds everything that was committed before the call, and

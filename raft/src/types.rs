@@ -53,6 +53,7 @@ mod config {
     );
 }
 pub use config::TypeConfig;
+pub(crate) use openraft::impls::leader_id_adv::LeaderId;
 
 pub type LogId = openraft::type_config::alias::LogIdOf<TypeConfig>;
 pub type Vote = openraft::type_config::alias::VoteOf<TypeConfig>;

@@ -9,7 +9,6 @@ mod pass;
 use std::sync::Arc;
 
 use skep_dispatch::{Sessions, Watermarks};
-use skep_raft::Leadership;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -20,8 +19,8 @@ use crate::router;
 
 /// Names a leadership: terms ascend, and of two leaders of one term the one with the larger Raft id
 /// comes later. Raft ids fit 32 bits (`service::membership` gives no larger ones).
-fn epoch(leadership: &Leadership, raft_id: u64) -> u64 {
-    leadership.term << 32 | (raft_id & u64::from(u32::MAX))
+fn epoch(term: u64, raft_id: u64) -> u64 {
+    term << 32 | (raft_id & u64::from(u32::MAX))
 }
 
 /// Leads whenever the Raft node does, until it is told to stop.
@@ -43,7 +42,7 @@ pub async fn run(core: Arc<Core>, stop: CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => {}
             () = over => {}
-            () = lead(&core, epoch(&now, core.raft_id)) => {}
+            () = lead(&core, now.term) => {}
         }
         core.proposer.end();
         core.dispatch.end();
@@ -57,7 +56,7 @@ pub async fn run(core: Arc<Core>, stop: CancellationToken) {
 }
 
 /// Never returns by itself: it is dropped when the leadership is over, and what it runs with it.
-async fn lead(core: &Arc<Core>, epoch: u64) {
+async fn lead(core: &Arc<Core>, term: u64) {
     while let Err(error) = core.raft.read_index().await {
         tracing::debug!(%error, "the new leader waits for its quorum");
         tokio::time::sleep(RETRY_INTERVAL).await;
@@ -65,7 +64,8 @@ async fn lead(core: &Arc<Core>, epoch: u64) {
     let (begin, follower) = core.observer.follow();
     let view = begin.view.clone();
     core.router.begin(&begin);
-    core.proposer.begin(epoch);
+    let epoch = epoch(term, core.raft_id);
+    core.proposer.begin(term, epoch);
     let period = view.cluster().map(|cluster| cluster.spec.heartbeat_period);
     let period = period.unwrap_or(skep_types::defaults::HEARTBEAT_PERIOD);
     let now = clock::steady();

@@ -20,7 +20,7 @@ pub(crate) fn refused(error: ProposalError) -> Status {
             Status::unavailable(error.to_string())
         }
         ProposalError::Rejected(_) | ProposalError::Outrun(_) => Status::aborted(error.to_string()),
-        ProposalError::TooLarge(_) => Status::invalid_argument(error.to_string()),
+        ProposalError::TooLarge { .. } => Status::invalid_argument(error.to_string()),
     }
 }
 
