@@ -131,6 +131,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "skep-state",
             "skep-secrets",
             "skep-proto",
+            "skep-raft",
             "skep-manager",
             "skep-docker-api",
         ],

@@ -126,6 +126,20 @@ impl Manager {
         config: ManagerConfig,
         bootstrap: Option<Bootstrap>,
     ) -> Result<Self, StartError> {
+        let raft = Config::new(config.raft_id);
+        Self::start_with(config, bootstrap, raft).await
+    }
+
+    /// The same with Raft's timers of one's own: a benchmark beside other work wants patient ones.
+    ///
+    /// # Errors
+    /// See [`Self::start`].
+    #[doc(hidden)]
+    pub async fn start_with(
+        config: ManagerConfig,
+        bootstrap: Option<Bootstrap>,
+        raft: Config,
+    ) -> Result<Self, StartError> {
         let ManagerConfig {
             dir,
             keyring,
@@ -141,7 +155,7 @@ impl Manager {
         let (machine, observer) = SwarmMachine::new();
         let raft = RaftNode::open(
             &dir,
-            Config::new(raft_id),
+            raft,
             Box::new(machine),
             Arc::new(Sealed(keyring)),
             Arc::new(GrpcTransport::new(Arc::clone(&peers) as _)),

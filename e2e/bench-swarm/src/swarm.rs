@@ -47,7 +47,8 @@ pub struct Host {
     pub node: NodeId,
     /// Where it serves, on the loopback interface.
     pub addr: SocketAddr,
-    runtime: Runtime,
+    /// There until the host is dropped.
+    runtime: Option<Runtime>,
     /// Held: the manager ends its watch of renewals with it.
     _credentials: watch::Sender<Arc<NodeCredentials>>,
 }
@@ -55,12 +56,21 @@ pub struct Host {
 impl Host {
     /// Stops the manager and waits for it.
     pub async fn stop(self) {
-        let Self { manager, runtime, .. } = self;
+        let (manager, runtime) = (Arc::clone(&self.manager), self.runtime.as_ref());
+        let runtime = runtime.expect("it is there until the host is dropped");
         let stopped = runtime.spawn(async move { manager.shutdown().await });
         if let Err(error) = stopped.await {
             tracing::error!(%error, "a manager ended badly");
         }
-        runtime.shutdown_background();
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            // Dropping it would wait, which no task may.
+            runtime.shutdown_background();
+        }
     }
 }
 
@@ -71,6 +81,17 @@ pub struct Swarm {
     /// One key for all simulated nodes: making a key each would only take time.
     key: NodeRequest,
     hosts: Vec<Host>,
+}
+
+/// Patient ones: whatever else the machine does costs time here, and no leadership.
+fn timers(raft_id: u64) -> skep_raft::Config {
+    skep_raft::Config {
+        heartbeat: Duration::from_secs(1),
+        election_min: Duration::from_secs(5),
+        election_max: Duration::from_secs(10),
+        propose_timeout: PATIENCE,
+        ..skep_raft::Config::new(raft_id)
+    }
 }
 
 /// A runtime whose threads carry a name of at most 15 bytes.
@@ -144,10 +165,10 @@ impl Swarm {
                 credentials: followed,
                 metrics: ManagerMetrics::default(),
             };
-            anyhow::Ok(Manager::start(config, bootstrap).await?)
+            anyhow::Ok(Manager::start_with(config, bootstrap, timers(raft_id)).await?)
         });
         let manager = Arc::new(started.await.context("a manager did not start")??);
-        Ok(Host { manager, node, addr, runtime, _credentials: credentials })
+        Ok(Host { manager, node, addr, runtime: Some(runtime), _credentials: credentials })
     }
 
     fn cluster(&self) -> Action {
