@@ -210,3 +210,38 @@ fn printed_files_make_the_same_stack() {
     assert_eq!(stacks[0].secrets, stacks[1].secrets);
     assert_eq!(stacks[0].configs, stacks[1].configs);
 }
+
+#[test]
+fn devices_and_privileges_are_asked_of_the_nodes_operator() {
+    let text = "
+services:
+  web:
+    image: nginx
+    privileged: true
+    devices: ['/dev/fuse', '/dev/snd:/dev/sound:r']
+    labels: {own: label}
+  plain: {image: nginx, privileged: false}
+";
+    let stack = stack(&[text]);
+    assert!(stack.warnings.is_empty(), "{:?}", stack.warnings);
+    let labels = |name: &str| {
+        let service = stack.services.iter().find(|(it, _)| it.ends_with(name)).unwrap();
+        let mut labels = service.1.spec.task.container.labels.clone();
+        labels.retain(|key, _| key.starts_with("skep.") || key == "own");
+        labels.into_iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>()
+    };
+    let devices = "skep.devices=/dev/fuse,/dev/snd:/dev/sound:r";
+    assert_eq!(labels("web"), ["own=label", devices, "skep.privileged=true"]);
+    assert_eq!(labels("plain"), Vec::<String>::new());
+    for (devices, said) in
+        [("fuse", "invalid device \"fuse\""), ("'/dev/a,/dev/b'", "cannot have a comma")]
+    {
+        let text = format!("services:\n  web:\n    image: nginx\n    devices: [{devices}]\n");
+        let contents = text.into_bytes();
+        let source = Source { name: "bad.yml".to_owned(), contents };
+        let error = load(vec![source], Path::new("/demo"), Interpolation::Expand, &loader())
+            .and_then(|project| project.stack("demo", &loader()))
+            .unwrap_err();
+        assert!(error.to_string().contains(said), "{error}");
+    }
+}

@@ -422,7 +422,7 @@ networks:
         network front: network.external.name is deprecated in favor of network.name
         cannot expand '~', because the environment lacks HOME
         ignoring IP-address (127.0.0.1) of port 127.0.0.1:80:80: service will listen on '0.0.0.0'
-        Ignoring unsupported options: build, links, privileged, restart
+        Ignoring unsupported options: build, links, restart
         Ignoring deprecated options:
 
         container_name: Setting the container name is not supported.

@@ -2,8 +2,8 @@
 
 use nix::sys::sysinfo::sysinfo;
 use nix::sys::utsname::uname;
-use skep_types::Resources;
 use skep_types::node::NodeDescription;
+use skep_types::{Resources, privilege};
 
 use crate::config_file::Settings;
 
@@ -41,12 +41,17 @@ pub fn cpus() -> u64 {
 
 /// Looks at the host anew.
 pub fn describe(settings: &Settings) -> NodeDescription {
+    let mut engine_labels = settings.labels_by_name();
+    // A label of this name that somebody wrote allows nothing.
+    engine_labels.remove(privilege::ALLOWED);
+    let allowed = privilege::label_of(&settings.allowed);
+    engine_labels.extend(allowed.map(|words| (privilege::ALLOWED.to_owned(), words)));
     NodeDescription {
         hostname: hostname(),
         os: "linux".to_owned(),
         architecture: machine(),
         engine_version: crate::VERSION.to_owned(),
-        engine_labels: settings.labels_by_name(),
+        engine_labels,
         plugins: [
             ("Log", "journald"),
             ("Log", "json-file"),

@@ -4,6 +4,7 @@
 //! A filter is a method of [`Needs`] that [`Needs::check`] asks in its turn, with a [`Refusal`] of
 //! its own; what it looks at of a service is a field of [`Needs`], and of a node, of [`Host`].
 
+use skep_types::privilege::{self, Privilege};
 use skep_types::service::{Protocol, PublishMode};
 use skep_types::{Availability, NodeState, ServiceSpec, defaults};
 
@@ -22,6 +23,8 @@ pub enum Refusal {
     Platform,
     /// The plugin that the node lacks, by its place in [`Needs::plugins`].
     Plugin(usize),
+    /// What the node's operator does not allow to services.
+    Privilege(Privilege),
     /// The constraint that does not hold, by its place in [`Needs::constraints`].
     Constraint(usize),
     HostPort(u16),
@@ -44,6 +47,8 @@ pub struct Needs {
     pub constraints: Vec<Constraint>,
     /// Kinds and names of drivers that the containers use: of logs, of networks, of volumes.
     pub plugins: Vec<(&'static str, String)>,
+    /// What a node's operator must allow.
+    pub privileges: Vec<Privilege>,
     /// Labels whose values the tasks are spread over; not a filter, but it orders the nodes.
     pub spread: Vec<String>,
     /// A constraint that cannot be read; the control API lets none in.
@@ -74,6 +79,10 @@ impl Needs {
             platforms: placement.platforms.clone(),
             constraints,
             plugins: plugins(spec),
+            // The control API lets none in that cannot be read, and the node refuses them too.
+            privileges: privilege::of(&spec.task.container.labels)
+                .map(|asked| asked.needs())
+                .unwrap_or_default(),
             spread: placement.spread.clone(),
             unreadable,
         }
@@ -89,6 +98,7 @@ impl Needs {
         self.available(host)?;
         self.platform(host)?;
         self.plugins(host)?;
+        self.privileges(host)?;
         self.constraints(host)?;
         self.cpu(host)?;
         self.memory(host)?;
@@ -130,6 +140,19 @@ impl Needs {
         };
         match self.plugins.iter().position(|plugin| !has(plugin)) {
             Some(place) => Err(Refusal::Plugin(place)),
+            None => Ok(()),
+        }
+    }
+
+    fn privileges(&self, host: &Host) -> Result<(), Refusal> {
+        if self.privileges.is_empty() {
+            return Ok(());
+        }
+        let description = host.node().and_then(|node| node.description.as_ref());
+        let allowed = description.map(|of| privilege::allowed(&of.engine_labels));
+        let allowed = allowed.unwrap_or_default();
+        match self.privileges.iter().find(|privilege| !allowed.contains(privilege)) {
+            Some(privilege) => Err(Refusal::Privilege(*privilege)),
             None => Ok(()),
         }
     }

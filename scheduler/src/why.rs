@@ -101,6 +101,7 @@ fn reason_text(needs: &Needs, max_replicas: u64, reason: Refusal, refused: Refus
             Some((kind, name)) => format!("{lack} the {} driver {name}", kind.to_lowercase()),
             None => format!("{lack} a plugin"),
         },
+        Refusal::Privilege(privilege) => format!("{do_not} allow {privilege}"),
         Refusal::Constraint(place) => match needs.constraints.get(place) {
             Some(constraint) => format!("{do_not} match {constraint}"),
             None => format!("{do_not} match a constraint"),

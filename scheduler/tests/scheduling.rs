@@ -285,6 +285,38 @@ fn drivers_of_logs_networks_and_volumes_must_be_there() {
 }
 
 #[test]
+fn privileges_are_where_the_operator_allows_them() {
+    let allows = |words: &'static str| {
+        move |node: &mut Node| {
+            let labels = &mut node.description.as_mut().unwrap().engine_labels;
+            labels.insert(privilege::ALLOWED.to_owned(), words.to_owned());
+        }
+    };
+    let swarm = || {
+        Swarm::new()
+            .node(1, plain)
+            .node(2, allows("devices"))
+            .node(3, allows("devices,privileged"))
+            .node(4, allows("everything"))
+    };
+    let asks = |labels: &'static [(&str, &str)]| {
+        move |spec: &mut ServiceSpec| {
+            let own = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+            spec.task.container.labels = labels.iter().map(own).collect();
+        }
+    };
+    swarm().service(1, 4, asks(&[])).check(&[1, 1, 1, 1], &[]);
+    swarm().service(1, 2, asks(&[(privilege::DEVICES, "/dev/fuse")])).check(&[0, 1, 1, 0], &[]);
+    swarm().service(1, 2, asks(&[(privilege::PRIVILEGED, "true")])).check(&[0, 0, 2, 0], &[]);
+    let why = "no suitable node: 2 nodes do not allow privileged tasks";
+    let none = Swarm::new().node(1, plain).node(2, allows("devices"));
+    none.service(1, 1, asks(&[(privilege::PRIVILEGED, "true")])).check(&[0, 0], &[why]);
+    let why = "no suitable node: 1 node does not allow devices in tasks";
+    let none = Swarm::new().node(1, allows("privileged"));
+    none.service(1, 1, asks(&[(privilege::DEVICES, "/dev/fuse")])).check(&[0], &[why]);
+}
+
+#[test]
 fn each_reason_is_counted() {
     let swarm = Swarm::new()
         .node(1, labelled("east"))

@@ -20,6 +20,7 @@ pub mod meta;
 pub mod network;
 pub mod node;
 pub mod policy;
+pub mod privilege;
 pub mod resources;
 pub mod secret;
 pub mod service;

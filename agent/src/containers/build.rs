@@ -9,13 +9,15 @@ use skep_agent_plan::HealthCheck;
 use skep_engine::Container;
 use skep_engine::ContainerConfig;
 use skep_engine::config::{
-    Content, File, Mount, MountSource, NetworkNamespace, Resources, Rootfs, Ulimit,
+    Content, Device, File, Mount, MountSource, NetworkNamespace, Resources, Rootfs, Seccomp, Ulimit,
 };
 use skep_idmap::IdMaps;
 use skep_images::{Image, ImageConfig};
 use skep_proto::convert::NodeTask;
 use skep_template::service::Names;
 use skep_types::container::{ContainerSpec, FileTarget};
+use skep_types::node::NodeDescription;
+use skep_types::privilege::{self, Asked};
 use skep_types::{Mount as MountSpec, MountKind, Payload, defaults};
 use time::OffsetDateTime;
 
@@ -51,7 +53,9 @@ pub async fn create(
     image: &Image,
     id: &str,
 ) -> Result<(), ExecutorError> {
-    let names = templates::names(task, &(parts.describe)());
+    let host = (parts.describe)();
+    let asked = privileges(&task.spec.container, &host)?;
+    let names = templates::names(task, &host);
     let mut spec = task.spec.container.clone();
     names.fill(&mut spec).map_err(refused)?;
     let spec = &spec;
@@ -109,6 +113,7 @@ pub async fn create(
         .map(|it| Ulimit { name: it.name.clone(), soft: it.soft, hard: it.hard })
         .collect();
     defaults.apply(&mut container).map_err(refused)?;
+    give(&mut container, asked);
     container.resources = Resources {
         memory_bytes: task.spec.resources.limits.memory_bytes,
         nano_cpus: task.spec.resources.limits.nano_cpus,
@@ -132,6 +137,33 @@ pub async fn create(
         container.annotations.insert(STOP_GRACE.to_owned(), grace.as_millis().to_string());
     }
     parts.runtime.create(container).await.map(drop).map_err(refused)
+}
+
+/// What the task asks for, if this node's operator allows it. The managers send no task that it does
+/// not; that a node does not have to take their word for it is the point of it.
+fn privileges(spec: &ContainerSpec, host: &NodeDescription) -> Result<Asked, ExecutorError> {
+    let asked = privilege::of(&spec.labels).map_err(refused)?;
+    let allowed = privilege::allowed(&host.engine_labels);
+    match asked.needs().into_iter().find(|need| !allowed.contains(need)) {
+        None => Ok(asked),
+        Some(need) => Err(refused(format!(
+            "this node does not allow {need}: see allow-service-privileges in its daemon.json"
+        ))),
+    }
+}
+
+fn give(container: &mut ContainerConfig, asked: Asked) {
+    let device = |it: privilege::Device| Device {
+        on_host: it.on_host.into(),
+        in_container: it.in_container.into(),
+        access: it.access,
+    };
+    container.devices = asked.devices.into_iter().map(device).collect();
+    container.privileged = asked.privileged;
+    // As in Docker: who has every privilege is not filtered by what the daemon says of others.
+    if asked.privileged {
+        container.seccomp = Seccomp::Default;
+    }
 }
 
 fn first(given: &str, image: &str) -> String {
@@ -341,6 +373,37 @@ mod tests {
         check(&[], &["-v"], &["/entry", "-v"]);
         check(&["/other"], &[], &["/other"]);
         check(&["/other"], &["-v"], &["/other", "-v"]);
+    }
+
+    #[test]
+    fn what_the_operator_does_not_allow_is_refused_here_too() {
+        let spec = |labels: &[(&str, &str)]| ContainerSpec {
+            labels: labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+            ..ContainerSpec::default()
+        };
+        let host = |words: &str| NodeDescription {
+            engine_labels: BTreeMap::from([(privilege::ALLOWED.to_owned(), words.to_owned())]),
+            ..NodeDescription::default()
+        };
+        let both = spec(&[(privilege::PRIVILEGED, "true"), (privilege::DEVICES, "/dev/fuse:r")]);
+        for (words, why) in [
+            ("", "this node does not allow devices in tasks"),
+            ("privileged", "this node does not allow devices in tasks"),
+            ("devices", "this node does not allow privileged tasks"),
+        ] {
+            let error = privileges(&both, &host(words)).unwrap_err().to_string();
+            assert!(error.starts_with(why), "{words}: {error}");
+        }
+        let asked = privileges(&both, &host("devices,privileged")).unwrap();
+        let rootfs = Rootfs::Overlay { lower: vec![], upper: "/u".into(), work: "/w".into() };
+        let mut container = ContainerConfig::new("id", rootfs, strings(&["true"]));
+        container.seccomp = Seccomp::Profile("{}".to_owned());
+        give(&mut container, asked);
+        assert!(container.privileged && container.seccomp == Seccomp::Default);
+        let device = &container.devices[0];
+        assert_eq!(device.in_container, Path::new("/dev/fuse"));
+        assert_eq!(device.access, "r");
+        assert_eq!(privileges(&spec(&[]), &host("")).unwrap(), Asked::default());
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! What a service's containers are: process, environment, health check, limits of the kernel's.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
 use skep_types::ContainerSpec;
 use skep_types::container::{DnsConfig, HealthConfig, Ulimit};
+use skep_types::privilege;
 use skep_types::service::LogDriver;
 
 use super::{Scope, mounts};
@@ -22,7 +23,7 @@ pub(super) fn container(
         capabilities(&node.texts_of("cap_add"), &node.texts_of("cap_drop"));
     Ok(ContainerSpec {
         image: node.text_of("image").to_owned(),
-        labels: scope.namespace.labels(node.pairs_of("labels")),
+        labels: scope.namespace.labels(labels(node)?),
         command: node.texts_of("entrypoint"),
         args: node.texts_of("command"),
         hostname: node.text_of("hostname").to_owned(),
@@ -48,6 +49,30 @@ pub(super) fn container(
         ulimits: ulimits(node)?,
         ..ContainerSpec::default()
     })
+}
+
+/// The service's own, and those that ask a node's operator for devices and privileges.
+///
+/// DEVIATION: Docker's stacks take both and ignore them.
+fn labels(node: &Node) -> Result<BTreeMap<String, String>, Problem> {
+    let mut labels = node.pairs_of("labels");
+    if node.flag("privileged") {
+        labels.insert(privilege::PRIVILEGED.to_owned(), "true".to_owned());
+    }
+    let devices = node.texts_of("devices");
+    if devices.iter().any(|device| device.contains(',')) {
+        return Err(node.at.problem("a device of a service cannot have a comma"));
+    }
+    if !devices.is_empty() {
+        labels.insert(privilege::DEVICES.to_owned(), devices.join(","));
+    }
+    match privilege::of(&labels) {
+        Ok(_) => Ok(labels),
+        Err(error) => {
+            let at = node.get("devices").map_or(&node.at, |it| &it.at);
+            Err(at.problem(error.to_string()))
+        }
+    }
 }
 
 /// A duration in the one form.

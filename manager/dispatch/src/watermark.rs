@@ -170,12 +170,7 @@ impl Watermarks {
     }
 
     /// The nodes that may still balance so.
-    pub fn awaited(
-        &self,
-        networks: &[NetworkId],
-        index: u64,
-        now: Timestamp,
-    ) -> BTreeSet<NodeId> {
+    pub fn awaited(&self, networks: &[NetworkId], index: u64, now: Timestamp) -> BTreeSet<NodeId> {
         let expected = self.expected.iter().filter(|(until, _)| now < *until);
         let behind = networks.iter().flat_map(|network| {
             let bound = (*network, self.bound(*network, index), NodeId::new(0));

@@ -13,7 +13,7 @@ use skep_types::service::{
 };
 use skep_types::{
     Meta, MountKind, Resources, Revision, Service, ServiceId, ServiceMode, ServiceSpec, Timestamp,
-    UpdateConfig, defaults, dependency, down_grace, drain, validate,
+    UpdateConfig, defaults, dependency, down_grace, drain, privilege, validate,
 };
 
 use super::{ControlError, Plan, plan};
@@ -170,6 +170,7 @@ fn check_task(task: &TaskSpec) -> Result<(), ControlError> {
         return Err(ControlError::invalid("ContainerSpec: image reference must be provided"));
     }
     validate::labels(&container.labels)?;
+    privilege::of(&container.labels).map_err(|error| ControlError::invalid(error.to_string()))?;
     let bytes: usize = container
         .command
         .iter()

@@ -9,6 +9,7 @@ use super::given::shown;
 
 /// Keys that are read elsewhere in this module.
 const DONE: &[&str] = &[
+    "allow-service-privileges",
     "bip",
     "bridge",
     "certs-dir",

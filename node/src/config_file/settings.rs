@@ -1,11 +1,12 @@
 //! What may change while the daemon runs, and what of it a reload changes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use serde_json::{Map, Value};
 use skep_containers::Defaults;
 use skep_images::{Proxies, RegistryConfig};
+use skep_types::privilege::Privilege;
 use skep_types::resources::GenericResource;
 
 use super::given::Given;
@@ -56,6 +57,8 @@ pub struct Settings {
     pub features: BTreeMap<String, bool>,
     /// What this node has to give beside CPUs and memory.
     pub generic: Vec<GenericResource>,
+    /// What services may ask of this node.
+    pub allowed: BTreeSet<Privilege>,
     /// What a swarm is told this node's address is, when it is told nothing else.
     pub advertise_addr: String,
 }
@@ -80,6 +83,7 @@ impl Settings {
             experimental: false,
             features: BTreeMap::new(),
             generic: Vec::new(),
+            allowed: BTreeSet::new(),
             advertise_addr: String::new(),
         };
         for (key, value) in keys {
@@ -139,6 +143,7 @@ impl Settings {
             "shutdown-timeout" => self.shutdown_timeout_s = given.number()?,
             "experimental" => self.experimental = given.truth()?,
             "features" => self.features = features(given)?,
+            "allow-service-privileges" => self.allowed = allowed(given)?,
             "node-generic-resources" => self.generic = generic(&given.texts()?)?,
             "swarm-default-advertise-addr" => given.text()?.clone_into(&mut self.advertise_addr),
             "exec-opts" => exec_opts(&given.texts()?)?,
@@ -161,6 +166,7 @@ impl Settings {
             experimental: _,
             features,
             generic: _,
+            allowed: _,
             advertise_addr: _,
         } = new;
         let mut next = self.clone();
@@ -311,6 +317,20 @@ fn exec_opts(options: &[String]) -> Result<(), ConfigError> {
     Ok(())
 }
 
+fn allowed(given: &Given<'_>) -> Result<BTreeSet<Privilege>, ConfigError> {
+    let privilege = |word: &String| {
+        let known = Privilege::of_word(word);
+        known.ok_or_else(|| {
+            let why = match word.as_str() {
+                "gpus" => "there are no drivers of devices",
+                _ => "expected devices or privileged",
+            };
+            ConfigError::Value(format!("invalid value for {}: {word}: {why}", given.key))
+        })
+    };
+    given.texts()?.iter().map(privilege).collect()
+}
+
 fn generic(given: &[String]) -> Result<Vec<GenericResource>, ConfigError> {
     skep_types::generic::parse(given.iter().map(String::as_str))
         .map_err(|error| ConfigError::Value(error.to_string()))
@@ -324,6 +344,27 @@ mod tests {
 
     fn read(file: Value) -> Result<Settings, String> {
         Settings::of(file.as_object().unwrap()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_services_may_ask_is_told_to_the_swarm() {
+        let told = |file: Value| {
+            let labels = crate::host::describe(&read(file).unwrap()).engine_labels;
+            labels.get(skep_types::privilege::ALLOWED).cloned()
+        };
+        assert_eq!(told(json!({})), None);
+        let both = json!({ "allow-service-privileges": ["privileged", "devices"] });
+        assert_eq!(told(both).as_deref(), Some("devices,privileged"));
+        // A label alone allows nothing.
+        let label = format!("{}=privileged", skep_types::privilege::ALLOWED);
+        assert_eq!(told(json!({ "labels": [label] })), None);
+        for (word, why) in
+            [("gpus", "there are no drivers of devices"), ("all", "expected devices or privileged")]
+        {
+            let error = read(json!({ "allow-service-privileges": [word] })).unwrap_err();
+            let expected = format!("invalid value for allow-service-privileges: {word}: {why}");
+            assert_eq!(error, expected);
+        }
     }
 
     #[test]

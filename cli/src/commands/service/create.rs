@@ -1,21 +1,22 @@
 //! `skep service create`: a spec from flags.
 
-use clap::Args;
+use clap::{ArgAction, Args};
 use skep_docker_api::json::{
-    ContainerSpec, DnsConfig, EndpointSpec, GlobalService, Mount, NetworkAttachmentConfig,
-    Placement, PlacementPreference, ReplicatedJob, ReplicatedService, ResourceRequirements,
-    Resources, ServiceMode, ServiceSpec, SpreadOver, TaskSpec, Ulimit,
+    ContainerSpec, DeviceMapping, DnsConfig, EndpointSpec, GlobalService, Mount,
+    NetworkAttachmentConfig, Placement, PlacementPreference, ReplicatedJob, ReplicatedService,
+    ResourceRequirements, Resources, ServiceMode, ServiceSpec, SpreadOver, TaskSpec, Ulimit,
 };
+use skep_types::privilege;
 
-use super::resolve;
 use super::settings::Settings;
+use super::{privileges, resolve};
 use crate::commands::Session;
 use crate::commands::progress::{self, WaitArgs};
 use crate::failure::{Failure, Outcome};
 use crate::output::{line, warn};
 use crate::values::port::Ports;
 use crate::values::reference::{self, Reference};
-use crate::values::{generic, host, image, mount, network, pairs, ulimit};
+use crate::values::{device, generic, host, image, mount, network, pairs, ulimit};
 
 #[derive(Debug, Args)]
 pub struct CreateArgs {
@@ -28,6 +29,9 @@ pub struct CreateArgs {
     /// Container labels
     #[arg(long, value_name = "list")]
     container_label: Vec<String>,
+    /// Add a host device to the container, on nodes that allow it
+    #[arg(long, value_name = "list", value_parser = device::mapping)]
+    device: Vec<DeviceMapping>,
     /// Set custom DNS servers
     #[arg(long, value_name = "list", value_parser = host::address)]
     dns: Vec<String>,
@@ -46,6 +50,9 @@ pub struct CreateArgs {
     /// User defined resources
     #[arg(long, value_name = "list", value_parser = generic::term)]
     generic_resource: Vec<String>,
+    /// GPU devices to add to the container ('all' to pass all GPUs)
+    #[arg(long, value_name = "gpu-request", value_parser = privileges::gpus)]
+    gpus: Option<String>,
     /// Set one or more supplementary user groups for the container
     #[arg(long, value_name = "list")]
     group: Vec<String>,
@@ -70,6 +77,9 @@ pub struct CreateArgs {
     /// Add a placement preference
     #[arg(long, value_name = "pref", value_parser = preference)]
     placement_pref: Vec<PlacementPreference>,
+    /// Give extended privileges to the container, on nodes that allow it
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = ArgAction::Set)]
+    privileged: Option<bool>,
     /// Publish a port as a node port
     #[arg(short, long, value_name = "port")]
     publish: Vec<Ports>,
@@ -148,11 +158,14 @@ impl CreateArgs {
             }
             same
         });
+        let mut labels = pairs::map(&self.container_label);
+        privileges::change(&mut labels, self.privileged, &self.device, &[])?;
+        labels.extend(self.gpus.clone().map(|gpus| (privilege::GPUS.to_owned(), gpus)));
         let container = ContainerSpec {
             image: image::tagged(&self.image),
             args: self.arguments.clone(),
             env: pairs::environment(&self.env_file, &self.env)?,
-            labels: pairs::map(&self.container_label),
+            labels,
             groups: self.group.clone(),
             mounts: self.mount.clone(),
             init: Some(false),

@@ -4,6 +4,7 @@ mod create;
 pub mod list;
 mod logs;
 mod pretty;
+mod privileges;
 mod rebalance;
 pub mod resolve;
 pub mod settings;

@@ -4,15 +4,15 @@
 
 use std::collections::BTreeMap;
 
-use clap::Args;
+use clap::{ArgAction, Args};
 use skep_docker_api::json::{
-    ContainerSpec, DnsConfig, Map, Mount, NetworkAttachmentConfig, Placement, PlacementPreference,
-    PortConfig, ServiceSpec, ServiceUpdateOptions, Ulimit,
+    ContainerSpec, DeviceMapping, DnsConfig, Map, Mount, NetworkAttachmentConfig, Placement,
+    PlacementPreference, PortConfig, ServiceSpec, ServiceUpdateOptions, Ulimit,
 };
 
 use super::create::preference;
-use super::resolve;
 use super::settings::Settings;
+use super::{privileges, resolve};
 use crate::commands::Session;
 use crate::commands::progress::{self, WaitArgs};
 use crate::failure::{Failure, Outcome};
@@ -20,7 +20,7 @@ use crate::output::{line, warn};
 use crate::values::port::Ports;
 use crate::values::reference::{self, Reference};
 use crate::values::words::{self, Words};
-use crate::values::{generic, host, image, mount, network, pairs, ulimit};
+use crate::values::{device, generic, host, image, mount, network, pairs, ulimit};
 
 #[derive(Debug, Args)]
 pub struct UpdateArgs {
@@ -45,6 +45,12 @@ pub struct UpdateArgs {
     /// Remove a container label by its key
     #[arg(long, value_name = "list")]
     container_label_rm: Vec<String>,
+    /// Add or update a host device, on nodes that allow it
+    #[arg(long, value_name = "list", value_parser = device::mapping)]
+    device_add: Vec<DeviceMapping>,
+    /// Remove a device by its path in the container
+    #[arg(long, value_name = "list")]
+    device_rm: Vec<String>,
     /// Add or update a custom DNS server
     #[arg(long, value_name = "list", value_parser = host::address)]
     dns_add: Vec<String>,
@@ -117,6 +123,9 @@ pub struct UpdateArgs {
     /// Remove a placement preference
     #[arg(long, value_name = "pref", value_parser = preference)]
     placement_pref_rm: Vec<PlacementPreference>,
+    /// Give extended privileges to the container, on nodes that allow it
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = ArgAction::Set)]
+    privileged: Option<bool>,
     /// Add or update a published port
     #[arg(long, value_name = "port")]
     publish_add: Vec<Ports>,
@@ -233,6 +242,8 @@ impl UpdateArgs {
             container.args = words.clone();
         }
         pairs_changed(&mut container.labels, &self.container_label_add, &self.container_label_rm);
+        let labels = &mut container.labels;
+        privileges::change(labels, self.privileged, &self.device_add, &self.device_rm)?;
         pairs_changed(&mut container.sysctls, &self.sysctl_add, &self.sysctl_rm);
         names_changed(&mut container.groups, &self.group_add, &self.group_rm);
         container.env.retain(|pair| !self.env_rm.iter().any(|name| name == pairs::key(pair)));
