@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use skep_dispatch::assignment::AssignedTask;
-use skep_dispatch::{Assignments, Report, SessionId, Sessions, Watermarks, Withdrawals, reported};
+use skep_dispatch::{
+    Assignments, Concern, Report, SessionId, Sessions, Watermarks, Withdrawals, reported,
+};
 use skep_orchestrator::{Plan, Reconcilers, reconcile};
 use skep_scheduler::{Claims, Decision, Scheduler};
 use skep_state::{Action, Change, Clock, Event as Applied, Speculation, State};
@@ -60,9 +62,16 @@ struct Stream {
 }
 
 impl Leader {
-    pub fn begin(manager: usize, epoch: u64, state: State, now: Timestamp, error: i64) -> Self {
+    /// Leads by the state as it is at an index of the log.
+    pub fn begin(
+        manager: usize,
+        epoch: u64,
+        (index, state): (u64, State),
+        now: Timestamp,
+        error: i64,
+    ) -> Self {
         let clock = Clock::begin(&state, shown(now, error));
-        let marks = Watermarks::begin(&state, shown(now, error));
+        let marks = Watermarks::begin(&state, index, shown(now, error));
         let sessions = Sessions::begin(&state, HEARTBEAT_PERIOD, clock.time(shown(now, error)));
         Self {
             manager,
@@ -125,8 +134,10 @@ impl Leader {
         (next, again.filter(|_| is_new))
     }
 
-    /// Notes which nodes a change may concern.
-    pub fn note(&mut self, state: &State, events: &[Applied]) {
+    /// Notes which nodes a change may concern that led to the state at an index.
+    pub fn note(&mut self, (index, state): (u64, &State), events: &[Applied]) {
+        let concern = Concern::of(events, state);
+        self.marks.advance(index, &concern.networks, state);
         for event in events {
             self.networks.note(state, event);
             match event {

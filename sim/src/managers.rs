@@ -119,9 +119,9 @@ impl World {
         if let Some(trace) = &mut self.trace {
             trace.push(format!("manager {manager} leads"));
         }
-        let state = managers.machines[manager].1.clone();
+        let begin = (managers.log.len() as u64, managers.machines[manager].1.clone());
         let clock = managers.clocks[manager];
-        managers.leader = Some(Leader::begin(manager, managers.epoch, state, self.now, clock));
+        managers.leader = Some(Leader::begin(manager, managers.epoch, begin, self.now, clock));
         let epoch = managers.epoch;
         self.plan_pass(self.now);
         self.queue.push(self.now, Event::Expire(epoch));
@@ -243,8 +243,8 @@ impl World {
                 return self.fail("agreement", why);
             }
         };
-        leader.note(&managers.truth, &events);
         managers.log.push(entry.transaction);
+        leader.note((managers.log.len() as u64, &managers.truth), &events);
         if !in_order {
             return self.fail("agreement", "entries are applied out of order".to_owned());
         }
