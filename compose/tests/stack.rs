@@ -225,8 +225,8 @@ services:
     let stack = stack(&[text]);
     assert!(stack.warnings.is_empty(), "{:?}", stack.warnings);
     let labels = |name: &str| {
-        let service = stack.services.iter().find(|(it, _)| it.ends_with(name)).unwrap();
-        let mut labels = service.1.spec.task.container.labels.clone();
+        let service = stack.services.iter().find(|it| it.name == name).unwrap();
+        let mut labels = service.spec.task.container.labels.clone();
         labels.retain(|key, _| key.starts_with("skep.") || key == "own");
         labels.into_iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>()
     };

@@ -124,7 +124,7 @@ fn action((a, b, number, kind): Choice, now: &State, gone: &BTreeSet<ServiceId>)
 
 /// What a stream has told its node, as far as it matters.
 enum Told {
-    Session(Option<Node>, Vec<String>),
+    Session(Box<Option<Node>>, Vec<String>),
     Assignments(Assignments, BTreeSet<TaskId>),
     Endpoints(BTreeMap<NetworkId, NetworkView>),
 }
@@ -139,7 +139,7 @@ fn look(state: &State, kind: StreamKind, node: NodeId) -> Told {
                 node.description = None;
             }
             let managers = state.managers().filter_map(|node| node.manager.as_ref());
-            Told::Session(of_itself, managers.map(|it| it.addr.clone()).collect())
+            Told::Session(Box::new(of_itself), managers.map(|it| it.addr.clone()).collect())
         }
         StreamKind::Assignments => {
             // Somebody is waited for, so that whatever serves and is to stop is held back.
