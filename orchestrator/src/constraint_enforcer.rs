@@ -49,24 +49,25 @@ fn is_looked_at(node: &Node) -> bool {
 
 /// Tells those tasks of nodes to stop that have no room there together with older ones. Each has a
 /// successor at once, which waits for a node that has the room; a global service's slot is left to
-/// its reconciler.
+/// its reconciler, unless an older task serves there on: it would see none missing.
 pub fn enforce(plan: &mut Plan<'_>, nodes: BTreeSet<NodeId>) {
     for node in nodes {
         for task in without_room(plan.view(), node) {
             plan.desire(&task, DesiredState::Shutdown);
             let service = plan.view().services().get(task.service_id).cloned();
-            let goes_on = |service: &Arc<Service>| {
-                matches!(task.slot, Slot::Replica(_))
-                    && service.job.map(|job| job.iteration) == task.job_iteration
-            };
+            let goes_on =
+                |service: &Arc<Service>| service.job.map(|job| job.iteration) == task.job_iteration;
             let Some(service) = service.filter(goes_on) else { continue };
             let of_slot = plan.view().tasks_in_slot(service.id, task.slot);
             let mut tasks: Vec<Arc<Task>> = of_slot.cloned().collect();
             newest_first(&mut tasks);
             // In a start-first update its successor may be there already; one that was the successor
             // itself has another, while the task before it serves on.
-            let mut newer = tasks.iter().take_while(|other| other.id != task.id);
-            if !newer.any(|other| is_wanted(other)) {
+            let place = tasks.iter().position(|other| other.id == task.id);
+            let (newer, older) = tasks.split_at(place.unwrap_or(tasks.len()));
+            let any_wanted = |tasks: &[Arc<Task>]| tasks.iter().any(|task| is_wanted(task));
+            let is_replica = matches!(task.slot, Slot::Replica(_));
+            if !any_wanted(newer) && (is_replica || any_wanted(older)) {
                 plan.fill_slot(&service, task.slot, &tasks);
             }
         }

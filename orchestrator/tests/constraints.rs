@@ -5,6 +5,7 @@ mod support;
 use skep_types::node::NodeDescription;
 use skep_types::resources::GenericResource;
 use skep_types::service::{PortConfig, PublishMode};
+use skep_types::task::Slot;
 use skep_types::*;
 
 use support::{Swarm, WEB, replicas};
@@ -285,4 +286,30 @@ fn a_start_first_successor_without_room_has_another_while_the_task_before_it_ser
     assert!(wanted.iter().any(|task| task.id == first.id), "it serves on");
     assert!(wanted.iter().all(|task| task.id != second), "it has no room");
     assert_eq!(wanted.len(), 2, "another one comes in its place");
+}
+
+#[test]
+fn a_global_start_first_successor_without_room_is_waited_for_while_the_task_before_it_serves() {
+    let mut swarm = roomy(ServiceMode::Global, |spec| {
+        spec.update.order = UpdateOrder::StartFirst;
+        spec.task.resources.reservations.memory_bytes = 4;
+    });
+    let first = on(&swarm, 1);
+    swarm.respec(|spec| spec.task.container.image = "two".to_owned());
+    swarm.now = Timestamp(swarm.now.0 + 1);
+    swarm.pass();
+    let slot = Slot::Node(NodeId::new(1));
+    let wanted = |swarm: &Swarm| -> Vec<TaskId> {
+        swarm.wanted().iter().filter(|task| task.slot == slot).map(|task| task.id).collect()
+    };
+    let second = wanted(&swarm).into_iter().find(|id| !first.contains(id)).unwrap();
+    swarm.task(second, |task| task.status.state = TaskState::Preparing);
+    describe(&mut swarm, 1, |has| has.memory_bytes = 4);
+    for _ in 0..2 {
+        swarm.pass();
+        let wanted = wanted(&swarm);
+        assert!(wanted.contains(&first[0]), "it serves on");
+        assert!(!wanted.contains(&second), "it has no room");
+        assert_eq!(wanted.len(), 2, "another one waits in its place");
+    }
 }
