@@ -12,6 +12,7 @@ fn seeds_that_failed_once_do_not_again() {
         (10, "a third task of a start-first update started before the second had ended"),
         (13, "a global task that waited when its node was drained did not come back"),
         (22004, "the successor of a start-first update that had no room was never made again"),
+        (2517, "a global start-first successor without room was never made again"),
         (105, "a node counted no more for a network that it had not confirmed to be gone"),
         (224, "a job's successor ran on when the task before it had completed all the same"),
         (1378, "a job gave up on a task that failed after it had been told to stop"),
