@@ -1,6 +1,6 @@
 //! What the daemon must be able to do for the router, in the API's own documents.
 //!
-//! Swarm and node calls must be given; the later groups answer as an engine without those routes until the daemon has them.
+//! What a backend does not give answers as an engine without those routes.
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
@@ -22,12 +22,26 @@ pub trait Backend: Send + Sync + 'static {
     async fn swarm_status(&self) -> String;
 
     /// Makes a swarm; gives this node's id.
-    async fn swarm_init(&self, request: SwarmInitRequest) -> Answer<String>;
-    async fn swarm_join(&self, request: SwarmJoinRequest) -> Answer<()>;
-    async fn swarm_leave(&self, force: bool) -> Answer<()>;
-    async fn swarm_inspect(&self) -> Answer<Swarm>;
-    async fn swarm_update(&self, version: u64, spec: SwarmSpec, rotate: RotateTokens)
-    -> Answer<()>;
+    async fn swarm_init(&self, _request: SwarmInitRequest) -> Answer<String> {
+        Err(ApiError::absent())
+    }
+    async fn swarm_join(&self, _request: SwarmJoinRequest) -> Answer<()> {
+        Err(ApiError::absent())
+    }
+    async fn swarm_leave(&self, _force: bool) -> Answer<()> {
+        Err(ApiError::absent())
+    }
+    async fn swarm_inspect(&self) -> Answer<Swarm> {
+        Err(ApiError::absent())
+    }
+    async fn swarm_update(
+        &self,
+        _version: u64,
+        _spec: SwarmSpec,
+        _rotate: RotateTokens,
+    ) -> Answer<()> {
+        Err(ApiError::absent())
+    }
 
     /// The key that unlocks managers; empty where they are not locked.
     async fn swarm_unlock_key(&self) -> Answer<UnlockKeyResponse> {
@@ -37,11 +51,19 @@ pub trait Backend: Send + Sync + 'static {
         Err(ApiError::absent())
     }
 
-    async fn nodes(&self, filters: Filters) -> Answer<List<Node>>;
+    async fn nodes(&self, _filters: Filters) -> Answer<List<Node>> {
+        Err(ApiError::absent())
+    }
     /// By id, unique id prefix, or hostname; `self` is the client's business.
-    async fn node(&self, id: &str) -> Answer<Node>;
-    async fn node_update(&self, id: &str, version: u64, spec: NodeSpec) -> Answer<()>;
-    async fn node_remove(&self, id: &str, force: bool) -> Answer<()>;
+    async fn node(&self, _id: &str) -> Answer<Node> {
+        Err(ApiError::absent())
+    }
+    async fn node_update(&self, _id: &str, _version: u64, _spec: NodeSpec) -> Answer<()> {
+        Err(ApiError::absent())
+    }
+    async fn node_remove(&self, _id: &str, _force: bool) -> Answer<()> {
+        Err(ApiError::absent())
+    }
 
     /// `status` asks for each service's `ServiceStatus`.
     async fn services(&self, _filters: Filters, _status: bool) -> Answer<List<Service>> {

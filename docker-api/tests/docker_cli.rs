@@ -64,9 +64,6 @@ impl Backend for Small {
     async fn swarm_join(&self, _: SwarmJoinRequest) -> Answer<()> {
         Err(ApiError::already_in_swarm())
     }
-    async fn swarm_leave(&self, _: bool) -> Answer<()> {
-        Err(ApiError::absent())
-    }
     async fn swarm_inspect(&self) -> Answer<Swarm> {
         Ok(convert::swarm_to_api(&cluster(), &TlsInfo::default(), &raft()))
     }
@@ -84,9 +81,6 @@ impl Backend for Small {
     }
     async fn node_update(&self, _: &str, _: u64, spec: NodeSpec) -> Answer<()> {
         convert::node_spec_from_api(&spec).map(drop)
-    }
-    async fn node_remove(&self, _: &str, _: bool) -> Answer<()> {
-        Err(ApiError::absent())
     }
     async fn services(&self, _: Filters, status: bool) -> Answer<List<Service>> {
         let counts = ServiceStatus { running_tasks: 2, desired_tasks: 3, completed_tasks: 0 };

@@ -30,32 +30,8 @@ impl Backend for Long {
     async fn swarm_status(&self) -> String {
         "active/manager".into()
     }
-    async fn swarm_init(&self, _: SwarmInitRequest) -> Answer<String> {
-        Err(ApiError::absent())
-    }
-    async fn swarm_join(&self, _: SwarmJoinRequest) -> Answer<()> {
-        Err(ApiError::absent())
-    }
-    async fn swarm_leave(&self, _: bool) -> Answer<()> {
-        Err(ApiError::absent())
-    }
-    async fn swarm_inspect(&self) -> Answer<Swarm> {
-        Err(ApiError::absent())
-    }
-    async fn swarm_update(&self, _: u64, _: SwarmSpec, _: RotateTokens) -> Answer<()> {
-        Err(ApiError::absent())
-    }
     async fn nodes(&self, _: Filters) -> Answer<List<Node>> {
         Ok(Vec::new().into())
-    }
-    async fn node(&self, _: &str) -> Answer<Node> {
-        Err(ApiError::absent())
-    }
-    async fn node_update(&self, _: &str, _: u64, _: NodeSpec) -> Answer<()> {
-        Err(ApiError::absent())
-    }
-    async fn node_remove(&self, _: &str, _: bool) -> Answer<()> {
-        Err(ApiError::absent())
     }
     async fn tasks(&self, _: Filters) -> Answer<List<Task>> {
         let made = Arc::clone(&self.made);

@@ -114,32 +114,8 @@ impl Backend for Engine {
     async fn swarm_status(&self) -> String {
         "active/manager".into()
     }
-    async fn swarm_init(&self, _: SwarmInitRequest) -> Answer<String> {
-        Err(ApiError::absent())
-    }
-    async fn swarm_join(&self, _: SwarmJoinRequest) -> Answer<()> {
-        Err(ApiError::absent())
-    }
-    async fn swarm_leave(&self, _: bool) -> Answer<()> {
-        Err(ApiError::absent())
-    }
-    async fn swarm_inspect(&self) -> Answer<Swarm> {
-        Err(ApiError::absent())
-    }
-    async fn swarm_update(&self, _: u64, _: SwarmSpec, _: RotateTokens) -> Answer<()> {
-        Err(ApiError::absent())
-    }
-    async fn nodes(&self, _: Filters) -> Answer<List<Node>> {
-        Err(ApiError::absent())
-    }
     async fn node(&self, _: &str) -> Answer<Node> {
         Ok(convert::node_to_api(&node(), &TlsInfo::default(), None))
-    }
-    async fn node_update(&self, _: &str, _: u64, _: NodeSpec) -> Answer<()> {
-        Err(ApiError::absent())
-    }
-    async fn node_remove(&self, _: &str, _: bool) -> Answer<()> {
-        Err(ApiError::absent())
     }
     async fn service(&self, _: &str, _: bool) -> Answer<Service> {
         let mut service = convert::service_to_api(&service(), None);

@@ -115,32 +115,14 @@ impl Backend for Host {
     async fn swarm_status(&self) -> String {
         "inactive".into()
     }
-    async fn swarm_init(&self, _: SwarmInitRequest) -> Answer<String> {
-        Err(ApiError::absent())
-    }
-    async fn swarm_join(&self, _: SwarmJoinRequest) -> Answer<()> {
-        Err(ApiError::absent())
-    }
-    async fn swarm_leave(&self, _: bool) -> Answer<()> {
-        Err(ApiError::absent())
-    }
     async fn swarm_inspect(&self) -> Answer<Swarm> {
         Err(ApiError::not_in_swarm())
-    }
-    async fn swarm_update(&self, _: u64, _: SwarmSpec, _: RotateTokens) -> Answer<()> {
-        Err(ApiError::absent())
     }
     async fn nodes(&self, _: Filters) -> Answer<List<Node>> {
         Err(ApiError::not_in_swarm())
     }
     async fn node(&self, _: &str) -> Answer<Node> {
         Err(ApiError::not_in_swarm())
-    }
-    async fn node_update(&self, _: &str, _: u64, _: NodeSpec) -> Answer<()> {
-        Err(ApiError::absent())
-    }
-    async fn node_remove(&self, _: &str, _: bool) -> Answer<()> {
-        Err(ApiError::absent())
     }
 
     async fn container_create(
