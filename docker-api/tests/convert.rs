@@ -35,15 +35,11 @@ fn with(pointer: &str, value: Value) -> Value {
 fn what_is_left_out_gets_dockers_defaults() {
     let spec = read(json!({"Name": "web", "TaskTemplate": {"ContainerSpec": {"Image": "nginx"}}}));
     let expected = ServiceSpec {
-        annotations: named("web"),
         task: TaskSpec {
             container: ContainerSpec { image: "nginx".into(), ..Default::default() },
             ..Default::default()
         },
-        mode: ServiceMode::Replicated { replicas: 1 },
-        update: UpdateConfig::default(),
-        rollback: UpdateConfig::default(),
-        endpoint: Default::default(),
+        ..ServiceSpec::new(named("web"), ServiceMode::Replicated { replicas: 1 })
     };
     assert_eq!(spec.unwrap(), expected);
     for (mode, expected) in [

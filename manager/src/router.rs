@@ -194,15 +194,7 @@ mod tests {
             let spec = NodeSpec { availability, ..NodeSpec::default() };
             let change = match self.state.nodes().get(id) {
                 Some(node) => Change::Update(Arc::new(Node { spec, ..Node::clone(node) })),
-                None => Change::Create(Arc::new(Node {
-                    id,
-                    meta: Default::default(),
-                    spec,
-                    description: None,
-                    status: Default::default(),
-                    manager: None,
-                    certificate: Vec::new(),
-                })),
+                None => Change::Create(Arc::new(Node::new(id, spec))),
             };
             let actions = vec![change.into()];
             let now = Timestamp(1);

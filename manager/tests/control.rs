@@ -2,7 +2,7 @@
 
 use skep_manager::control::{Code, ControlError, Request, decide};
 use skep_state::{State, Transaction};
-use skep_types::service::{EndpointMode, EndpointSpec, PortConfig, PublishMode, UpdateState};
+use skep_types::service::{EndpointMode, PortConfig, PublishMode, UpdateState};
 use skep_types::*;
 
 /// Decides and applies, as the proposer would.
@@ -17,12 +17,11 @@ fn web() -> ServiceSpec {
     let mut task = TaskSpec::default();
     task.container.image = "nginx:latest".to_owned();
     ServiceSpec {
-        annotations: Annotations { name: "web".to_owned(), ..Annotations::default() },
         task,
-        mode: ServiceMode::Replicated { replicas: 1 },
-        update: UpdateConfig::default(),
-        rollback: UpdateConfig::default(),
-        endpoint: EndpointSpec::default(),
+        ..ServiceSpec::new(
+            Annotations { name: "web".to_owned(), ..Annotations::default() },
+            ServiceMode::Replicated { replicas: 1 },
+        )
     }
 }
 
@@ -208,13 +207,8 @@ fn a_secrets_content_is_fixed_and_its_labels_are_not() {
 #[test]
 fn nodes_are_removed_only_when_it_is_safe() {
     let node = |id, role, node_state| Node {
-        id: NodeId::new(id),
-        meta: Meta::default(),
-        spec: NodeSpec { role, ..NodeSpec::default() },
-        description: None,
         status: skep_types::node::NodeStatus { state: node_state, ..Default::default() },
-        manager: None,
-        certificate: vec![],
+        ..Node::new(NodeId::new(id), NodeSpec { role, ..NodeSpec::default() })
     };
     let mut state = State::default();
     let nodes = [

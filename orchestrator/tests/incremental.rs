@@ -64,17 +64,14 @@ impl Followed {
 
 fn network(id: u128, name: &str, subnet: &[&str]) -> Network {
     let ipam = |it: &&str| IpamConfig { subnet: it.parse().unwrap(), range: None, gateway: None };
-    Network {
-        id: NetworkId::new(id),
-        meta: Meta::default(),
-        spec: NetworkSpec {
+    Network::new(
+        NetworkId::new(id),
+        NetworkSpec {
             annotations: Annotations { name: name.to_owned(), ..Annotations::default() },
             ipam: subnet.iter().map(ipam).collect(),
             ..NetworkSpec::default()
         },
-        vni: None,
-        ipam: vec![],
-    }
+    )
 }
 
 #[test]

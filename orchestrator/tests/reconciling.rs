@@ -259,13 +259,10 @@ fn a_full_network_says_so_on_the_task() {
         range: None,
         gateway: None,
     }];
-    swarm.act(Change::Create(Arc::new(Network {
-        id: NetworkId::new(2),
-        meta: Meta::default(),
-        spec: NetworkSpec { annotations, ipam, ..NetworkSpec::default() },
-        vni: None,
-        ipam: vec![],
-    })));
+    swarm.act(Change::Create(Arc::new(Network::new(
+        NetworkId::new(2),
+        NetworkSpec { annotations, ipam, ..NetworkSpec::default() },
+    ))));
     swarm.service(replicas(1), |spec| {
         let target = NetworkId::new(2);
         spec.task.networks = vec![NetworkAttachmentConfig { target, aliases: vec![] }];

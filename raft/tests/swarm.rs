@@ -74,24 +74,13 @@ fn annotations(name: &str) -> Annotations {
 
 fn service(id: u128, name: &str, port: u16) -> Service {
     let port = PortConfig { target_port: 80, published_port: port, ..PortConfig::default() };
-    Service {
-        id: ServiceId::new(id),
-        meta: Meta::default(),
-        spec: Arc::new(ServiceSpec {
-            annotations: annotations(name),
-            task: TaskSpec::default(),
-            mode: ServiceMode::Replicated { replicas: 1 },
-            update: UpdateConfig::default(),
-            rollback: UpdateConfig::default(),
+    Service::new(
+        ServiceId::new(id),
+        Arc::new(ServiceSpec {
             endpoint: EndpointSpec { ports: vec![port], ..EndpointSpec::default() },
+            ..ServiceSpec::new(annotations(name), ServiceMode::Replicated { replicas: 1 })
         }),
-        spec_version: Revision(0),
-        previous_spec: None,
-        previous_spec_version: None,
-        endpoint: None,
-        update_status: None,
-        job: None,
-    }
+    )
 }
 
 fn task(id: u128, service: u128, slot: u64) -> Task {

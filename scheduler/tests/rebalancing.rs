@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use skep_scheduler::{Move, Scheduler, rebalance};
 use skep_state::{Action, Change, State, Transaction};
 use skep_types::node::{NodeDescription, NodeStatus};
-use skep_types::service::{EndpointSpec, Moving, UpdateState, UpdateStatus};
+use skep_types::service::{Moving, UpdateState, UpdateStatus};
 use skep_types::task::Slot;
 use skep_types::*;
 
@@ -57,13 +57,9 @@ impl World {
         let mut state = State::default();
         for (at, site) in self.sites.iter().enumerate() {
             let mut node = Node {
-                id: node_id(at),
-                meta: Meta::default(),
-                spec: NodeSpec::default(),
                 description: Some(NodeDescription::default()),
                 status: NodeStatus { state: NodeState::Ready, ..NodeStatus::default() },
-                manager: None,
-                certificate: vec![],
+                ..Node::new(node_id(at), NodeSpec::default())
             };
             node.description.as_mut().unwrap().resources.memory_bytes =
                 (site.has + site.room) as i64;
@@ -75,33 +71,16 @@ impl World {
             act(&mut state, Change::Create(Arc::new(node)));
         }
         let total = self.sites.iter().map(|site| site.has).sum();
-        let mut spec = ServiceSpec {
-            annotations: Annotations { name: "web".to_owned(), ..Annotations::default() },
-            task: TaskSpec::default(),
-            mode: ServiceMode::Replicated { replicas: total },
-            update: UpdateConfig::default(),
-            rollback: UpdateConfig::default(),
-            endpoint: EndpointSpec::default(),
-        };
+        let mut spec = ServiceSpec::new(
+            Annotations { name: "web".to_owned(), ..Annotations::default() },
+            ServiceMode::Replicated { replicas: total },
+        );
         spec.task.resources.reservations.memory_bytes = i64::from(!self.endless);
         spec.task.placement.max_replicas_per_node = self.max_replicas;
         if self.spread {
             spec.task.placement.spread = vec!["node.labels.zone".to_owned()];
         }
-        act(
-            &mut state,
-            Change::Create(Arc::new(Service {
-                id: WEB,
-                meta: Meta::default(),
-                spec: Arc::new(spec),
-                spec_version: Revision(0),
-                previous_spec: None,
-                previous_spec_version: None,
-                endpoint: None,
-                update_status: None,
-                job: None,
-            })),
-        );
+        act(&mut state, Change::Create(Arc::new(Service::new(WEB, Arc::new(spec)))));
         let places = self.sites.iter().enumerate();
         let places = places.flat_map(|(at, site)| (0..site.has).map(move |_| node_id(at)));
         for (slot, node) in (1..).zip(places) {

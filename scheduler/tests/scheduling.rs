@@ -8,9 +8,7 @@ use skep_scheduler::Scheduler;
 use skep_scheduler::defaults::FAILURE_WINDOW;
 use skep_state::{Action, Change, Event, State, Transaction};
 use skep_types::node::{NodeDescription, NodeStatus};
-use skep_types::service::{
-    EndpointSpec, LogDriver, NetworkAttachmentConfig, PortConfig, PublishMode,
-};
+use skep_types::service::{LogDriver, NetworkAttachmentConfig, PortConfig, PublishMode};
 use skep_types::task::Slot;
 use skep_types::*;
 
@@ -37,9 +35,6 @@ impl Swarm {
         let resources =
             Resources { nano_cpus: 2_000_000_000, memory_bytes: 2 * GIB, ..Resources::default() };
         let mut node = Node {
-            id: NodeId::new(id),
-            meta: Meta::default(),
-            spec: NodeSpec::default(),
             description: Some(NodeDescription {
                 hostname: format!("host{id}"),
                 os: "linux".to_owned(),
@@ -48,8 +43,7 @@ impl Swarm {
                 ..NodeDescription::default()
             }),
             status: NodeStatus { state: NodeState::Ready, ..NodeStatus::default() },
-            manager: None,
-            certificate: vec![],
+            ..Node::new(NodeId::new(id), NodeSpec::default())
         };
         change(&mut node);
         self.act(Change::Create(Arc::new(node)));
@@ -58,26 +52,12 @@ impl Swarm {
 
     /// A service with `tasks` pending tasks, whose ids are 100 times the service's and up.
     fn service(mut self, id: u128, tasks: u64, change: impl FnOnce(&mut ServiceSpec)) -> Self {
-        let mut spec = ServiceSpec {
-            annotations: Annotations { name: format!("s{id}"), ..Annotations::default() },
-            task: TaskSpec::default(),
-            mode: ServiceMode::Replicated { replicas: tasks },
-            update: UpdateConfig::default(),
-            rollback: UpdateConfig::default(),
-            endpoint: EndpointSpec::default(),
-        };
+        let mut spec = ServiceSpec::new(
+            Annotations { name: format!("s{id}"), ..Annotations::default() },
+            ServiceMode::Replicated { replicas: tasks },
+        );
         change(&mut spec);
-        self.act(Change::Create(Arc::new(Service {
-            id: ServiceId::new(id),
-            meta: Meta::default(),
-            spec: Arc::new(spec),
-            spec_version: Revision(0),
-            previous_spec: None,
-            previous_spec_version: None,
-            endpoint: None,
-            update_status: None,
-            job: None,
-        })));
+        self.act(Change::Create(Arc::new(Service::new(ServiceId::new(id), Arc::new(spec)))));
         self.tasks(id, 1..=tasks)
     }
 
@@ -261,13 +241,7 @@ fn drivers_of_logs_networks_and_volumes_must_be_there() {
     swarm().service(1, 3, port(PublishMode::Host)).check(&[1, 1, 1], &[]);
     let network = |id: u128, name: &str| {
         let annotations = Annotations { name: name.to_owned(), ..Annotations::default() };
-        Network {
-            id: NetworkId::new(id),
-            meta: Meta::default(),
-            spec: NetworkSpec { annotations, ..NetworkSpec::default() },
-            vni: None,
-            ipam: vec![],
-        }
+        Network::new(NetworkId::new(id), NetworkSpec { annotations, ..NetworkSpec::default() })
     };
     let mut networked = swarm().node(4, |node| node.description = None);
     networked.act(Change::Create(Arc::new(network(1, "front"))));

@@ -13,7 +13,7 @@ use skep_scheduler::Scheduler;
 use skep_state::{Action, Change, Speculation, State, Transaction};
 use skep_types::network::IpamConfig;
 use skep_types::node::NodeStatus;
-use skep_types::service::{EndpointSpec, NetworkAttachmentConfig};
+use skep_types::service::NetworkAttachmentConfig;
 use skep_types::task::Slot;
 use skep_types::*;
 
@@ -211,38 +211,25 @@ fn network() -> Network {
 
 fn node(id: u128) -> Node {
     Node {
-        id: NodeId::new(id),
-        meta: Meta::default(),
-        spec: NodeSpec::default(),
-        description: None,
         status: NodeStatus { state: NodeState::Ready, ..NodeStatus::default() },
-        manager: None,
-        certificate: vec![],
+        ..Node::new(NodeId::new(id), NodeSpec::default())
     }
 }
 
 fn service(id: u128, replicas: usize) -> Service {
-    Service {
-        id: ServiceId::new(id),
-        meta: Meta::default(),
-        spec: Arc::new(ServiceSpec {
-            annotations: Annotations { name: format!("service-{id}"), ..Annotations::default() },
+    Service::new(
+        ServiceId::new(id),
+        Arc::new(ServiceSpec {
             task: TaskSpec {
                 networks: vec![NetworkAttachmentConfig { target: FRONT, aliases: vec![] }],
                 ..TaskSpec::default()
             },
-            mode: ServiceMode::Replicated { replicas: replicas as u64 },
-            update: UpdateConfig::default(),
-            rollback: UpdateConfig::default(),
-            endpoint: EndpointSpec::default(),
+            ..ServiceSpec::new(
+                Annotations { name: format!("service-{id}"), ..Annotations::default() },
+                ServiceMode::Replicated { replicas: replicas as u64 },
+            )
         }),
-        spec_version: Revision(0),
-        previous_spec: None,
-        previous_spec_version: None,
-        endpoint: None,
-        update_status: None,
-        job: None,
-    }
+    )
 }
 
 fn task(place: usize, nodes: usize) -> Task {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use skep_state::{Action, Change};
 use skep_types::container::{ConfigReference, ContainerSpec, FileTarget, SecretReference};
-use skep_types::node::{NodeDescription, NodeStatus};
+use skep_types::node::NodeDescription;
 use skep_types::resources::{GenericResource, ResourceRequirements};
 use skep_types::service::{
     EndpointMode, EndpointSpec, JobStatus, NetworkAttachmentConfig, Placement, PortConfig,
@@ -69,13 +69,8 @@ pub fn node(world: &mut World, is_manager: bool) -> Action {
         ..NodeDescription::default()
     };
     let node = Node {
-        id,
-        meta: Meta::default(),
-        spec: NodeSpec { annotations, role, ..NodeSpec::default() },
         description: Some(description),
-        status: NodeStatus::default(),
-        manager: None,
-        certificate: Vec::new(),
+        ..Node::new(id, NodeSpec { annotations, role, ..NodeSpec::default() })
     };
     let clock = clock_error(&mut world.rng, world.faults.clocks);
     world.agents.insert(id, crate::agents::Agent::new(clock, declares));
@@ -87,13 +82,10 @@ pub fn node(world: &mut World, is_manager: bool) -> Action {
 pub fn network(world: &mut World, ingress: bool) -> Action {
     world.names += 1;
     let name = if ingress { "ingress".to_owned() } else { format!("net{}", world.names) };
-    let network = Network {
-        id: NetworkId::new(world.rng.bits()),
-        meta: Meta::default(),
-        spec: NetworkSpec { annotations: named(name), ingress, ..NetworkSpec::default() },
-        vni: None,
-        ipam: Vec::new(),
-    };
+    let network = Network::new(
+        NetworkId::new(world.rng.bits()),
+        NetworkSpec { annotations: named(name), ingress, ..NetworkSpec::default() },
+    );
     Change::Create(Arc::new(network)).into()
 }
 
@@ -117,17 +109,7 @@ pub fn generic(rng: &mut Rng) -> Vec<GenericResource> {
 pub fn service(id: ServiceId, spec: ServiceSpec, now: Timestamp) -> Service {
     let first = JobStatus { iteration: 0, last_execution: now };
     let job = spec.mode.is_job().then_some(first);
-    Service {
-        id,
-        meta: Meta::default(),
-        spec: Arc::new(spec),
-        spec_version: Revision(0),
-        previous_spec: None,
-        previous_spec_version: None,
-        endpoint: None,
-        update_status: None,
-        job,
-    }
+    Service { job, ..Service::new(id, Arc::new(spec)) }
 }
 
 pub fn mode(rng: &mut Rng, nodes: u64) -> ServiceMode {

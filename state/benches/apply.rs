@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use skep_state::{Action, Change, State, Transaction};
-use skep_types::service::EndpointSpec;
 use skep_types::task::{ContainerStatus, Slot};
 use skep_types::*;
 
@@ -109,24 +108,13 @@ fn services(state: &mut State, count: usize, ids: &mut Ids) -> Vec<ServiceId> {
     for place in 0..count {
         let id = ServiceId::new(ids.next());
         let name = format!("service-{place}");
-        let service = Service {
+        let service = Service::new(
             id,
-            meta: Meta::default(),
-            spec: Arc::new(ServiceSpec {
-                annotations: Annotations { name, ..Annotations::default() },
-                task: TaskSpec::default(),
-                mode: ServiceMode::Replicated { replicas: REPLICAS as u64 },
-                update: UpdateConfig::default(),
-                rollback: UpdateConfig::default(),
-                endpoint: EndpointSpec::default(),
-            }),
-            spec_version: Revision(0),
-            previous_spec: None,
-            previous_spec_version: None,
-            endpoint: None,
-            update_status: None,
-            job: None,
-        };
+            Arc::new(ServiceSpec::new(
+                Annotations { name, ..Annotations::default() },
+                ServiceMode::Replicated { replicas: REPLICAS as u64 },
+            )),
+        );
         apply(state, vec![Change::Create(Arc::new(service)).into()]);
         made.push(id);
     }

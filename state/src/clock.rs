@@ -49,19 +49,14 @@ fn latest<T: Object>(table: &Table<T>) -> Option<Timestamp> {
 mod tests {
     use super::*;
     use crate::{Change, Transaction};
-    use skep_types::{Annotations, Meta, Network, NetworkId, NetworkSpec};
+    use skep_types::{Annotations, Network, NetworkId, NetworkSpec};
 
     const SECOND: i64 = 1_000_000_000;
 
     fn state_of(second: i64) -> State {
         let annotations = Annotations { name: "front".to_owned(), ..Annotations::default() };
-        let network = Network {
-            id: NetworkId::new(1),
-            meta: Meta::default(),
-            spec: NetworkSpec { annotations, ..NetworkSpec::default() },
-            vni: None,
-            ipam: Vec::new(),
-        };
+        let network =
+            Network::new(NetworkId::new(1), NetworkSpec { annotations, ..NetworkSpec::default() });
         let actions = vec![Change::Create(std::sync::Arc::new(network)).into()];
         let mut state = State::default();
         let transaction = Transaction { epoch: 1, now: Timestamp(second * SECOND), actions };

@@ -165,7 +165,7 @@ pub fn architecture(name: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use crate::node::{NodeDescription, NodeStatus};
-    use crate::{Meta, NodeId, NodeRole, NodeSpec};
+    use crate::{NodeId, NodeRole, NodeSpec};
 
     use super::*;
 
@@ -180,13 +180,9 @@ mod tests {
             ..NodeDescription::default()
         };
         Node {
-            id: NodeId::new(1),
-            meta: Meta::default(),
-            spec,
             description: Some(description),
             status: NodeStatus { addr: "10.1.2.3".to_owned(), ..NodeStatus::default() },
-            manager: None,
-            certificate: vec![],
+            ..Node::new(NodeId::new(1), spec)
         }
     }
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::{Annotations, Meta, NetworkId};
+use crate::{Annotations, Meta, NetworkId, defaults};
 
 /// A VXLAN network identifier: 24 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -47,6 +47,21 @@ pub struct Network {
     pub vni: Option<Vni>,
     /// The subnets it really has, gateways filled in.
     pub ipam: Vec<IpamConfig>,
+}
+
+impl Network {
+    /// A network for which nothing is allocated yet.
+    pub fn new(id: NetworkId, spec: NetworkSpec) -> Self {
+        Self { id, meta: Meta::default(), spec, vni: None, ipam: Vec::new() }
+    }
+
+    /// The network by which published ports are reached, as a new swarm has it.
+    pub fn ingress(id: NetworkId) -> Self {
+        let annotations = Annotations { name: "ingress".to_owned(), ..Annotations::default() };
+        let driver = defaults::NETWORK_DRIVER.to_owned();
+        let spec = NetworkSpec { annotations, driver, ingress: true, ..NetworkSpec::default() };
+        Self::new(id, spec)
+    }
 }
 
 /// A task's place on one network.

@@ -102,3 +102,18 @@ pub struct Node {
     /// PEM of the certificate issued last; empty while none has been.
     pub certificate: Vec<u8>,
 }
+
+impl Node {
+    /// A node of which nothing has been heard yet.
+    pub fn new(id: NodeId, spec: NodeSpec) -> Self {
+        Self {
+            id,
+            meta: Meta::default(),
+            spec,
+            description: None,
+            status: NodeStatus::default(),
+            manager: None,
+            certificate: Vec::new(),
+        }
+    }
+}

@@ -127,6 +127,20 @@ pub struct ServiceSpec {
     pub endpoint: EndpointSpec,
 }
 
+impl ServiceSpec {
+    /// Tasks of a mode, and defaults for everything else.
+    pub fn new(annotations: Annotations, mode: ServiceMode) -> Self {
+        Self {
+            annotations,
+            task: TaskSpec::default(),
+            mode,
+            update: UpdateConfig::default(),
+            rollback: UpdateConfig::default(),
+            endpoint: EndpointSpec::default(),
+        }
+    }
+}
+
 /// A virtual address on one network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct VirtualIp {
@@ -200,6 +214,21 @@ pub struct Service {
 }
 
 impl Service {
+    /// A service as it is created; that of a job has its first run still to be given.
+    pub fn new(id: ServiceId, spec: Arc<ServiceSpec>) -> Self {
+        Self {
+            id,
+            meta: Meta::default(),
+            spec,
+            spec_version: Revision::default(),
+            previous_spec: None,
+            previous_spec_version: None,
+            endpoint: None,
+            update_status: None,
+            job: None,
+        }
+    }
+
     /// Tasks that are to leave their nodes; none unless the service is being rebalanced.
     pub fn moving(&self) -> Option<&BTreeMap<TaskId, Moving>> {
         let moving = &self.update_status.as_ref()?.moving;

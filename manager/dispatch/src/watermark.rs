@@ -313,7 +313,7 @@ mod tests {
             let meta = skep_types::Meta::default();
             let mut spec = skep_types::NetworkSpec::default();
             spec.annotations.name = id.to_string();
-            let network = skep_types::Network { id, meta, spec, vni: None, ipam: vec![] };
+            let network = skep_types::Network { meta, ..skep_types::Network::new(id, spec) };
             skep_state::Change::Create(std::sync::Arc::new(network)).into()
         });
         let actions = networks.to_vec();

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use skep_dispatch::{Assignments, Report, reported};
 use skep_state::{Action, Change, State, Transaction};
 use skep_types::container::{FileTarget, SecretReference};
-use skep_types::service::EndpointSpec;
 use skep_types::task::Slot;
 use skep_types::*;
 
@@ -50,24 +49,16 @@ fn swarm() -> State {
     });
     act(
         &mut state,
-        Change::Create(Arc::new(Service {
-            id: ServiceId::new(1),
-            meta: Meta::default(),
-            spec: Arc::new(ServiceSpec {
-                annotations: Annotations { name: "web".to_owned(), ..Annotations::default() },
+        Change::Create(Arc::new(Service::new(
+            ServiceId::new(1),
+            Arc::new(ServiceSpec {
                 task: task_spec,
-                mode: ServiceMode::Replicated { replicas: 1 },
-                update: UpdateConfig::default(),
-                rollback: UpdateConfig::default(),
-                endpoint: EndpointSpec::default(),
+                ..ServiceSpec::new(
+                    Annotations { name: "web".to_owned(), ..Annotations::default() },
+                    ServiceMode::Replicated { replicas: 1 },
+                )
             }),
-            spec_version: Revision(0),
-            previous_spec: None,
-            previous_spec_version: None,
-            endpoint: None,
-            update_status: None,
-            job: None,
-        })),
+        ))),
     );
     act(
         &mut state,

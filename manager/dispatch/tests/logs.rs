@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use skep_dispatch::{Follow, LogSelector, Subscription};
 use skep_state::{Action, Change, State, Transaction};
-use skep_types::service::EndpointSpec;
 use skep_types::task::Slot;
 use skep_types::*;
 
@@ -19,15 +18,7 @@ fn node(state: &mut State, id: u128, now: NodeState) {
     let id = NodeId::new(id);
     let old = state.nodes().get(id).map(|node| Node::clone(node));
     let fresh = old.is_none();
-    let mut node = old.unwrap_or_else(|| Node {
-        id,
-        meta: Meta::default(),
-        spec: NodeSpec::default(),
-        description: None,
-        status: node::NodeStatus::default(),
-        manager: None,
-        certificate: Vec::new(),
-    });
+    let mut node = old.unwrap_or_else(|| Node::new(id, NodeSpec::default()));
     node.status.state = now;
     let node = Arc::new(node);
     act(state, if fresh { Change::Create(node) } else { Change::Update(node) });
@@ -60,24 +51,13 @@ fn swarm() -> State {
     }
     act(
         &mut state,
-        Change::Create(Arc::new(Service {
-            id: WEB,
-            meta: Meta::default(),
-            spec: Arc::new(ServiceSpec {
-                annotations: Annotations { name: "web".to_owned(), ..Annotations::default() },
-                task: TaskSpec::default(),
-                mode: ServiceMode::Replicated { replicas: 2 },
-                update: UpdateConfig::default(),
-                rollback: UpdateConfig::default(),
-                endpoint: EndpointSpec::default(),
-            }),
-            spec_version: Revision(0),
-            previous_spec: None,
-            previous_spec_version: None,
-            endpoint: None,
-            update_status: None,
-            job: None,
-        })),
+        Change::Create(Arc::new(Service::new(
+            WEB,
+            Arc::new(ServiceSpec::new(
+                Annotations { name: "web".to_owned(), ..Annotations::default() },
+                ServiceMode::Replicated { replicas: 2 },
+            )),
+        ))),
     );
     task(&mut state, 1, Some(1));
     task(&mut state, 2, Some(2));

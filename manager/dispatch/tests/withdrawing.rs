@@ -7,7 +7,6 @@ use std::time::Duration;
 use skep_dispatch::defaults::WITHDRAWAL_MAX;
 use skep_dispatch::{Assignments, SessionId, Watermarks, Withdrawals};
 use skep_state::{Action, Change, State, Transaction};
-use skep_types::service::EndpointSpec;
 use skep_types::task::Slot;
 use skep_types::*;
 
@@ -41,24 +40,10 @@ impl World {
         };
         let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
         let annotations = Annotations { name: "web".to_owned(), labels: labels.collect() };
-        world.act(Change::Create(Arc::new(Service {
-            id: WEB,
-            meta: Meta::default(),
-            spec: Arc::new(ServiceSpec {
-                annotations,
-                task: TaskSpec::default(),
-                mode: ServiceMode::Replicated { replicas: 1 },
-                update: UpdateConfig::default(),
-                rollback: UpdateConfig::default(),
-                endpoint: EndpointSpec::default(),
-            }),
-            spec_version: Revision(0),
-            previous_spec: None,
-            previous_spec_version: None,
-            endpoint: None,
-            update_status: None,
-            job: None,
-        })));
+        world.act(Change::Create(Arc::new(Service::new(
+            WEB,
+            Arc::new(ServiceSpec::new(annotations, ServiceMode::Replicated { replicas: 1 })),
+        ))));
         let address = "10.0.0.2/24".parse().unwrap();
         world.act(Change::Create(Arc::new(Task {
             id: TASK,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use skep_state::{Change, State};
-use skep_types::{Meta, Network, NetworkId, NetworkSpec, defaults, validate};
+use skep_types::{Network, NetworkId, NetworkSpec, defaults, validate};
 
 use super::{ControlError, Plan, plan};
 
@@ -43,7 +43,7 @@ pub fn create(state: &State, spec: NetworkSpec, id: NetworkId) -> Result<Plan, C
             )));
         }
     }
-    let network = Network { id, meta: Meta::default(), spec, vni: None, ipam: Vec::new() };
+    let network = Network::new(id, spec);
     Ok(plan(id, Change::Create(Arc::new(network))))
 }
 

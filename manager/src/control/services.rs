@@ -12,7 +12,7 @@ use skep_types::service::{
     EndpointMode, EndpointSpec, JobStatus, PublishMode, TaskSpec, UpdateState, UpdateStatus,
 };
 use skep_types::{
-    Meta, MountKind, Resources, Revision, Service, ServiceId, ServiceMode, ServiceSpec, Timestamp,
+    MountKind, Resources, Revision, Service, ServiceId, ServiceMode, ServiceSpec, Timestamp,
     UpdateConfig, defaults, dependency, down_grace, drain, privilege, validate,
 };
 
@@ -27,17 +27,7 @@ pub fn create(
     check(state, &spec)?;
     let first = JobStatus { iteration: 0, last_execution: now };
     let job = spec.mode.is_job().then_some(first);
-    let service = Service {
-        id,
-        meta: Meta::default(),
-        spec: Arc::new(spec),
-        spec_version: Revision(0),
-        previous_spec: None,
-        previous_spec_version: None,
-        endpoint: None,
-        update_status: None,
-        job,
-    };
+    let service = Service { job, ..Service::new(id, Arc::new(spec)) };
     Ok(plan(id, Change::Create(Arc::new(service))))
 }
 

@@ -13,7 +13,7 @@ use skep_secrets::identity::Identity;
 use skep_secrets::join_token::JoinToken;
 use skep_secrets::root_ca::{NodeSubject, RootCa};
 use skep_state::{Change, State};
-use skep_types::{Availability, Cluster, Meta, Node, NodeId, NodeRole, NodeSpec};
+use skep_types::{Availability, Cluster, Node, NodeId, NodeRole, NodeSpec};
 use time::OffsetDateTime;
 use tonic::{Request, Response, Status};
 
@@ -114,15 +114,7 @@ fn join(
     };
     let certificate = sign(cluster, &request.csr, id, role)?;
     let spec = NodeSpec { role, availability, ..NodeSpec::default() };
-    Ok(Change::Create(Arc::new(Node {
-        id,
-        meta: Meta::default(),
-        spec,
-        description: None,
-        status: Default::default(),
-        manager: None,
-        certificate,
-    })))
+    Ok(Change::Create(Arc::new(Node { certificate, ..Node::new(id, spec) })))
 }
 
 fn renew(view: &State, identity: &Identity, csr: &[u8]) -> Result<Change<Node>, Status> {

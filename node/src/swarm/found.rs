@@ -11,11 +11,10 @@ use skep_secrets::sealing::Keyring;
 use skep_secrets::{Role, csr};
 use skep_state::{Action, Change};
 use skep_types::cluster::RootCa as ClusterRoot;
-use skep_types::network::NetworkSpec;
 use skep_types::node::ManagerStatus;
 use skep_types::{
-    Annotations, Cluster, ClusterId, JoinTokens, Meta, Network, NetworkId, Node, NodeId, NodeRole,
-    NodeSpec, Payload, defaults,
+    Cluster, ClusterId, JoinTokens, Meta, Network, NetworkId, Node, NodeId, NodeRole, NodeSpec,
+    Payload, defaults,
 };
 use time::OffsetDateTime;
 use tokio::net::TcpListener;
@@ -108,33 +107,21 @@ fn objects(
         subnet_length: options.subnet_length,
     };
     let node = Node {
-        id: node_id,
-        meta: Meta::default(),
-        spec: NodeSpec {
-            role: NodeRole::Manager,
-            availability: options.availability,
-            ..NodeSpec::default()
-        },
-        description: None,
-        status: Default::default(),
         manager: Some(ManagerStatus {
             raft_id: FIRST_RAFT_ID,
             addr: record.advertise_addr.to_string(),
         }),
         certificate: certificate.into_bytes(),
+        ..Node::new(
+            node_id,
+            NodeSpec {
+                role: NodeRole::Manager,
+                availability: options.availability,
+                ..NodeSpec::default()
+            },
+        )
     };
-    let ingress = Network {
-        id: NetworkId::new(rand::random()),
-        meta: Meta::default(),
-        spec: NetworkSpec {
-            annotations: Annotations { name: "ingress".to_owned(), ..Annotations::default() },
-            driver: "overlay".to_owned(),
-            ingress: true,
-            ..NetworkSpec::default()
-        },
-        vni: None,
-        ipam: Vec::new(),
-    };
+    let ingress = Network::ingress(NetworkId::new(rand::random()));
     vec![
         Change::Create(Arc::new(cluster)).into(),
         Change::Create(Arc::new(node)).into(),

@@ -204,10 +204,7 @@ fn service_changes(before: &Service, after: &Service) -> Map {
 #[cfg(test)]
 mod tests {
     use skep_types::service::UpdateStatus;
-    use skep_types::{
-        Annotations, Meta, NodeId, NodeRole, NodeSpec, ServiceId, ServiceSpec, TaskSpec, Timestamp,
-        UpdateConfig,
-    };
+    use skep_types::{Annotations, NodeId, NodeRole, NodeSpec, ServiceId, ServiceSpec, Timestamp};
 
     use skep_types::node::NodeDescription;
 
@@ -222,13 +219,9 @@ mod tests {
 
     fn node(state: NodeState, role: NodeRole) -> Arc<Node> {
         Arc::new(Node {
-            id: NodeId::new(7),
-            meta: Meta::default(),
-            spec: NodeSpec { role, ..NodeSpec::default() },
             description: Some(NodeDescription::default()),
             status: skep_types::node::NodeStatus { state, ..Default::default() },
-            manager: None,
-            certificate: Vec::new(),
+            ..Node::new(NodeId::new(7), NodeSpec { role, ..NodeSpec::default() })
         })
     }
 
@@ -247,14 +240,10 @@ mod tests {
     }
 
     fn service(image: &str, replicas: u64, state: Option<UpdateState>) -> Arc<Service> {
-        let mut spec = ServiceSpec {
-            annotations: Annotations { name: "web".to_owned(), ..Annotations::default() },
-            task: TaskSpec::default(),
-            mode: ServiceMode::Replicated { replicas },
-            update: UpdateConfig::default(),
-            rollback: UpdateConfig::default(),
-            endpoint: Default::default(),
-        };
+        let mut spec = ServiceSpec::new(
+            Annotations { name: "web".to_owned(), ..Annotations::default() },
+            ServiceMode::Replicated { replicas },
+        );
         spec.task.container.image = image.to_owned();
         let status = |state| UpdateStatus {
             state,
@@ -264,15 +253,8 @@ mod tests {
             moving: Default::default(),
         };
         Arc::new(Service {
-            id: ServiceId::new(7),
-            meta: Meta::default(),
-            spec: Arc::new(spec),
-            spec_version: Default::default(),
-            previous_spec: None,
-            previous_spec_version: None,
-            endpoint: None,
             update_status: state.map(status),
-            job: None,
+            ..Service::new(ServiceId::new(7), Arc::new(spec))
         })
     }
 

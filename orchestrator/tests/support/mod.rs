@@ -6,7 +6,7 @@ use std::sync::Arc;
 use skep_orchestrator::{Plan, reconcile};
 use skep_state::{Action, Change, State, Transaction};
 use skep_types::node::NodeStatus;
-use skep_types::service::{EndpointSpec, JobStatus};
+use skep_types::service::JobStatus;
 use skep_types::*;
 
 pub struct Swarm {
@@ -29,13 +29,8 @@ impl Swarm {
 
     pub fn join(&mut self, id: u128) {
         self.act(Change::Create(Arc::new(Node {
-            id: NodeId::new(id),
-            meta: Meta::default(),
-            spec: NodeSpec::default(),
-            description: None,
             status: NodeStatus { state: NodeState::Ready, ..NodeStatus::default() },
-            manager: None,
-            certificate: vec![],
+            ..Node::new(NodeId::new(id), NodeSpec::default())
         })));
     }
 
@@ -89,35 +84,21 @@ impl Swarm {
 
     pub fn network(&mut self, id: u128, name: &str, ingress: bool) {
         let annotations = Annotations { name: name.to_owned(), ..Annotations::default() };
-        self.act(Change::Create(Arc::new(Network {
-            id: NetworkId::new(id),
-            meta: Meta::default(),
-            spec: NetworkSpec { annotations, ingress, ..NetworkSpec::default() },
-            vni: None,
-            ipam: vec![],
-        })));
+        self.act(Change::Create(Arc::new(Network::new(
+            NetworkId::new(id),
+            NetworkSpec { annotations, ingress, ..NetworkSpec::default() },
+        ))));
     }
 
     pub fn service(&mut self, mode: ServiceMode, change: impl FnOnce(&mut ServiceSpec)) {
-        let mut spec = ServiceSpec {
-            annotations: Annotations { name: "web".to_owned(), ..Annotations::default() },
-            task: TaskSpec::default(),
+        let mut spec = ServiceSpec::new(
+            Annotations { name: "web".to_owned(), ..Annotations::default() },
             mode,
-            update: UpdateConfig::default(),
-            rollback: UpdateConfig::default(),
-            endpoint: EndpointSpec::default(),
-        };
+        );
         change(&mut spec);
         self.act(Change::Create(Arc::new(Service {
-            id: WEB,
-            meta: Meta::default(),
-            spec: Arc::new(spec),
-            spec_version: Revision(0),
-            previous_spec: None,
-            previous_spec_version: None,
-            endpoint: None,
-            update_status: None,
             job: mode.is_job().then(JobStatus::default),
+            ..Service::new(WEB, Arc::new(spec))
         })));
     }
 

@@ -6,7 +6,6 @@ use std::time::Duration;
 use skep_scheduler::Decision;
 use skep_state::{Action, Change, Event, State, Transaction};
 use skep_types::node::{NodeDescription, NodeStatus};
-use skep_types::service::EndpointSpec;
 use skep_types::task::Slot;
 use skep_types::*;
 
@@ -42,13 +41,9 @@ impl Swarm {
                     spec.annotations.labels.insert("third".to_owned(), "yes".to_owned());
                 }
                 let node = Node {
-                    id: NodeId::new(swarm.mint()),
-                    meta: Meta::default(),
-                    spec,
                     description: Some(NodeDescription::default()),
                     status: NodeStatus { state: NodeState::Ready, ..NodeStatus::default() },
-                    manager: None,
-                    certificate: vec![],
+                    ..Node::new(NodeId::new(swarm.mint()), spec)
                 };
                 Change::Create(Arc::new(node)).into()
             })
@@ -90,24 +85,13 @@ impl Swarm {
         let services = ids.iter().map(|id| {
             let annotations = Annotations { name: format!("s{id}"), ..Annotations::default() };
             let spec = Arc::new(ServiceSpec {
-                annotations,
                 task: task.clone(),
-                mode: ServiceMode::Replicated { replicas: (tasks / count) as u64 },
-                update: UpdateConfig::default(),
-                rollback: UpdateConfig::default(),
-                endpoint: EndpointSpec::default(),
+                ..ServiceSpec::new(
+                    annotations,
+                    ServiceMode::Replicated { replicas: (tasks / count) as u64 },
+                )
             });
-            let service = Service {
-                id: *id,
-                meta: Meta::default(),
-                spec,
-                spec_version: Revision(0),
-                previous_spec: None,
-                previous_spec_version: None,
-                endpoint: None,
-                update_status: None,
-                job: None,
-            };
+            let service = Service::new(*id, spec);
             Change::Create(Arc::new(service)).into()
         });
         let actions = services.collect();

@@ -86,13 +86,8 @@ impl World {
 
     fn create_node(&mut self, dice: &mut Dice) {
         let mut node = Node {
-            id: NodeId::new(self.mint()),
-            meta: Meta::default(),
-            spec: NodeSpec::default(),
-            description: None,
             status: NodeStatus { state: NodeState::Ready, ..NodeStatus::default() },
-            manager: None,
-            certificate: vec![],
+            ..Node::new(NodeId::new(self.mint()), NodeSpec::default())
         };
         describe(&mut node, dice);
         self.act(Change::Create(Arc::new(node)));
@@ -123,17 +118,7 @@ impl World {
     fn create_service(&mut self, dice: &mut Dice) {
         let id = ServiceId::new(self.mint());
         let annotations = Annotations { name: format!("s{}", self.next), ..Annotations::default() };
-        self.act(Change::Create(Arc::new(Service {
-            id,
-            meta: Meta::default(),
-            spec: Arc::new(spec(annotations, dice)),
-            spec_version: Revision(0),
-            previous_spec: None,
-            previous_spec_version: None,
-            endpoint: None,
-            update_status: None,
-            job: None,
-        })));
+        self.act(Change::Create(Arc::new(Service::new(id, Arc::new(spec(annotations, dice))))));
     }
 
     fn update_service(&mut self, which: u32, dice: &mut Dice) {
@@ -291,12 +276,9 @@ fn spec(annotations: Annotations, dice: &mut Dice) -> ServiceSpec {
         _ => vec![],
     };
     ServiceSpec {
-        annotations,
         task,
-        mode: ServiceMode::Replicated { replicas: 1 },
-        update: UpdateConfig::default(),
-        rollback: UpdateConfig::default(),
         endpoint: EndpointSpec { ports, ..EndpointSpec::default() },
+        ..ServiceSpec::new(annotations, ServiceMode::Replicated { replicas: 1 })
     }
 }
 

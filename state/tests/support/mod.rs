@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use skep_state::{Action, Change, State, Transaction};
 use skep_types::network::IpamConfig;
-use skep_types::service::{EndpointSpec, NetworkAttachmentConfig, PortConfig};
+use skep_types::service::{NetworkAttachmentConfig, PortConfig};
 use skep_types::task::Slot;
 use skep_types::*;
 
@@ -14,24 +14,10 @@ pub fn annotations(name: &str) -> Annotations {
 }
 
 pub fn service(id: u128, name: &str) -> Service {
-    Service {
-        id: ServiceId::new(id),
-        meta: Meta::default(),
-        spec: Arc::new(ServiceSpec {
-            annotations: annotations(name),
-            task: TaskSpec::default(),
-            mode: ServiceMode::Replicated { replicas: 1 },
-            update: UpdateConfig::default(),
-            rollback: UpdateConfig::default(),
-            endpoint: EndpointSpec::default(),
-        }),
-        spec_version: Revision(0),
-        previous_spec: None,
-        previous_spec_version: None,
-        endpoint: None,
-        update_status: None,
-        job: None,
-    }
+    Service::new(
+        ServiceId::new(id),
+        Arc::new(ServiceSpec::new(annotations(name), ServiceMode::Replicated { replicas: 1 })),
+    )
 }
 
 pub fn respec(service: &Service, change: impl FnOnce(&mut ServiceSpec)) -> Service {
@@ -80,15 +66,7 @@ pub fn network(id: u128, name: &str, vni: u32, subnet: &str) -> Network {
 }
 
 pub fn node(id: u128, role: NodeRole) -> Node {
-    Node {
-        id: NodeId::new(id),
-        meta: Meta::default(),
-        spec: NodeSpec { role, ..NodeSpec::default() },
-        description: None,
-        status: Default::default(),
-        manager: None,
-        certificate: vec![],
-    }
+    Node::new(NodeId::new(id), NodeSpec { role, ..NodeSpec::default() })
 }
 
 pub fn secret(id: u128, name: &str) -> Secret {

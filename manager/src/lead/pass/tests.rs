@@ -7,10 +7,9 @@ use std::time::Duration;
 use skep_raft::Observer;
 use skep_state::{Action, Change, State};
 use skep_types::node::NodeStatus;
-use skep_types::service::EndpointSpec;
 use skep_types::{
-    Annotations, DesiredState, Meta, Node, NodeId, NodeSpec, NodeState, Revision, Service,
-    ServiceId, ServiceMode, ServiceSpec, Task, TaskSpec, TaskState, UpdateConfig,
+    Annotations, DesiredState, Node, NodeId, NodeSpec, NodeState, Service, ServiceId, ServiceMode,
+    ServiceSpec, Task, TaskState,
 };
 use tokio::task::JoinHandle;
 
@@ -73,37 +72,18 @@ impl World {
 
 fn node(id: u128) -> Action {
     let node = Node {
-        id: NodeId::new(id),
-        meta: Meta::default(),
-        spec: NodeSpec::default(),
-        description: None,
         status: NodeStatus { state: NodeState::Ready, ..NodeStatus::default() },
-        manager: None,
-        certificate: vec![],
+        ..Node::new(NodeId::new(id), NodeSpec::default())
     };
     Change::Create(Arc::new(node)).into()
 }
 
 fn service(id: u128, replicas: u64) -> Service {
     let annotations = Annotations { name: format!("web-{id}"), ..Annotations::default() };
-    Service {
-        id: ServiceId::new(id),
-        meta: Meta::default(),
-        spec: Arc::new(ServiceSpec {
-            annotations,
-            task: TaskSpec::default(),
-            mode: ServiceMode::Replicated { replicas },
-            update: UpdateConfig::default(),
-            rollback: UpdateConfig::default(),
-            endpoint: EndpointSpec::default(),
-        }),
-        spec_version: Revision(0),
-        previous_spec: None,
-        previous_spec_version: None,
-        endpoint: None,
-        update_status: None,
-        job: None,
-    }
+    Service::new(
+        ServiceId::new(id),
+        Arc::new(ServiceSpec::new(annotations, ServiceMode::Replicated { replicas })),
+    )
 }
 
 fn create(service: Service) -> Vec<Action> {

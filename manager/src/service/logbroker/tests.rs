@@ -28,16 +28,11 @@ fn bench(follow: bool, queue: usize) -> (Arc<LogTable>, mpsc::Receiver<pb::Subsc
 fn view() -> State {
     let mut state = State::default();
     let node = skep_types::Node {
-        id: NODE,
-        meta: skep_types::Meta::default(),
-        spec: skep_types::NodeSpec::default(),
-        description: None,
         status: skep_types::node::NodeStatus {
             state: skep_types::NodeState::Ready,
             ..Default::default()
         },
-        manager: None,
-        certificate: Vec::new(),
+        ..skep_types::Node::new(NODE, skep_types::NodeSpec::default())
     };
     let actions = vec![skep_state::Change::Create(Arc::new(node)).into()];
     let now = skep_types::Timestamp(1);
