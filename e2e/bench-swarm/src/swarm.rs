@@ -21,8 +21,8 @@ use skep_secrets::sealing::Keyring;
 use skep_state::{Action, Change};
 use skep_types::node::ManagerStatus;
 use skep_types::{
-    Annotations, Cluster, ClusterId, ClusterSpec, JoinTokens, Meta, Network, NetworkId,
-    NetworkSpec, Node, NodeId, NodeRole, NodeSpec, Payload, defaults,
+    Cluster, ClusterId, ClusterSpec, JoinTokens, Meta, Network, NetworkId, Node, NodeId, NodeRole,
+    NodeSpec, Payload, defaults,
 };
 use time::OffsetDateTime;
 use tokio::net::TcpListener;
@@ -122,7 +122,8 @@ impl Swarm {
             listener.set_nonblocking(true).context("failed to listen")?;
             places.push((raft_id, NodeId::new(rand::random()), listener));
         }
-        let mut objects = vec![swarm.cluster(), ingress()];
+        let ingress = Network::ingress(NetworkId::new(rand::random()));
+        let mut objects = vec![swarm.cluster(), Change::Create(Arc::new(ingress)).into()];
         for (raft_id, node, listener) in &places {
             let addr = listener.local_addr().context("failed to listen")?.to_string();
             let manager = Some(ManagerStatus { raft_id: *raft_id, addr });
@@ -309,30 +310,6 @@ impl Swarm {
 }
 
 fn member(id: NodeId, role: NodeRole, manager: Option<ManagerStatus>) -> Action {
-    let node = Node {
-        id,
-        meta: Meta::default(),
-        spec: NodeSpec { role, ..NodeSpec::default() },
-        description: None,
-        status: Default::default(),
-        manager,
-        certificate: Vec::new(),
-    };
+    let node = Node { manager, ..Node::new(id, NodeSpec { role, ..NodeSpec::default() }) };
     Change::Create(Arc::new(node)).into()
-}
-
-fn ingress() -> Action {
-    let network = Network {
-        id: NetworkId::new(rand::random()),
-        meta: Meta::default(),
-        spec: NetworkSpec {
-            annotations: Annotations { name: "ingress".to_owned(), ..Annotations::default() },
-            driver: "overlay".to_owned(),
-            ingress: true,
-            ..NetworkSpec::default()
-        },
-        vni: None,
-        ipam: Vec::new(),
-    };
-    Change::Create(Arc::new(network)).into()
 }

@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use skep_bench_swarm::{Crowd, Progress, Swarm, Way};
 use skep_manager::control::Request;
-use skep_types::service::EndpointSpec;
-use skep_types::{Annotations, ServiceMode, ServiceSpec, TaskSpec, TaskState, UpdateConfig};
+use skep_types::{Annotations, ServiceMode, ServiceSpec, TaskSpec, TaskState};
 
 const DEADLINE: Duration = Duration::from_secs(120);
 
@@ -15,12 +14,11 @@ fn spec(replicas: u64) -> ServiceSpec {
     let mut task = TaskSpec::default();
     task.container.image = "web:latest".to_owned();
     ServiceSpec {
-        annotations: Annotations { name: "web".to_owned(), ..Annotations::default() },
         task,
-        mode: ServiceMode::Replicated { replicas },
-        update: UpdateConfig::default(),
-        rollback: UpdateConfig::default(),
-        endpoint: EndpointSpec::default(),
+        ..ServiceSpec::new(
+            Annotations { name: "web".to_owned(), ..Annotations::default() },
+            ServiceMode::Replicated { replicas },
+        )
     }
 }
 

@@ -10,14 +10,14 @@ use anyhow::{Context, Result, ensure};
 use skep_bench_swarm::{Cost, Crowd, Progress, Reached, Swarm, Way};
 use skep_manager::control::Request;
 use skep_types::network::IpamConfig;
-use skep_types::service::{EndpointSpec, NetworkAttachmentConfig};
-use skep_types::{
-    Annotations, NetworkId, NetworkSpec, ServiceMode, ServiceSpec, TaskSpec, UpdateConfig,
-};
+use skep_types::service::NetworkAttachmentConfig;
+use skep_types::{Annotations, NetworkId, NetworkSpec, ServiceMode, ServiceSpec, TaskSpec};
 
 use crate::Arguments;
 use crate::figures::Figure;
 
+const NODES: usize = 1_000;
+const TASKS: usize = 100_000;
 const PATIENCE: Duration = Duration::from_secs(600);
 
 /// SwarmKit's benchmark of its scheduler, 100,000 tasks of one service on 1,000 to 10,000 nodes: its
@@ -30,7 +30,7 @@ pub async fn measure(dir: &Path, arguments: &Arguments) -> Result<Vec<Figure>> {
         let words = if overlay { ", on an overlay" } else { "" };
         let dir = dir.join(if overlay { "overlay" } else { "plain" });
         let (reached, cost) = one_service(&dir, arguments, overlay).await?;
-        let tasks = arguments.replicas as f64;
+        let tasks = arguments.tasks.unwrap_or(TASKS) as f64;
         let rate = |time: Duration| tasks / time.as_secs_f64();
         figures.push(
             Figure::new(format!("leader to assigned{words}"), rate(reached.assigned), "tasks/s")
@@ -56,7 +56,8 @@ struct Costs {
 }
 
 async fn one_service(dir: &Path, arguments: &Arguments, overlay: bool) -> Result<(Reached, Costs)> {
-    let (managers, nodes, tasks) = (arguments.managers, arguments.nodes, arguments.replicas);
+    let (managers, nodes, tasks) =
+        (arguments.managers, arguments.nodes.unwrap_or(NODES), arguments.tasks.unwrap_or(TASKS));
     let swarm = Arc::new(Swarm::up(dir, managers).await?);
     let workers = swarm.add_workers(nodes).await?;
     let crowd = Crowd::connect(&swarm, &workers, Way::Tls).await?;
@@ -97,12 +98,11 @@ fn service(replicas: usize) -> ServiceSpec {
     let mut task = TaskSpec::default();
     task.container.image = "web:latest".to_owned();
     ServiceSpec {
-        annotations: Annotations { name: "web".to_owned(), ..Annotations::default() },
         task,
-        mode: ServiceMode::Replicated { replicas: replicas as u64 },
-        update: UpdateConfig::default(),
-        rollback: UpdateConfig::default(),
-        endpoint: EndpointSpec::default(),
+        ..ServiceSpec::new(
+            Annotations { name: "web".to_owned(), ..Annotations::default() },
+            ServiceMode::Replicated { replicas: replicas as u64 },
+        )
     }
 }
 

@@ -1,5 +1,6 @@
 //! `bench-swarm`: measures a whole control plane in one process, and prints what it found.
 
+mod control_plane;
 mod figures;
 mod leader;
 
@@ -24,19 +25,25 @@ struct Arguments {
     /// Where to write the figures as JSON, beside what stands there
     #[arg(long, value_name = "FILE", default_value = "target/bench.json")]
     out: PathBuf,
-    /// Managers of the benchmark `leader`
+    /// Simulated nodes [default: leader 1,000, control-plane 10,000]
+    #[arg(long, value_name = "N")]
+    nodes: Option<usize>,
+    /// Tasks [default: leader 100,000, control-plane 1,000,000]
+    #[arg(long, value_name = "N")]
+    tasks: Option<usize>,
+    /// Managers of `leader`
     #[arg(long, value_name = "N", default_value_t = 3)]
     managers: usize,
-    /// Simulated nodes of the benchmark `leader`
-    #[arg(long, value_name = "N", default_value_t = 1000)]
-    nodes: usize,
-    /// Replicas of the service of the benchmark `leader`
-    #[arg(long, value_name = "N", default_value_t = 100_000)]
-    replicas: usize,
+    /// Nodes of `control-plane` that come over TLS
+    #[arg(long, value_name = "N", default_value_t = 1_000)]
+    tls: usize,
+    /// For how long tasks change while lists are measured in `control-plane`
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    seconds: u64,
 }
 
 /// By name, in the order in which they run.
-const ALL: &[&str] = &["leader"];
+const ALL: &[&str] = &["leader", "control-plane"];
 
 async fn act(arguments: &Arguments) -> Result<()> {
     let only = arguments.only.as_deref();
@@ -48,8 +55,13 @@ async fn act(arguments: &Arguments) -> Result<()> {
     let dir = tempfile::Builder::new().prefix("bench-swarm-").tempdir_in(&arguments.dir);
     let dir = dir.context("failed to make a directory for the logs")?;
     let mut figures: Vec<Figure> = Vec::new();
-    if only.is_none_or(|only| only == "leader") {
-        figures.extend(leader::measure(dir.path(), arguments).await?);
+    let asked = |name: &str| only.is_none_or(|only| only == name);
+    if asked("leader") {
+        figures.extend(leader::measure(&dir.path().join("leader"), arguments).await?);
+    }
+    if asked("control-plane") {
+        let dir = dir.path().join("control-plane");
+        figures.extend(control_plane::measure(&dir, arguments).await?);
     }
     print!("{}", figures::table(&figures));
     figures::save(&arguments.out, &figures)
@@ -61,7 +73,7 @@ fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .init();
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
+        .worker_threads(2)
         .thread_name("bench")
         .enable_all()
         .build();

@@ -35,21 +35,6 @@ impl Backend for Lists {
     async fn swarm_status(&self) -> String {
         "active/manager".into()
     }
-    async fn swarm_init(&self, _: SwarmInitRequest) -> Answer<String> {
-        Err(ApiError::absent())
-    }
-    async fn swarm_join(&self, _: SwarmJoinRequest) -> Answer<()> {
-        Err(ApiError::absent())
-    }
-    async fn swarm_leave(&self, _: bool) -> Answer<()> {
-        Err(ApiError::absent())
-    }
-    async fn swarm_inspect(&self) -> Answer<Swarm> {
-        Err(ApiError::absent())
-    }
-    async fn swarm_update(&self, _: u64, _: SwarmSpec, _: RotateTokens) -> Answer<()> {
-        Err(ApiError::absent())
-    }
     async fn nodes(&self, filters: Filters) -> Answer<List<Node>> {
         let view = self.view().await?;
         let root = view.cluster().map(|cluster| cluster.root_ca.certificate.clone());
@@ -57,15 +42,6 @@ impl Backend for Lists {
         let tls = TlsInfo { trust_root, ..TlsInfo::default() };
         let managers = lists::manager_views(self.0.members().await);
         lists::nodes(view, &filters, tls, managers)
-    }
-    async fn node(&self, _: &str) -> Answer<Node> {
-        Err(ApiError::absent())
-    }
-    async fn node_update(&self, _: &str, _: u64, _: NodeSpec) -> Answer<()> {
-        Err(ApiError::absent())
-    }
-    async fn node_remove(&self, _: &str, _: bool) -> Answer<()> {
-        Err(ApiError::absent())
     }
     async fn services(&self, filters: Filters, status: bool) -> Answer<List<Service>> {
         lists::services(self.view().await?, &filters, status)

@@ -6,30 +6,38 @@
 
 mod api;
 mod load;
-mod rows;
 mod shape;
 
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use skep_bench_swarm::{Cost, Crowd, Host, Swarm, Way, resident_bytes};
 use skep_state::State;
 
-use crate::api::Api;
-use crate::load::{Churn, Latencies, Writes};
-use crate::rows::{Rows, Unit};
-use crate::shape::Shape;
+use crate::Arguments;
+use crate::figures::Figure;
+use api::Api;
+use load::{Churn, Latencies, Writes};
+use shape::Shape;
 
 /// What anything waited for may take at most, on a machine that has other things to do.
 const PATIENCE: Duration = Duration::from_secs(600);
 const LOOK: Duration = Duration::from_millis(10);
 
-fn main() -> Result<()> {
-    let shape = Shape::of_arguments()?;
-    let mut builder = tokio::runtime::Builder::new_multi_thread();
-    let runtime = builder.worker_threads(2).enable_all().build();
-    runtime.context("failed to make a runtime")?.block_on(measure(&shape))
+/// What was measured so far; each is told at once, for all of it takes long.
+struct Figures {
+    title: String,
+    found: Vec<Figure>,
+}
+
+impl Figures {
+    fn add(&mut self, what: &str, value: f64, unit: &'static str) {
+        eprintln!("  {what}: {value:.1} {unit}");
+        self.found.push(Figure::new(format!("{}: {what}", self.title), value, unit));
+    }
 }
 
 fn mebibytes(bytes: u64) -> f64 {
@@ -48,10 +56,12 @@ fn state_alone(state: &State) -> Result<f64> {
     Ok(mebibytes((after + objects_held as u64).saturating_sub(before)))
 }
 
-async fn measure(shape: &Shape) -> Result<()> {
-    let dir = tempfile::tempdir().context("failed to make a directory")?;
-    let mut rows = Rows::new(format!("control-plane {} nodes, {} tasks", shape.nodes, shape.tasks));
-    let swarm = Arc::new(Swarm::up(dir.path(), 1).await?);
+pub async fn measure(dir: &Path, arguments: &Arguments) -> Result<Vec<Figure>> {
+    let shape = Shape::of(arguments)?;
+    let title = format!("control-plane {} nodes, {} tasks", shape.nodes, shape.tasks);
+    eprintln!("{title} …");
+    let mut figures = Figures { title, found: Vec::new() };
+    let swarm = Arc::new(Swarm::up(dir, 1).await?);
     let nodes = swarm.add_workers(shape.nodes).await?;
     let empty = resident_bytes()?;
 
@@ -59,82 +69,75 @@ async fn measure(shape: &Shape) -> Result<()> {
     let (tls, local) = nodes.split_at(shape.nodes.min(shape.tls));
     let local = Crowd::connect(&swarm, local, Way::InProcess).await?;
     let tls = Crowd::connect(&swarm, tls, Way::Tls).await?;
-    rows.add("all nodes in session", began.elapsed().as_secs_f64(), Unit::Seconds);
+    figures.add("all nodes in session", began.elapsed().as_secs_f64(), "s");
     eprintln!("in session: {}", Cost::now()?.since(&before));
     let connected = resident_bytes()?;
 
     let (began, before) = (Instant::now(), Cost::now()?);
     shape.furnish(&swarm, &nodes).await?;
     told(&[&local, &tls], shape.tasks as u64).await?;
-    rows.add(
-        "tasks written, and told to their nodes",
-        began.elapsed().as_secs_f64(),
-        Unit::Seconds,
-    );
+    figures.add("tasks written, and told to their nodes", began.elapsed().as_secs_f64(), "s");
     eprintln!("furnished: {}", Cost::now()?.since(&before));
     let leader = swarm.leader().await?;
     let whole = resident_bytes()?;
-    rows.add("memory: what the tasks add", mebibytes(whole - connected), Unit::Mebibytes);
-    rows.add("memory: manager, nodes and clients", mebibytes(whole), Unit::Mebibytes);
-    rows.add("memory: sessions at both ends", mebibytes(connected - empty), Unit::Mebibytes);
+    figures.add("memory: what the tasks add", mebibytes(whole - connected), "MiB");
+    figures.add("memory: manager, nodes and clients", mebibytes(whole), "MiB");
+    figures.add("memory: sessions at both ends", mebibytes(connected - empty), "MiB");
 
-    let api = Api::serve(Arc::clone(&leader.manager), dir.path()).await?;
+    let api = Api::serve(Arc::clone(&leader.manager), dir).await?;
     let quiet = lists(&api, shape.quiet).await?;
-    report_lists(&mut rows, "at rest", quiet);
+    report_lists(&mut figures, "at rest", quiet);
 
     let churn = Churn::begin(Arc::clone(&leader.manager));
     let writes = Writes::begin(Arc::clone(&leader.manager));
     let before = Cost::now()?;
-    let (busy, began) = (lists(&api, shape.seconds), Instant::now());
-    let busy = busy.await?;
+    let began = Instant::now();
+    let busy = lists(&api, shape.seconds).await?;
     let spent = began.elapsed();
     let (changed, over) = churn.so_far();
-    rows.add("task changes absorbed", changed as f64 / over.as_secs_f64(), Unit::PerSecond);
+    figures.add("task changes absorbed", changed as f64 / over.as_secs_f64(), "/s");
     let cost = Cost::now()?.since(&before);
     eprintln!("while tasks change, in {:.1} s: {cost}", spent.as_secs_f64());
     let used = cost.of("manager").as_secs_f64() / spent.as_secs_f64();
-    rows.add("manager's processor time", 100.0 * used, Unit::Percent);
-    report_lists(&mut rows, "while tasks change", busy);
+    figures.add("manager's processor time", 100.0 * used, "%");
+    report_lists(&mut figures, "while tasks change", busy);
     let usual = writes.take();
-    rows.add("write, p50", usual.at(0.5), Unit::Milliseconds);
-    rows.add("write, longest", usual.at(1.0), Unit::Milliseconds);
+    figures.add("write, p50", usual.at(0.5), "ms");
+    figures.add("write, longest", usual.at(1.0), "ms");
 
     let (took, peak) = snapshot(leader).await?;
     let during = writes.take();
-    rows.add("snapshot", took.as_secs_f64(), Unit::Seconds);
-    rows.add("snapshot on disk", mebibytes(snapshot_bytes(dir.path())?), Unit::Mebibytes);
-    rows.add("memory while it is made, beyond the usual", mebibytes(peak), Unit::Mebibytes);
-    rows.add("longest write while it is made", during.at(1.0), Unit::Milliseconds);
+    figures.add("snapshot", took.as_secs_f64(), "s");
+    figures.add("snapshot on disk", mebibytes(snapshot_bytes(dir)?), "MiB");
+    figures.add("memory while it is made, beyond the usual", mebibytes(peak), "MiB");
+    figures.add("longest write while it is made", during.at(1.0), "ms");
 
     let began = Instant::now();
-    let follower = swarm.add_manager(dir.path()).await?;
+    let follower = swarm.add_manager(dir).await?;
     restored(&follower, shape.tasks).await?;
-    rows.add("new manager restored", began.elapsed().as_secs_f64(), Unit::Seconds);
+    figures.add("new manager restored", began.elapsed().as_secs_f64(), "s");
     let during = writes.take();
-    rows.add("longest write meanwhile", during.at(1.0), Unit::Milliseconds);
+    figures.add("longest write meanwhile", during.at(1.0), "ms");
 
     let (changed, over) = churn.end().await?;
     eprintln!("{changed} task changes in {:.0} s in all", over.as_secs_f64());
     writes.end().await;
     drop(api);
-    rows.add("memory: state alone", state_alone(&leader.manager.view())?, Unit::Mebibytes);
-    let lost = |crowd: &Crowd| crowd.counts().lost.load(std::sync::atomic::Ordering::Relaxed);
-    rows.add("sessions lost", (lost(&local) + lost(&tls)) as f64, Unit::Count);
+    figures.add("memory: state alone", state_alone(&leader.manager.view())?, "MiB");
+    let lost = |crowd: &Crowd| crowd.counts().lost.load(Ordering::Relaxed);
+    figures.add("sessions lost", (lost(&local) + lost(&tls)) as f64, "");
     local.leave().await;
     tls.leave().await;
     follower.stop().await;
-    if let Ok(swarm) = Arc::try_unwrap(swarm) {
-        swarm.down().await;
-    }
-    rows.save(&shape.out)
+    Arc::into_inner(swarm).context("the swarm is still used")?.down().await;
+    Ok(figures.found)
 }
 
 /// Waits until the nodes have heard of so many tasks.
 async fn told(crowds: &[&Crowd], tasks: u64) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let assigned =
-            |crowd: &&Crowd| crowd.counts().assigned.load(std::sync::atomic::Ordering::Relaxed);
+        let assigned = |crowd: &&Crowd| crowd.counts().assigned.load(Ordering::Relaxed);
         let heard: u64 = crowds.iter().map(assigned).sum();
         if heard >= tasks {
             return Ok(());
@@ -162,10 +165,10 @@ async fn lists(api: &Api, over: Duration) -> Result<Lists> {
     Ok(lists)
 }
 
-fn report_lists(rows: &mut Rows, when: &str, lists: Lists) {
+fn report_lists(figures: &mut Figures, when: &str, lists: Lists) {
     for (name, latencies) in [("service ls", lists.services), ("node ls", lists.nodes)] {
         for (word, share) in [("p50", 0.5), ("p99", 0.99)] {
-            rows.add(&format!("{name} {when}, {word}"), latencies.at(share), Unit::Milliseconds);
+            figures.add(&format!("{name} {when}, {word}"), latencies.at(share), "ms");
         }
     }
 }
@@ -188,7 +191,7 @@ async fn snapshot(leader: &Host) -> Result<(Duration, u64)> {
 }
 
 /// The largest snapshot of any manager below a directory.
-fn snapshot_bytes(dir: &std::path::Path) -> Result<u64> {
+fn snapshot_bytes(dir: &Path) -> Result<u64> {
     let mut largest = 0;
     for manager in std::fs::read_dir(dir).context("failed to list managers")? {
         let snapshots = manager.context("failed to list managers")?.path().join("snapshots");

@@ -1,16 +1,17 @@
 //! How large the swarm is, and how it is made.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use skep_bench_swarm::Swarm;
 use skep_state::{Action, Change};
 use skep_types::network::IpamConfig;
-use skep_types::service::{Endpoint, EndpointSpec, NetworkAttachmentConfig, VirtualIp};
+use skep_types::service::{Endpoint, NetworkAttachmentConfig, VirtualIp};
 use skep_types::task::{ContainerStatus, Slot};
 use skep_types::*;
+
+use crate::Arguments;
 
 /// Replicas of a service that stands still: with their service one transaction.
 const STILL: usize = 1000;
@@ -28,37 +29,17 @@ pub struct Shape {
     /// How long lists are measured at rest, and while tasks change.
     pub quiet: Duration,
     pub seconds: Duration,
-    pub out: PathBuf,
 }
 
 impl Shape {
-    /// `--nodes N`, `--tls N`, `--tasks N`, `--seconds N`, `--out FILE`.
-    pub fn of_arguments() -> Result<Self> {
-        let mut shape = Self {
-            nodes: 10_000,
-            tls: 1_000,
-            tasks: 1_000_000,
+    pub fn of(arguments: &Arguments) -> Result<Self> {
+        let shape = Self {
+            nodes: arguments.nodes.unwrap_or(10_000),
+            tls: arguments.tls,
+            tasks: arguments.tasks.unwrap_or(1_000_000),
             quiet: Duration::from_secs(20),
-            seconds: Duration::from_secs(60),
-            out: PathBuf::from("target/bench.json"),
+            seconds: Duration::from_secs(arguments.seconds),
         };
-        let mut arguments = std::env::args().skip(1);
-        while let Some(name) = arguments.next() {
-            // Cargo's own word to whatever it runs as a benchmark.
-            if name == "--bench" {
-                continue;
-            }
-            let value = arguments.next().with_context(|| format!("{name} wants a value"))?;
-            let number = || value.parse().with_context(|| format!("{name} wants a number"));
-            match name.as_str() {
-                "--nodes" => shape.nodes = number()?,
-                "--tls" => shape.tls = number()?,
-                "--tasks" => shape.tasks = number()?,
-                "--seconds" => shape.seconds = Duration::from_secs(number()? as u64),
-                "--out" => shape.out = PathBuf::from(value),
-                _ => bail!("unknown argument {name}"),
-            }
-        }
         let moving = MOVING * REPLICAS;
         ensure!(shape.tasks > moving, "there are more than {moving} tasks");
         ensure!(shape.nodes > 0, "there is a node");
@@ -158,22 +139,18 @@ fn service(
     };
     let update = UpdateConfig { parallelism: 0, ..UpdateConfig::default() };
     let made = Service {
-        id,
-        meta: Meta::default(),
-        spec: Arc::new(ServiceSpec {
-            annotations,
-            task,
-            mode: ServiceMode::Replicated { replicas: replicas as u64 },
-            update,
-            rollback: UpdateConfig::default(),
-            endpoint: EndpointSpec::default(),
-        }),
-        spec_version: Revision(0),
-        previous_spec: None,
-        previous_spec_version: None,
         endpoint,
-        update_status: None,
-        job: None,
+        ..Service::new(
+            id,
+            Arc::new(ServiceSpec {
+                task,
+                update,
+                ..ServiceSpec::new(
+                    annotations,
+                    ServiceMode::Replicated { replicas: replicas as u64 },
+                )
+            }),
+        )
     };
     let mut actions: Vec<Action> = vec![Change::Create(Arc::new(made)).into()];
     for slot in 0..replicas {

@@ -13,7 +13,7 @@ use skep_types::{Service, ServiceId};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::task::JoinHandle;
 
-use crate::shape::moves;
+use super::shape::moves;
 
 /// One service is updated this often. Each of its 200 tasks is asked to stop, reported to have
 /// stopped, made anew, placed, let go and reported to run: well over a thousand changes.
