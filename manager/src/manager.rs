@@ -18,11 +18,12 @@ use skep_proto::v1::overlay_server::OverlayServer;
 use skep_proto::v1::raft_server::RaftServer;
 use skep_raft::grpc::{GrpcTransport, RaftService};
 use skep_raft::{Config, Leadership, MembershipError, OpenError, Peer, RaftNode, SwarmMachine};
+use skep_scheduler::Move;
 use skep_secrets::identity::NodeCredentials;
 use skep_secrets::sealing::Keyring;
 use skep_secrets::tls::{TlsError, TlsFloor, server_config};
 use skep_state::{Action, Event, State};
-use skep_types::{ClusterId, NodeId};
+use skep_types::{ClusterId, NodeId, ServiceId};
 use tokio::net::TcpListener;
 use tokio::sync::{broadcast, watch};
 use tokio::task::JoinSet;
@@ -30,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tower::Layer;
 
-use crate::control::{Code, ControlError, Request};
+use crate::control::{self, Code, ControlError, Request};
 use crate::core::{Core, CoreParts};
 use crate::defaults::{
     CALL_TIMEOUT, ELECTION_PATIENCE, LOG_MESSAGE_BYTES_MAX, RETRY_INTERVAL, SHUTDOWN_GRACE,
@@ -251,6 +252,17 @@ impl Manager {
     /// It was refused, or no leader answers; the outcome is unknown only if the text says so.
     pub async fn execute(&self, request: Request) -> Result<Done, ControlError> {
         self.core.execute(request).await
+    }
+
+    /// What a rebalance of a service would move, as a view has it.
+    ///
+    /// # Errors
+    /// There is no such service, it has no tasks to spread, or it is being changed.
+    pub async fn moves(&self, view: State, id: ServiceId) -> Result<Vec<Move>, ControlError> {
+        let now = self.core.proposer.now();
+        // It looks at every task of the swarm.
+        let planned = tokio::task::spawn_blocking(move || control::moves(&view, id, now));
+        planned.await.expect("planning does not panic")
     }
 
     /// Has actions applied as they are, where this manager leads: benchmarks and tests furnish large

@@ -23,7 +23,7 @@ use skep_types::{
 };
 
 use crate::plan::Plan;
-use crate::slot::{is_wanted, newest_first};
+use crate::slot::newest_first;
 
 /// Whether a task is on a node that its constraints do not allow any more.
 pub fn evicts(state: &State, task: &Task) -> bool {
@@ -65,7 +65,7 @@ pub fn enforce(plan: &mut Plan<'_>, nodes: BTreeSet<NodeId>) {
             // itself has another, while the task before it serves on.
             let place = tasks.iter().position(|other| other.id == task.id);
             let (newer, older) = tasks.split_at(place.unwrap_or(tasks.len()));
-            let any_wanted = |tasks: &[Arc<Task>]| tasks.iter().any(|task| is_wanted(task));
+            let any_wanted = |tasks: &[Arc<Task>]| tasks.iter().any(|task| task.is_wanted());
             let is_replica = matches!(task.slot, Slot::Replica(_));
             if !any_wanted(newer) && (is_replica || any_wanted(older)) {
                 plan.fill_slot(&service, task.slot, &tasks);
@@ -80,9 +80,7 @@ fn without_room(state: &State, node: NodeId) -> Vec<Arc<Task>> {
     let Some(description) = node.and_then(|node| node.description.as_ref()) else {
         return Vec::new();
     };
-    let holds = |task: &&Arc<Task>| {
-        is_wanted(task) && (TaskState::Assigned..=TaskState::Running).contains(&task.status.state)
-    };
+    let holds = |task: &&Arc<Task>| task.is_wanted() && task.has_place();
     let node_id = node.map(|node| node.id);
     let mut tasks: Vec<&Arc<Task>> =
         node_id.into_iter().flat_map(|id| state.tasks_on_node(id)).filter(holds).collect();

@@ -7,7 +7,7 @@ use skep_state::State;
 use skep_types::dependency::{self, Condition, Dependency};
 use skep_types::{Service, ServiceMode, Task, TaskState};
 
-use crate::slot::{is_wanted, slots};
+use crate::slot::slots;
 
 /// What a service waits for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,7 +51,7 @@ fn why(state: &State, dependency: &Dependency) -> Option<String> {
 }
 
 fn any(state: &State, service: &Service, holds: impl Fn(&Task) -> bool) -> bool {
-    state.tasks_of_service(service.id).any(|task| is_wanted(task) && holds(task))
+    state.tasks_of_service(service.id).any(|task| task.is_wanted() && holds(task))
 }
 
 fn is_started(state: &State, service: &Service) -> bool {

@@ -16,7 +16,7 @@ use skep_types::{
 use crate::allocator::is_allocated;
 use crate::constraint_enforcer;
 use crate::reconcilers::publishes;
-use crate::slot::{has_ended, is_wanted, node_keeps};
+use crate::slot::{has_ended, node_keeps};
 
 /// Objects by what is to be looked at of them.
 #[derive(Debug, Default)]
@@ -222,7 +222,7 @@ impl Dirty {
             || service.update_status.is_some()
             || (before.node_id != after.node_id && !node_keeps(state, after))
             // It takes over from another one of its slot.
-            || (runs && state.tasks_in_slot(after.service_id, after.slot).filter(|it| is_wanted(it)).count() > 1);
+            || (runs && state.tasks_in_slot(after.service_id, after.slot).filter(|it| it.is_wanted()).count() > 1);
         if concerns {
             self.services.insert(after.service_id);
         }
@@ -341,5 +341,5 @@ impl Dirty {
 
 /// Whether a task lacks what is to be allocated to it.
 pub(crate) fn is_new(task: &Task) -> bool {
-    task.status.state == TaskState::New && is_wanted(task)
+    task.status.state == TaskState::New && task.is_wanted()
 }

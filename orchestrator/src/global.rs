@@ -13,7 +13,7 @@ use skep_types::{
 
 use crate::absence::{self, Standing};
 use crate::plan::Plan;
-use crate::slot::{is_wanted, slots};
+use crate::slot::slots;
 use crate::{earliest, restart};
 
 /// Makes the tasks that are missing and looks after those that stand.
@@ -28,7 +28,7 @@ pub fn reconcile(plan: &mut Plan<'_>, service: &Service) -> Option<Timestamp> {
         let tasks = slots.get(&slot).map_or(&[][..], Vec::as_slice);
         let was_tried = tasks.iter().any(|task| task.spec_version == service.spec_version);
         // Whatever became of newer ones: one that is wanted holds the slot.
-        if tasks.iter().any(|task| is_wanted(task)) {
+        if tasks.iter().any(|task| task.is_wanted()) {
             wake = earliest(wake, restart::supervise(plan, service, tasks));
         } else if !was_tried || comes_back(service, tasks) {
             plan.fill_slot(service, slot, tasks);
@@ -41,7 +41,7 @@ pub fn reconcile(plan: &mut Plan<'_>, service: &Service) -> Option<Timestamp> {
         match absence::standing(plan.view(), service, node.as_deref(), now) {
             Standing::Here => continue,
             Standing::Away(until) => {
-                if tasks.iter().any(|task| is_wanted(task)) {
+                if tasks.iter().any(|task| task.is_wanted()) {
                     wake = earliest(wake, Some(until));
                 }
                 continue;

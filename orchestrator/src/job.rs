@@ -15,7 +15,7 @@ use skep_types::{DesiredState, Node, Service, Task, TaskState, Timestamp};
 use crate::absence::{self, Standing};
 use crate::global::{constraints, takes_tasks};
 use crate::plan::Plan;
-use crate::slot::{has_ended, is_wanted, slots};
+use crate::slot::{has_ended, slots};
 use crate::{constraint_enforcer, earliest, restart};
 
 /// How far a slot has come in the current iteration.
@@ -92,7 +92,7 @@ pub fn reconcile_global(plan: &mut Plan<'_>, service: &Service) -> Option<Timest
             match absence::standing(plan.view(), service, Some(&node), plan.now()) {
                 Standing::Here
                     if current.iter().any(|task| {
-                        is_wanted(task) && constraint_enforcer::evicts(plan.view(), task)
+                        task.is_wanted() && constraint_enforcer::evicts(plan.view(), task)
                     }) =>
                 {
                     // There is no other node for it.
@@ -153,7 +153,7 @@ fn progress(service: &Service, tasks: &[Arc<Task>]) -> Progress {
     let Some(newest) = tasks.first() else { return Progress::Free };
     if tasks.iter().any(|task| task.status.state == TaskState::Complete) {
         Progress::Complete
-    } else if tasks.iter().any(|task| is_wanted(task)) {
+    } else if tasks.iter().any(|task| task.is_wanted()) {
         Progress::Active
     } else if matches!(newest.status.state, TaskState::Failed | TaskState::Rejected)
         && !restart::calls_for_successor(service, tasks, newest.meta.updated_at)

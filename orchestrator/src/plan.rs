@@ -9,7 +9,7 @@ use skep_types::resources::GenericResource;
 use skep_types::{DesiredState, NodeId, task::Slot};
 use skep_types::{Revision, Service, Task, TaskId, TaskState, TaskStatus, Timestamp};
 
-use crate::slot::{is_still_there, is_wanted};
+use crate::slot::is_still_there;
 
 /// Where new ids come from: 128 random bits a call.
 pub type Mint<'a> = &'a mut dyn FnMut() -> u128;
@@ -147,7 +147,7 @@ impl<'a> Plan<'a> {
     pub(crate) fn fill_slot(&mut self, service: &Service, slot: Slot, tasks: &[Arc<Task>]) {
         // As they are by now: this pass may have told them.
         let mut current = tasks.iter().filter_map(|task| self.view.tasks().get(task.id));
-        let occupied = current.any(|task| !is_wanted(task) && is_still_there(&self.view, task));
+        let occupied = current.any(|task| !task.is_wanted() && is_still_there(&self.view, task));
         let desired = if occupied { DesiredState::Ready } else { DesiredState::Running };
         self.create_task(service, slot, desired);
     }

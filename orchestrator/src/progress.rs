@@ -9,7 +9,7 @@ use skep_types::service::UpdateState;
 use skep_types::task::Slot;
 use skep_types::{Service, Task, TaskState, Timestamp};
 
-use crate::slot::{is_wanted, serves};
+use crate::slot::serves;
 
 /// What became of a slot that has a task of the service's current version.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,7 +69,7 @@ impl Progress {
                 }
             };
             let mut live =
-                tasks.iter().filter(|it| is_wanted(it) && !it.status.state.is_terminal());
+                tasks.iter().filter(|it| it.is_wanted() && !it.status.state.is_terminal());
             if !new.is_empty() {
                 progress.moved.insert(*slot, moved(*slot, &new, monitor));
                 if new.len() < tasks.len() {
@@ -126,7 +126,7 @@ fn fails_update(task: &Task, monitor: Duration) -> bool {
 
 /// `tasks`: those of a slot that has none of the current version, and is not dirty.
 fn is_inherited(state: &State, service: &Service, slot: Slot, tasks: &[Arc<Task>]) -> bool {
-    let live = tasks.iter().filter(|task| is_wanted(task) && !task.status.state.is_terminal());
+    let live = tasks.iter().filter(|task| task.is_wanted() && !task.status.state.is_terminal());
     let serves = live.clone().any(|task| task.status.state == TaskState::Running);
     let comes = live.clone().any(|task| !waits_for_good(slot, task));
     comes && !serves && tasks.iter().any(|task| !is_current(state, service, task))
@@ -144,7 +144,7 @@ fn moved(slot: Slot, new: &[&Arc<Task>], monitor: Duration) -> Moved {
     if let Some(task) = new.iter().rev().find(|task| fails_update(task, monitor)) {
         return Moved::Failed(Arc::clone(task));
     }
-    let Some(task) = new.iter().find(|task| is_wanted(task)) else { return Moved::Idle };
+    let Some(task) = new.iter().find(|task| task.is_wanted()) else { return Moved::Idle };
     match task.status.state {
         // The last change of a task that runs is that it came to run.
         TaskState::Running => Moved::Running(task.meta.updated_at),

@@ -12,7 +12,7 @@ use skep_types::{
 
 use crate::earliest;
 use crate::plan::Plan;
-use crate::slot::{has_ended, is_wanted, newest_first};
+use crate::slot::{has_ended, newest_first};
 
 /// Ended tasks of a slot that an update needs to see: the one it replaced, and a failed one.
 const UPDATE_HISTORY_MIN: u64 = 2;
@@ -63,7 +63,7 @@ fn give_up(plan: &mut Plan<'_>, node: NodeId, is_gone: bool) {
             orphaned.status.timestamp = plan.now();
             plan.update(orphaned);
         }
-        if is_gone && task.slot == Slot::Node(node) && !is_wanted(&task) {
+        if is_gone && task.slot == Slot::Node(node) && !task.is_wanted() {
             plan.act(Change::<Task>::Remove(task.id, None));
         }
     }
@@ -94,7 +94,7 @@ pub fn trim_history(plan: &mut Plan<'_>, service: &Service) {
     // it did.
     let told = if service.update_status.is_some() { UPDATE_HISTORY_MIN } else { 0 };
     let kept = usize::try_from(u64::from(limit).max(counted).max(told)).unwrap_or(usize::MAX);
-    let is_history = |task: &&Arc<Task>| has_ended(task) && !is_wanted(task);
+    let is_history = |task: &&Arc<Task>| has_ended(task) && !task.is_wanted();
     // Slot by slot, as they come.
     let mut full = Vec::new();
     let mut slot: Option<(Slot, usize)> = None;

@@ -8,13 +8,13 @@ use skep_types::task::Slot;
 use skep_types::{DesiredState, NodeId, Service, Task, TaskState, Timestamp};
 
 use crate::plan::Plan;
-use crate::slot::{is_wanted, serves, slots};
+use crate::slot::{serves, slots};
 use crate::{earliest, restart};
 
 /// Brings the slots of a service to their number and looks after those that stand.
 pub fn reconcile(plan: &mut Plan<'_>, service: &Service, replicas: u64) -> Option<Timestamp> {
     let slots = slots(plan.view(), service.id);
-    let wanted = |tasks: &Vec<Arc<Task>>| tasks.iter().any(|task| is_wanted(task));
+    let wanted = |tasks: &Vec<Arc<Task>>| tasks.iter().any(|task| task.is_wanted());
     // A slot that gave up under this spec is filled all the same: it shall not be tried again
     // merely because something else changed.
     let gave_up = |tasks: &Vec<Arc<Task>>| {
@@ -68,7 +68,7 @@ fn keep(
         .iter()
         .map(|slot| {
             // In a start-first update the task that serves is not the newest.
-            let counts = |task: &Arc<Task>| is_wanted(task) && serves(state, task);
+            let counts = |task: &Arc<Task>| task.is_wanted() && serves(state, task);
             (!slots[slot].iter().any(counts), *slot)
         })
         .collect();

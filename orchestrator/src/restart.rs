@@ -24,7 +24,7 @@ pub const OLD_TASK_WAIT_MAX: Duration = Duration::from_secs(60);
 pub fn supervise(plan: &mut Plan<'_>, service: &Service, tasks: &[Arc<Task>]) -> Option<Timestamp> {
     // A newer one that was told to stop, while the one before it serves on, was given up by a
     // rollback.
-    let place = tasks.iter().position(|task| crate::slot::is_wanted(task))?;
+    let place = tasks.iter().position(|task| task.is_wanted())?;
     let tasks = &tasks[place..];
     let newest = tasks.first()?;
     // What served beside its successor, and ended by itself meanwhile, is history.
@@ -91,9 +91,8 @@ fn release(
         return Some(due);
     }
     // The one that serves on beside it, in a start-first update, is not to end first.
-    let still_there = before
-        .iter()
-        .any(|task| !crate::slot::is_wanted(task) && is_still_there(plan.view(), task));
+    let still_there =
+        before.iter().any(|task| !task.is_wanted() && is_still_there(plan.view(), task));
     // While it drains it has not been told to end yet.
     let drain = drain::of(&service.spec.annotations.labels).unwrap_or_default();
     let last = due.saturating_add(OLD_TASK_WAIT_MAX).saturating_add(drain);

@@ -26,11 +26,6 @@ pub fn newest_first(tasks: &mut [Arc<Task>]) {
     tasks.sort_by_key(|task| std::cmp::Reverse(made(task)));
 }
 
-/// Whether a task is meant to run (now, or when it is let go).
-pub fn is_wanted(task: &Task) -> bool {
-    TaskState::from(task.desired_state) < TaskState::Shutdown
-}
-
 /// Whether a task serves: it runs, and its node is not known to be down.
 pub fn serves(state: &State, task: &Task) -> bool {
     let node = task.node_id.and_then(|node| state.nodes().get(node));

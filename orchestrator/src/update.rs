@@ -20,7 +20,7 @@ use crate::earliest;
 use crate::global::takes_tasks;
 use crate::plan::Plan;
 use crate::progress::{Moved, Progress};
-use crate::slot::{is_wanted, node_keeps, slots};
+use crate::slot::{node_keeps, slots};
 use crate::update_status as status;
 
 /// What a look at a service's update came to.
@@ -110,7 +110,7 @@ pub fn reconcile(plan: &mut Plan<'_>, service: &Service) -> Outcome {
 fn is_settled(state: &State, service: &Service) -> bool {
     let mut wanted = None;
     state.tasks_of_service(service.id).all(|task| {
-        let second = is_wanted(task) && wanted.replace(task.slot) == Some(task.slot);
+        let second = task.is_wanted() && wanted.replace(task.slot) == Some(task.slot);
         task.spec_version == service.spec_version && !second
     })
 }
@@ -118,14 +118,14 @@ fn is_settled(state: &State, service: &Service) -> bool {
 /// Lets go of what a slot no longer needs: where a task of the current spec runs, all others;
 /// where one is only on its way, those that do not serve either.
 fn retire(plan: &mut Plan<'_>, service: &Service, tasks: &[Arc<Task>]) {
-    let live = |task: &&Arc<Task>| is_wanted(task) && !task.status.state.is_terminal();
+    let live = |task: &&Arc<Task>| task.is_wanted() && !task.status.state.is_terminal();
     let current: Vec<&Arc<Task>> =
         tasks.iter().filter(live).filter(|it| is_current(plan, service, it)).collect();
     let serves = |task: &Task| task.status.state == TaskState::Running;
     let Some(best) = current.iter().find(|task| serves(task)).or(current.first()).copied() else {
         return;
     };
-    for task in tasks.iter().filter(|task| task.id != best.id && is_wanted(task)) {
+    for task in tasks.iter().filter(|task| task.id != best.id && task.is_wanted()) {
         if serves(best) || !serves(task) || !node_keeps(plan.view(), task) {
             plan.desire(task, DesiredState::Shutdown);
         }
@@ -219,7 +219,7 @@ fn replace(
     tasks: &[Arc<Task>],
     order: UpdateOrder,
 ) {
-    let live: Vec<_> = tasks.iter().filter(|task| is_wanted(task)).collect();
+    let live: Vec<_> = tasks.iter().filter(|task| task.is_wanted()).collect();
     // While its successor starts, one task goes on: the one that serves, rather than one that an
     // earlier update left on its way.
     let running = live.iter().find(|task| task.status.state == TaskState::Running).copied();

@@ -227,9 +227,8 @@ impl Room {
     /// A task holds what it reserved from when it was assigned until its container has ended. One
     /// that waits for its given node to be confirmed holds nothing yet.
     fn of(task: &Task) -> Option<Self> {
-        let holds = (TaskState::Assigned..=TaskState::Running).contains(&task.status.state);
-        let node = task.node_id.filter(|_| holds)?;
-        Some(Self { node, stays: TaskState::from(task.desired_state) < TaskState::Shutdown })
+        let node = task.node_id.filter(|_| task.has_place())?;
+        Some(Self { node, stays: task.is_wanted() })
     }
 }
 

@@ -33,7 +33,9 @@ pub fn rebalance(state: &State, service: &Service, now: Timestamp) -> Vec<Move> 
     let mut cluster = Cluster::of(state);
     cluster.pass_time(now);
     let mut on: BTreeMap<NodeId, Vec<Arc<Task>>> = BTreeMap::new();
-    for task in state.tasks_of_service(service.id).filter(|task| holds_place(task)) {
+    for task in
+        state.tasks_of_service(service.id).filter(|task| task.has_place() && task.is_wanted())
+    {
         let Some(node) = task.node_id else { continue };
         on.entry(node).or_default().push(Arc::clone(task));
     }
@@ -64,12 +66,6 @@ pub fn rebalance(state: &State, service: &Service, now: Timestamp) -> Vec<Move> 
     let mut target = vec![0; sites.len()];
     plot.divide(&sites, total, &mut target);
     moves(&sites, &target, on)
-}
-
-/// A task that has a place and shall keep it, as placement counts it.
-fn holds_place(task: &Task) -> bool {
-    (TaskState::Assigned..=TaskState::Running).contains(&task.status.state)
-        && TaskState::from(task.desired_state) < TaskState::Shutdown
 }
 
 /// A node, and how many of the service's tasks it has and may have.

@@ -66,23 +66,18 @@ impl Streams {
                 if serves(before) != serves(after) {
                     self.changed.extend(task.networks.iter().map(|at| at.network));
                 }
-                if before.is_some_and(has_place) != after.is_some_and(has_place) {
+                if before.is_some_and(Task::has_place) != after.is_some_and(Task::has_place) {
                     self.concerned.extend(task.node_id);
                 }
             }
             Applied::Node(delta) => {
                 let Some(node) = delta.after.as_ref().or(delta.before.as_ref()) else { return };
-                let tasks = state.tasks_on_node(node.id).filter(|task| has_place(task));
+                let tasks = state.tasks_on_node(node.id).filter(|task| task.has_place());
                 self.changed.extend(tasks.flat_map(|it| it.networks.iter().map(|at| at.network)));
             }
             _ => {}
         }
     }
-}
-
-/// Whether a task has its node know its networks.
-fn has_place(task: &Task) -> bool {
-    (TaskState::Assigned..=TaskState::Running).contains(&task.status.state)
 }
 
 fn serves(state: &State, task: &Task) -> bool {
@@ -102,7 +97,7 @@ fn serving(state: &State, network: NetworkId) -> BTreeSet<TaskId> {
 
 /// The ingress network is every node's.
 fn networks_of(state: &State, node: NodeId) -> BTreeSet<NetworkId> {
-    let tasks = state.tasks_on_node(node).filter(|task| has_place(task));
+    let tasks = state.tasks_on_node(node).filter(|task| task.has_place());
     let own = tasks.flat_map(|task| task.networks.iter().map(|at| at.network));
     let ingress = state.networks().iter().filter(|it| it.spec.ingress).map(|it| it.id);
     own.chain(ingress).collect()

@@ -165,6 +165,18 @@ pub struct Task {
     pub generic: Vec<GenericResource>,
 }
 
+impl Task {
+    /// Whether it is meant to run (now, or when it is let go).
+    pub fn is_wanted(&self) -> bool {
+        TaskState::from(self.desired_state) < TaskState::Shutdown
+    }
+
+    /// Whether it holds what it was given of a node: from when the node was chosen until it has ended.
+    pub fn has_place(&self) -> bool {
+        (TaskState::Assigned..=TaskState::Running).contains(&self.status.state)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -15,7 +15,7 @@ use skep_types::{
 };
 
 use crate::assignment::{is_the_nodes, reads_payloads};
-use crate::endpoints::{Readiness, has_place, readiness};
+use crate::endpoints::{Readiness, readiness};
 
 /// All of a kind, or some.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,7 +119,7 @@ impl Concern {
             self.networks.add(ingress(view));
         }
         if moved || differs(delta, |node| node.status.state == NodeState::Down) {
-            let tasks = view.tasks_on_node(id).filter(|task| has_place(task));
+            let tasks = view.tasks_on_node(id).filter(|task| task.has_place());
             self.networks.add(tasks.flat_map(|task| task.networks.iter().map(|at| at.network)));
         }
     }
@@ -136,7 +136,7 @@ impl Concern {
         }
         let name = |it: &Service| it.spec.annotations.name.clone();
         if differs(delta, name) {
-            let tasks = view.tasks_of_service(id).filter(|task| has_place(task));
+            let tasks = view.tasks_of_service(id).filter(|task| task.has_place());
             self.networks.add(tasks.flat_map(|task| task.networks.iter().map(|at| at.network)));
         }
         let on_networks =
@@ -161,7 +161,7 @@ impl Concern {
         }
         if before.and_then(place) != after.and_then(place) {
             self.places.add(both().filter_map(|task| task.node_id));
-            let placed = both().filter(|task| has_place(task));
+            let placed = both().filter(|task| task.has_place());
             self.networks.add(placed.flat_map(|task| task.networks.iter().map(|at| at.network)));
         }
     }
@@ -215,5 +215,5 @@ fn assigned(task: &Task) -> Option<impl PartialEq + '_> {
 
 /// What others look at of a task that answers on networks.
 fn place(task: &Task) -> Option<(Option<NodeId>, Readiness, &[NetworkAttachment])> {
-    has_place(task).then(|| (task.node_id, readiness(task), &task.networks[..]))
+    task.has_place().then(|| (task.node_id, readiness(task), &task.networks[..]))
 }

@@ -61,7 +61,7 @@ pub struct NetworkView {
 pub fn networks_of(state: &State, node: NodeId) -> BTreeSet<NetworkId> {
     let mut wanted: BTreeSet<NetworkId> = state
         .tasks_on_node(node)
-        .filter(|task| has_place(task))
+        .filter(|task| task.has_place())
         .flat_map(|task| task.networks.iter().map(|at| at.network))
         .collect();
     wanted.extend(state.networks().iter().filter(|it| it.spec.ingress).map(|it| it.id));
@@ -113,11 +113,6 @@ fn addresses(state: &State) -> BTreeSet<IpAddr> {
     state.nodes().iter().filter_map(|node| address(node)).collect()
 }
 
-/// Whether a task answers on its networks, were its node there.
-pub(crate) fn has_place(task: &Task) -> bool {
-    task.status.state >= TaskState::Assigned && !task.status.state.is_terminal()
-}
-
 pub(crate) fn readiness(task: &Task) -> Readiness {
     match (task.status.state, task.desired_state) {
         (_, DesiredState::Shutdown | DesiredState::Remove) => Readiness::Draining,
@@ -128,7 +123,7 @@ pub(crate) fn readiness(task: &Task) -> Readiness {
 
 /// A task's place on a network. One whose node is down answers nowhere.
 fn endpoint(state: &State, task: &Task, network: NetworkId) -> Option<Endpoint> {
-    if !has_place(task) {
+    if !task.has_place() {
         return None;
     }
     let node = task.node_id.and_then(|id| state.nodes().get(id));

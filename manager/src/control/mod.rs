@@ -23,7 +23,7 @@ use skep_types::{
 
 pub use cluster::check as check_cluster;
 pub use error::{Code, ControlError};
-pub use rebalance::moves;
+pub(crate) use rebalance::moves;
 
 /// A change that a user asks for.
 #[derive(Debug, Clone, PartialEq)]

@@ -11,8 +11,7 @@ use skep_state::{Change, State};
 use skep_types::service::{Moving, UpdateState, UpdateStatus};
 use skep_types::task::Slot;
 use skep_types::{
-    DesiredState, NodeId, Revision, Service, ServiceId, ServiceMode, Task, TaskId, TaskState,
-    Timestamp, defaults,
+    NodeId, Revision, Service, ServiceId, ServiceMode, Task, TaskId, Timestamp, defaults,
 };
 
 use super::services::find;
@@ -46,7 +45,7 @@ pub fn decide(
     }
     let mut moving = BTreeMap::new();
     for (id, to) in tasks {
-        let task = state.tasks().get(*id).filter(|task| has_place(task));
+        let task = state.tasks().get(*id).filter(|task| task.has_place() && task.is_wanted());
         let task = task.filter(|task| task.service_id == service.id);
         // Everything may have changed since it was planned.
         let Some(Slot::Replica(slot)) = task.map(|task| task.slot) else {
@@ -95,14 +94,10 @@ fn check(state: &State, service: &Service) -> Result<(), ControlError> {
 /// Whether an update has still to replace a task.
 fn is_behind(state: &State, service: &Service, task: &Task) -> bool {
     let spec = || state.spec(task.service_id, task.spec_version);
-    has_place(task)
+    task.has_place()
+        && task.is_wanted()
         && task.spec_version != service.spec_version
         && spec().is_none_or(|spec| {
             spec.task != service.spec.task || spec.endpoint != service.spec.endpoint
         })
-}
-
-fn has_place(task: &Task) -> bool {
-    task.desired_state < DesiredState::Shutdown
-        && (TaskState::Assigned..=TaskState::Running).contains(&task.status.state)
 }

@@ -1,14 +1,13 @@
 //! `/services` and `/tasks`.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use skep_docker_api::convert::{service_spec_from_api, service_to_api};
 use skep_docker_api::json;
 use skep_docker_api::{ApiError, Filters, List};
 use skep_manager::control::Request;
 use skep_manager::lists::{self, find_service, find_task, show_task};
-use skep_types::{DesiredState, Payload, Revision, Task, TaskState, Timestamp, defaults};
+use skep_types::{Payload, Revision, Task, defaults};
 
 use super::networks::find_network;
 use super::{Answer, DaemonBackend};
@@ -82,29 +81,18 @@ impl DaemonBackend {
         dry_run: bool,
     ) -> Answer<json::ServiceRebalanceResponse> {
         let view = self.fresh().await?;
-        let service = Arc::clone(find_service(&view, given)?);
-        let id = service.id;
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let now = Timestamp(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX));
-        let planned = {
-            let view = view.clone();
-            let plan = move || skep_manager::control::moves(&view, id, now);
-            // It looks at every task of the swarm.
-            tokio::task::spawn_blocking(plan).await.expect("planning does not panic")
-        };
+        let service = find_service(&view, given)?;
+        let (id, revision) = (service.id, service.meta.revision);
+        let planned = self.manager().await?.moves(view.clone(), id).await;
         let mut moves = planned.map_err(super::error::control)?;
         let left = moves.len().saturating_sub(defaults::REBALANCE_MOVES_MAX);
         moves.truncate(defaults::REBALANCE_MOVES_MAX);
         if !dry_run && !moves.is_empty() {
             let tasks = moves.iter().map(|it| (it.task, it.to)).collect();
-            let revision = service.meta.revision;
             self.execute(Request::RebalanceService { id, revision, tasks }).await?;
         }
-        let has_place = |task: &&Arc<Task>| {
-            task.node_id.is_some()
-                && task.desired_state < DesiredState::Shutdown
-                && (TaskState::Assigned..=TaskState::Running).contains(&task.status.state)
-        };
+        let placed =
+            |task: &&Arc<Task>| task.node_id.is_some() && task.has_place() && task.is_wanted();
         let slot = |id| match view.tasks().get(id).map(|task| task.slot) {
             Some(skep_types::task::Slot::Replica(slot)) => slot,
             _ => 0,
@@ -116,7 +104,7 @@ impl DaemonBackend {
             to: it.to.to_string(),
         });
         Ok(json::ServiceRebalanceResponse {
-            tasks: view.tasks_of_service(id).filter(has_place).count() as u64,
+            tasks: view.tasks_of_service(id).filter(placed).count() as u64,
             moves: moves.collect(),
             left: left as u64,
         })
