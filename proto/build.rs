@@ -29,6 +29,8 @@ fn main() -> std::io::Result<()> {
         .skip_debug(REDACTED)
         // The largest variants are the commonest, too: boxing them would cost more than it saves.
         .enum_attribute(".", "#[allow(clippy::large_enum_variant)]")
+        // Shared by the messages to many nodes.
+        .bytes(".skep.v1.EndpointsMessage.answers")
         // Maps in order, so that equal objects have equal bytes on every manager.
         .btree_map(".")
         .compile_protos(&files, &["proto".to_owned()])

@@ -32,6 +32,9 @@ pub enum ExecutorError {
     /// The host could not do it now.
     #[error("{0}")]
     Failed(String),
+    /// What the leader says does not fit what is known here: it is to tell all of it again.
+    #[error("{0}")]
+    Unfit(String),
 }
 
 /// Bumped whenever something about a task's container may have changed.

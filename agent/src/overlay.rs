@@ -1,10 +1,11 @@
 //! What the leader tells of this node's networks, handed to the executor.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use skep_overlay_net::network::{PublishedPort, gateway_of};
+use prost::Message;
+use skep_overlay_net::network::{Answers, NetworkDelta, PublishedPort, gateway_of};
 use skep_overlay_net::{
     EndpointState, NetworkState, NetworkUpdate, ServiceEntry, TaskEndpoint, task_mac,
 };
@@ -49,7 +50,12 @@ pub fn read(message: pb::EndpointsMessage) -> Result<Told, MalformedNetwork> {
     let id: NetworkId = message.network_id.parse().map_err(|_| bad("its id"))?;
     match kind {
         Kind::Gone => Ok(Told::Network(NetworkUpdate::Gone(id))),
-        Kind::Delta => Err(bad("a difference, which is not asked for")),
+        Kind::Delta => Ok(Told::Network(NetworkUpdate::Delta(NetworkDelta {
+            id,
+            applies_to: message.applies_to,
+            generation: message.generation,
+            answers: answers(&message).map_err(bad)?,
+        }))),
         Kind::Settled | Kind::Full => {
             let state = state(id, message).map_err(bad)?;
             Ok(Told::Network(NetworkUpdate::Full(state)))
@@ -58,8 +64,33 @@ pub fn read(message: pb::EndpointsMessage) -> Result<Told, MalformedNetwork> {
 }
 
 fn state(id: NetworkId, message: pb::EndpointsMessage) -> Result<NetworkState, &'static str> {
+    let subnet = |text: &String| text.parse::<IpNet>().map(gateway_of);
+    let gateways: Result<Vec<IpNet>, _> = message.subnets.iter().map(subnet).collect();
+    let answers = answers(&message)?;
+    let mut state = NetworkState {
+        id,
+        name: message.network_name,
+        vni: Vni(message.vni),
+        gateways: gateways.map_err(|_| "a subnet")?,
+        ingress: message.ingress,
+        internal: message.internal,
+        generation: message.generation,
+        nodes: BTreeSet::new(),
+        endpoints: BTreeMap::new(),
+        services: BTreeMap::new(),
+    };
+    answers.into_iter().for_each(|answers| state.take_in(answers));
+    Ok(state)
+}
+
+fn answers(message: &pb::EndpointsMessage) -> Result<Vec<Answers>, &'static str> {
+    let decoded = |bytes| pb::NetworkAnswers::decode(bytes).map_err(|_| "who answers there");
+    message.answers.iter().map(|bytes| read_answers(decoded(bytes.clone())?)).collect()
+}
+
+fn read_answers(answers: pb::NetworkAnswers) -> Result<Answers, &'static str> {
     let mut endpoints = BTreeMap::new();
-    for it in &message.endpoints {
+    for it in answers.endpoints {
         let task = it.task_id.parse().map_err(|_| "a task's id")?;
         let service = match it.service_id.as_str() {
             "" => None,
@@ -71,13 +102,12 @@ fn state(id: NetworkId, message: pb::EndpointsMessage) -> Result<NetworkState, &
             pb::network_endpoint::State::Serving => EndpointState::Serving,
             pb::network_endpoint::State::Draining => EndpointState::Draining,
         };
-        let names = it.names.clone();
         let node = self::address(&it.node_ip).ok_or("an endpoint's node")?;
-        let mac = task_mac(address);
+        let (mac, names) = (task_mac(address), it.names);
         endpoints.insert(task, TaskEndpoint { service, names, address, mac, node, state });
     }
     let mut services = BTreeMap::new();
-    for it in message.services {
+    for it in answers.services {
         let id = it.service_id.parse().map_err(|_| "a service's id")?;
         let vip = match it.vip.as_slice() {
             [] => None,
@@ -87,20 +117,18 @@ fn state(id: NetworkId, message: pb::EndpointsMessage) -> Result<NetworkState, &
         let ports = ports.collect::<Option<_>>().ok_or("a service's port")?;
         services.insert(id, ServiceEntry { name: it.name, aliases: it.aliases, vip, ports });
     }
-    let subnet = |text: &String| text.parse::<IpNet>().map(gateway_of);
-    let gateways: Result<Vec<IpNet>, _> = message.subnets.iter().map(subnet).collect();
-    let nodes = message.nodes.iter().map(|bytes| address(bytes));
-    Ok(NetworkState {
-        id,
-        name: message.network_name,
-        vni: Vni(message.vni),
-        gateways: gateways.map_err(|_| "a subnet")?,
-        ingress: message.ingress,
-        internal: message.internal,
-        generation: message.generation,
-        nodes: nodes.collect::<Option<_>>().ok_or("a node's address")?,
+    let nodes = |nodes: &[Vec<u8>]| -> Result<BTreeSet<IpAddr>, _> {
+        nodes.iter().map(|bytes| address(bytes)).collect::<Option<_>>().ok_or("a node's address")
+    };
+    let gone_tasks = answers.removed_task_ids.iter().map(|id| id.parse());
+    let gone_services = answers.removed_service_ids.iter().map(|id| id.parse());
+    Ok(Answers {
+        nodes_added: nodes(&answers.nodes)?,
+        nodes_removed: nodes(&answers.removed_nodes)?,
         endpoints,
         services,
+        endpoints_removed: gone_tasks.collect::<Result<_, _>>().map_err(|_| "a task's id")?,
+        services_removed: gone_services.collect::<Result<_, _>>().map_err(|_| "a service's id")?,
     })
 }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use rand::seq::IndexedRandom;
 use skep_overlay_net::NetworkUpdate;
+use skep_overlay_net::network::StaleDelta;
 use skep_proto::convert::status_update;
 use skep_proto::swarmkit as pb;
 use skep_proto::swarmkit::dispatcher_client::DispatcherClient;
@@ -50,6 +51,8 @@ enum Ended {
     Assignment(#[from] AssignmentError),
     #[error(transparent)]
     Network(#[from] overlay::MalformedNetwork),
+    #[error(transparent)]
+    StaleNetwork(#[from] StaleDelta),
     #[error(transparent)]
     Executor(#[from] ExecutorError),
     /// Not an error: the host changed and registers as it is now.
@@ -215,7 +218,10 @@ async fn networks_told(
                 let (updates, settled) = waiting(first, &mut networks, &mut newest)?;
                 let mut done = Ok(());
                 for update in updates.into_values() {
-                    done = done.and(executor.update_network(update).await);
+                    match executor.update_network(update).await {
+                        Err(error @ ExecutorError::Unfit(_)) => return Err(error.into()),
+                        updated => done = done.and(updated),
+                    }
                 }
                 // After a failure only a look at the whole says that all of it is done.
                 match settled || retry.is_some() {
@@ -239,21 +245,28 @@ async fn networks_told(
     }
 }
 
-/// The newest word on each network of what has come by now, and whether everything was told once.
+/// What has come by now as one word on each network, and whether everything was told once.
 /// A kernel that is slower than the leader skips what was outrun, and so never falls far behind.
 fn waiting(
     first: skep_proto::v1::EndpointsMessage,
     networks: &mut tonic::Streaming<skep_proto::v1::EndpointsMessage>,
     newest: &mut Reached,
 ) -> Result<(BTreeMap<NetworkId, NetworkUpdate>, bool), Ended> {
-    let (mut updates, mut settled) = (BTreeMap::new(), false);
+    let (mut updates, mut settled) = (BTreeMap::<NetworkId, NetworkUpdate>::new(), false);
     let mut next = Some(first);
     let mut taken = 0;
     while let Some(message) = next.take() {
         taken += 1;
         *newest = overlay::confirmable(&message).or(newest.take());
         match overlay::read(message)? {
-            overlay::Told::Network(update) => drop(updates.insert(update.network(), update)),
+            overlay::Told::Network(update) => {
+                let id = update.network();
+                let update = match updates.remove(&id) {
+                    Some(before) => NetworkUpdate::then(before, update)?,
+                    None => update,
+                };
+                updates.insert(id, update);
+            }
             overlay::Told::Settled => settled = true,
         }
         if taken < NETWORK_MESSAGES_MAX {

@@ -46,6 +46,15 @@ pub const PASS_INTERVAL: Duration = Duration::from_millis(10);
 /// Between two looks at what a node is assigned, for the same reason.
 pub const ASSIGNMENT_INTERVAL: Duration = Duration::from_millis(10);
 
+/// Endpoints and services in what became of networks that is kept for nodes that have not heard it
+/// yet: some seconds of a swarm that makes tens of thousands of tasks a second, in some 20 MiB. A
+/// node that is further behind is told its networks whole.
+pub const JOURNALS_MAX: usize = 1 << 17;
+
+/// Whole networks that are kept encoded, so that many nodes that ask at the same time, as after a
+/// change of leader, are told one encoding: half a million endpoints.
+pub const WHOLE_NETWORKS_BYTES_MAX: usize = 64 << 20;
+
 /// Between two attempts at something that failed for want of a quorum or a peer.
 pub const RETRY_INTERVAL: Duration = Duration::from_millis(250);
 

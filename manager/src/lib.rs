@@ -17,6 +17,7 @@ mod log_table;
 pub mod logs;
 mod manager;
 pub mod metrics;
+mod networks;
 mod peers;
 mod proposer;
 mod router;

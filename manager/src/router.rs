@@ -7,14 +7,15 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use skep_dispatch::endpoints::NetworkView;
-use skep_dispatch::{Changed, Concern, Routes, StreamId, StreamKind};
+use bytes::Bytes;
+use skep_dispatch::{Concern, Routes, StreamId, StreamKind, Touched};
 use skep_raft::{Follower, Step};
 use skep_state::State;
-use skep_types::{NetworkId, NodeId};
+use skep_types::{Network, NetworkId, NodeId};
 use tokio::sync::Notify;
 
 use crate::core::Core;
+use crate::networks::{Networks, News, Whole};
 
 /// See the module. Empty while this manager does not lead.
 #[derive(Default)]
@@ -28,9 +29,7 @@ struct Routed {
     view: State,
     routes: Routes,
     wakers: HashMap<StreamId, Arc<Notify>>,
-    /// Networks as nodes see them, made once for all of them.
-    networks: BTreeMap<NetworkId, Arc<NetworkView>>,
-    changed: Changed,
+    networks: Networks,
 }
 
 impl Router {
@@ -40,8 +39,7 @@ impl Router {
             view: begin.view.clone(),
             routes: Routes::from(begin.index),
             wakers: HashMap::new(),
-            networks: BTreeMap::new(),
-            changed: Changed::up_to(begin.index),
+            networks: Networks::from(begin.index),
         };
         *self.lock() = Some(Arc::new(Mutex::new(routed)));
     }
@@ -64,9 +62,14 @@ impl Router {
 
     fn advance(&self, step: Step, concern: &Concern) {
         let Some(shared) = self.lock().clone() else { return };
+        // Outside the lock: it takes as long as there are news. Who begins to follow a network
+        // meanwhile finds that it is to be told anew.
+        let news = news(&shared, &concern.networks, &step.view);
         let mut routed = locked(&shared);
-        routed.networks.retain(|id, _| !concern.networks.has(id));
-        routed.changed.advance(step.index, &concern.networks, &step.view);
+        match news {
+            Some(news) => routed.networks.write(step.index, news),
+            None => routed.networks = Networks::from(step.index),
+        }
         routed.index = step.index;
         let old = std::mem::replace(&mut routed.view, step.view);
         for id in routed.routes.advance(step.index, concern) {
@@ -82,6 +85,18 @@ impl Router {
     fn lock(&self) -> MutexGuard<'_, Option<Shared>> {
         self.0.lock().expect("no holder panics")
     }
+}
+
+/// What became of networks; none where that is not known.
+fn news(shared: &Shared, networks: &skep_dispatch::Networks, view: &State) -> Option<Vec<News>> {
+    let skep_dispatch::Networks::Some(networks) = networks else { return None };
+    let followed: BTreeSet<NetworkId> = {
+        let routed = locked(shared);
+        networks.keys().copied().filter(|id| routed.routes.is_followed(*id)).collect()
+    };
+    let news =
+        |(id, touched): (&NetworkId, &Touched)| News::of(view, *id, touched, followed.contains(id));
+    Some(networks.iter().map(news).collect())
 }
 
 fn locked(shared: &Shared) -> MutexGuard<'_, Routed> {
@@ -107,37 +122,62 @@ impl Listener {
         (routed.index, routed.view.clone())
     }
 
-    /// The stream tells of these networks: gives them as nodes are to see them in the view at an
-    /// index; those that are not allocated are left out.
+    /// The stream tells of these networks, which are the node's as the state was at an index. Gives
+    /// what the node is to hear that knows of networks what `known` says, and notes in there that it
+    /// has. It may be told a little early: as far as streams have been woken.
     pub fn follow(
         &self,
+        known: &mut BTreeMap<NetworkId, u64>,
         wanted: BTreeSet<NetworkId>,
-        (index, view): (u64, &State),
-    ) -> BTreeMap<NetworkId, Arc<NetworkView>> {
-        let mut found = BTreeMap::new();
-        for id in &wanted {
-            let made = locked(&self.shared).networks.get(id).cloned();
-            // One that has changed since is newer than the view: it is told a little early.
-            let network = match made {
-                Some(network) => Some(network),
-                None => NetworkView::of(view, *id).map(|it| self.keep(Arc::new(it), index)),
-            };
-            found.extend(network.map(|network| (*id, network)));
-        }
-        if locked(&self.shared).routes.follow(self.id, wanted, index) {
+        index: u64,
+    ) -> Vec<Word> {
+        let mut words = Vec::new();
+        let gone = known.extract_if(.., |id, _| !wanted.contains(id));
+        words.extend(gone.map(|(id, _)| Word::Gone(id)));
+        let mut routed = locked(&self.shared);
+        if routed.routes.follow(self.id, wanted.clone(), index) {
             self.waker.notify_one();
         }
-        found
-    }
-
-    /// Keeps what was made of a network in the view at an index, unless it is stale already.
-    fn keep(&self, network: Arc<NetworkView>, index: u64) -> Arc<NetworkView> {
-        let (id, mut routed) = (network.network.id, locked(&self.shared));
-        if routed.changed.at(id) <= index {
-            routed.networks.insert(id, Arc::clone(&network));
+        let (at, view) = (routed.index, routed.view.clone());
+        let mut unmade = Vec::new();
+        for id in wanted {
+            let since = known.get(&id).and_then(|known| routed.networks.since(id, *known));
+            match since {
+                Some(answers) if answers.is_empty() => {}
+                Some(answers) => words.push(Word::More(id, answers)),
+                None => match routed.networks.whole(id) {
+                    Some((network, answers)) => words.push(Word::Whole(network, answers)),
+                    None => {
+                        unmade.push(id);
+                        continue;
+                    }
+                },
+            }
+            known.insert(id, at);
         }
-        network
+        drop(routed);
+        for id in unmade {
+            // One that is not allocated yet is as good as none.
+            let Some(whole) = Whole::of(&view, at, id) else {
+                words.extend(known.remove(&id).map(|_| Word::Gone(id)));
+                continue;
+            };
+            known.insert(id, at);
+            locked(&self.shared).networks.keep(whole.clone());
+            words.push(Word::Whole(Arc::clone(&whole.network), vec![whole.into_answers()]));
+        }
+        words
     }
+}
+
+/// What a node is to hear of a network, encoded.
+#[derive(Debug)]
+pub enum Word {
+    /// All of it, in order.
+    Whole(Arc<Network>, Vec<Bytes>),
+    /// What became of it, in order.
+    More(NetworkId, Vec<Bytes>),
+    Gone(NetworkId),
 }
 
 impl Drop for Listener {
@@ -168,13 +208,19 @@ pub async fn run(core: &Core, mut follower: Follower) {
 #[cfg(test)]
 mod tests {
     use futures::FutureExt;
-    use skep_state::{Change, Transaction};
-    use skep_types::{Node, NodeSpec, Timestamp};
+    use prost::Message;
+    use skep_proto::v1 as pb;
+    use skep_state::{Action, Change, Transaction};
+    use skep_types::network::IpamConfig;
+    use skep_types::service::NetworkAttachmentConfig;
+    use skep_types::task::Slot;
+    use skep_types::*;
 
     use super::*;
 
     const ONE: NodeId = NodeId::new(1);
     const TWO: NodeId = NodeId::new(2);
+    const FRONT: NetworkId = NetworkId::new(1);
 
     struct World {
         router: Router,
@@ -196,10 +242,71 @@ mod tests {
                 Some(node) => Change::Update(Arc::new(Node { spec, ..Node::clone(node) })),
                 None => Change::Create(Arc::new(Node::new(id, spec))),
             };
-            let actions = vec![change.into()];
+            self.apply(vec![change.into()]);
+        }
+
+        fn apply(&mut self, actions: Vec<Action>) {
             let now = Timestamp(1);
             let events = self.state.apply(&Transaction { epoch: 1, now, actions }).unwrap();
             self.advance(&Concern::of(&events, &self.state));
+        }
+
+        /// A task comes onto the network, or goes from it.
+        fn task(&mut self, id: u128, is_there: bool) {
+            let id = TaskId::new(id);
+            let address = format!("10.0.1.{}/24", 10 + id.bits());
+            let at = NetworkAttachment {
+                network: FRONT,
+                addresses: vec![address.parse().unwrap()],
+                aliases: vec![],
+            };
+            let mut made = Task {
+                id,
+                meta: Meta::default(),
+                service_id: ServiceId::new(1),
+                slot: Slot::Replica(1 + id.bits() as u64),
+                spec_version: Revision(1),
+                node_id: Some(ONE),
+                status: TaskStatus::default(),
+                desired_state: DesiredState::Running,
+                networks: vec![at],
+                job_iteration: None,
+                generic: vec![],
+            };
+            made.status.state = TaskState::Running;
+            self.apply(vec![match is_there {
+                true => Change::Create(Arc::new(made)).into(),
+                false => Change::<Task>::Remove(id, None).into(),
+            }]);
+        }
+
+        /// Two nodes, a network, and a service with one task on it.
+        fn with_network() -> Self {
+            let mut world = Self::new();
+            for (id, addr) in [(ONE, "192.0.2.1"), (TWO, "192.0.2.2")] {
+                let mut node = Node::new(id, NodeSpec::default());
+                node.status.addr = addr.to_owned();
+                world.apply(vec![Change::Create(Arc::new(node)).into()]);
+            }
+            let mut spec = NetworkSpec { driver: "overlay".to_owned(), ..NetworkSpec::default() };
+            spec.annotations.name = "front".to_owned();
+            let subnet = "10.0.1.0/24".parse().unwrap();
+            let network = Network {
+                vni: Some(Vni(4097)),
+                ipam: vec![IpamConfig { subnet, range: None, gateway: None }],
+                ..Network::new(FRONT, spec)
+            };
+            let annotations = Annotations { name: "web".to_owned(), ..Annotations::default() };
+            let mode = ServiceMode::Replicated { replicas: 1 };
+            let mut spec = ServiceSpec::new(annotations, mode);
+            spec.task.networks = vec![NetworkAttachmentConfig { target: FRONT, aliases: vec![] }];
+            let service = Service::new(ServiceId::new(1), Arc::new(spec));
+            world.apply(vec![
+                Change::Create(Arc::new(network)).into(),
+                Change::Create(Arc::new(service)).into(),
+            ]);
+            world.task(1, true);
+            world
         }
 
         fn advance(&mut self, concern: &Concern) {
@@ -239,5 +346,86 @@ mod tests {
         drop(old);
         world.change(ONE, skep_types::Availability::Active);
         assert!(is_woken(&new));
+    }
+
+    /// What a stream is told that looks now: of each network the tasks that came and those that
+    /// went, all of them or more of them.
+    fn hear(listener: &Listener, known: &mut BTreeMap<NetworkId, u64>) -> Vec<String> {
+        let (index, view) = listener.view();
+        let wanted = skep_dispatch::endpoints::networks_of(&view, ONE);
+        let words = listener.follow(known, wanted, index);
+        let of = |answers: Vec<Bytes>| {
+            let mut text = String::new();
+            for part in answers {
+                let part = pb::NetworkAnswers::decode(part).unwrap();
+                let number = |id: &str| id.parse::<TaskId>().unwrap().bits();
+                let came = part.endpoints.iter().map(|it| format!(" +{}", number(&it.task_id)));
+                let went = part.removed_task_ids.iter().map(|id| format!(" -{}", number(id)));
+                text.extend(came.chain(went));
+            }
+            text
+        };
+        let told = |word| match word {
+            Word::Whole(_, answers) => format!("all:{}", of(answers)),
+            Word::More(_, answers) => format!("more:{}", of(answers)),
+            Word::Gone(_) => "gone".to_owned(),
+        };
+        words.into_iter().map(told).collect()
+    }
+
+    #[test]
+    fn a_node_hears_all_of_a_network_once_and_then_what_became_of_it() {
+        let mut world = World::with_network();
+        let one = world.router.open(StreamKind::Endpoints, ONE).unwrap();
+        let mut known = BTreeMap::new();
+        assert_eq!(hear(&one, &mut known), ["all: +1"]);
+        assert!(hear(&one, &mut known).is_empty());
+        world.task(2, true);
+        world.task(3, true);
+        world.task(2, false);
+        assert!(is_woken(&one));
+        assert_eq!(hear(&one, &mut known), ["more: +2 +3 -2"]);
+
+        // What came since is more than what was made for the first: it is made anew.
+        let late = world.router.open(StreamKind::Endpoints, ONE).unwrap();
+        let mut known_late = BTreeMap::new();
+        assert_eq!(hear(&late, &mut known_late), ["all: +1 +3"]);
+        world.task(4, true);
+        assert_eq!(hear(&late, &mut known_late), ["more: +4"]);
+        // Here it is less, and follows what was made.
+        let latest = world.router.open(StreamKind::Endpoints, ONE).unwrap();
+        assert_eq!(hear(&latest, &mut BTreeMap::new()), ["all: +1 +3 +4"]);
+        drop(latest);
+
+        // A lag: nobody knows what came.
+        world.task(5, true);
+        world.advance(&Concern::everything());
+        assert_eq!(hear(&one, &mut known), ["all: +1 +3 +4 +5"]);
+
+        for task in [1, 3, 4, 5] {
+            world.task(task, false);
+        }
+        assert_eq!(hear(&one, &mut known), ["gone"]);
+        assert!(hear(&one, &mut known).is_empty());
+        // While nobody listened, it was not written what became of the network.
+        assert_eq!(hear(&late, &mut known_late), ["gone"]);
+        world.task(6, true);
+        world.task(7, true);
+        assert_eq!(hear(&one, &mut known), ["all: +6 +7"]);
+    }
+
+    #[test]
+    fn what_comes_between_a_streams_look_and_its_word_is_not_missed() {
+        let mut world = World::with_network();
+        let one = world.router.open(StreamKind::Endpoints, ONE).unwrap();
+        let (index, view) = one.view();
+        let wanted = skep_dispatch::endpoints::networks_of(&view, ONE);
+        world.task(2, true);
+        let mut known = BTreeMap::new();
+        let words = one.follow(&mut known, wanted, index);
+        assert!(matches!(&words[..], [Word::Whole(..)]));
+        world.task(3, true);
+        assert!(is_woken(&one));
+        assert_eq!(hear(&one, &mut known), ["more: +3"], "the second came with all of it");
     }
 }

@@ -14,11 +14,9 @@ pub enum NetworkError {
     Task(#[from] TaskNetError),
     #[error("the managers told nothing of network {network} within {} s", waited.as_secs())]
     NotTold { network: NetworkId, waited: Duration },
-    /// The agent asks for a full message then.
+    /// The agent asks for everything anew then.
     #[error(transparent)]
     Stale(#[from] StaleDelta),
-    #[error("delta of network {0}, of which nothing is known")]
-    DeltaOfUnknown(NetworkId),
     #[error("network {0} is still used by task {1}")]
     InUse(NetworkId, TaskId),
     #[error(transparent)]

@@ -353,8 +353,10 @@ fn take_in(desired: &mut Desired, update: NetworkUpdate) -> Result<NetworkId, Ne
         }
         NetworkUpdate::Delta(delta) => {
             let id = delta.id;
-            let known = desired.networks.get_mut(&id);
-            known.ok_or(NetworkError::DeltaOfUnknown(id))?.apply(delta)?;
+            match desired.networks.get_mut(&id) {
+                Some(known) => known.apply(delta)?,
+                None => return Err(delta.of_unknown().into()),
+            }
             Ok(id)
         }
         NetworkUpdate::Gone(id) => {

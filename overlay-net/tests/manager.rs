@@ -14,7 +14,7 @@ use hickory_proto::rr::rdata::A;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use lab::{Lab, ask, ask_until_all, can_run, connect, serve, still_echoes};
 use skep_idmap::Owner;
-use skep_overlay_net::network::NetworkDelta;
+use skep_overlay_net::network::{Answers, NetworkDelta};
 use skep_overlay_net::*;
 use skep_types::{NetworkAttachment, NetworkId, ServiceId, TaskId, Vni};
 
@@ -213,12 +213,10 @@ async fn tasks_find_one_another_by_name_and_a_restart_cuts_nothing() {
         id: FRONT,
         applies_to: 1,
         generation: 2,
-        nodes_added: BTreeSet::new(),
-        nodes_removed: BTreeSet::new(),
-        endpoints: BTreeMap::new(),
-        services: BTreeMap::new(),
-        endpoints_removed: BTreeSet::from([B_TASK]),
-        services_removed: BTreeSet::new(),
+        answers: vec![Answers {
+            endpoints_removed: BTreeSet::from([B_TASK]),
+            ..Answers::default()
+        }],
     };
     one.update_network(NetworkUpdate::Delta(delta.clone())).await.unwrap();
     let stale = one.update_network(NetworkUpdate::Delta(delta)).await.unwrap_err();

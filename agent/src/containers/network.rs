@@ -8,7 +8,7 @@ use ipnet::Ipv4Net;
 use nix::ifaddrs::getifaddrs;
 use skep_idmap::Owner;
 use skep_overlay_net::{
-    ManagerConfig, Namespace, NetworkManager, NetworkUpdate, NodeConfig, TaskNet,
+    ManagerConfig, Namespace, NetworkError, NetworkManager, NetworkUpdate, NodeConfig, TaskNet,
 };
 use skep_proto::convert::NodeTask;
 use tokio::sync::RwLock;
@@ -87,7 +87,10 @@ impl Networks {
     }
 
     pub async fn update(&self, update: NetworkUpdate) -> Result<(), ExecutorError> {
-        self.manager().await?.update_network(update).await.map_err(failed)
+        self.manager().await?.update_network(update).await.map_err(|error| match error {
+            NetworkError::Stale(_) => ExecutorError::Unfit(error.to_string()),
+            _ => failed(error),
+        })
     }
 
     /// Gives a task its network namespace.

@@ -48,6 +48,9 @@ pub struct Counts {
     pub reported: AtomicU64,
     /// Calls that carried them.
     pub reports: AtomicU64,
+    /// Messages of who answers on networks, and their content's size.
+    pub network_messages: AtomicU64,
+    pub network_bytes: AtomicU64,
     pub in_session: AtomicU64,
     /// Sessions that broke.
     pub lost: AtomicU64,

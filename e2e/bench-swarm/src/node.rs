@@ -1,13 +1,17 @@
-//! One simulated node: it registers, stays alive, takes its assignments and reports what it is to
-//! run as running, in batches as an agent does. It follows no networks and publishes no logs.
+//! One simulated node: it registers, stays alive, takes its assignments, reports what it is to run
+//! as running, in batches as an agent does, and follows its networks, confirming what it is told at
+//! once. It reads no more of networks than it must for that, and publishes no logs.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use futures::FutureExt;
 use skep_proto::swarmkit as pb;
 use skep_proto::swarmkit::dispatcher_client::DispatcherClient;
+use skep_proto::v1 as ours;
+use skep_proto::v1::overlay_client::OverlayClient;
 use skep_types::NodeId;
 use skep_types::node::NodeDescription;
 use tokio::sync::Notify;
@@ -28,6 +32,8 @@ pub struct WireError(pub String);
 /// The agent's own bounds: statuses in one report, and between two reports.
 const REPORT_MAX: usize = 1000;
 const REPORT_INTERVAL: Duration = Duration::from_millis(10);
+/// What it takes of one message: as an agent.
+const MESSAGE_BYTES_MAX: usize = 64 << 20;
 /// Before the manager has said the period.
 const HEARTBEAT_FIRST: Duration = Duration::from_secs(5);
 
@@ -62,6 +68,7 @@ impl SimNode {
         counts: &Counts,
         begun: impl FnOnce(),
     ) -> Result<Never, Status> {
+        let overlay = OverlayClient::new(wire.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX);
         let mut client = DispatcherClient::new(wire);
         let mut request = Request::new(pb::SessionRequest {
             description: Some((&self.description()).into()),
@@ -90,6 +97,7 @@ impl SimNode {
         tokio::select! {
             ended = told => ended,
             ended = assigned => ended,
+            ended = networks(overlay, id.clone(), counts) => ended,
             ended = heartbeats(client.clone(), id.clone()) => ended,
             ended = self.reports(client.clone(), id.clone(), counts) => ended,
         }
@@ -189,6 +197,37 @@ fn update(id: &str, state: pb::TaskState) -> pb::update_task_status_request::Tas
     pb::update_task_status_request::TaskStatusUpdate {
         task_id: id.to_owned(),
         status: Some(status),
+    }
+}
+
+/// Follows the node's networks, and confirms the newest of what has come.
+async fn networks(
+    mut client: OverlayClient<Wire>,
+    session_id: String,
+    counts: &Counts,
+) -> Result<Never, Status> {
+    let request = ours::EndpointsRequest { session_id: session_id.clone() };
+    let mut messages = client.endpoints(request).await?.into_inner();
+    let closed = || Status::unavailable("the manager ended the stream");
+    loop {
+        let mut newest = None;
+        let mut next = Some(messages.message().await?.ok_or_else(closed)?);
+        while let Some(message) = next.take() {
+            counts.network_messages.fetch_add(1, Ordering::Relaxed);
+            let told: usize = message.answers.iter().map(|it| it.len()).sum();
+            counts.network_bytes.fetch_add(told as u64, Ordering::Relaxed);
+            if message.kind() != ours::endpoints_message::Kind::Settled {
+                newest = Some((message.network_id, message.generation));
+            }
+            if let Some(message) = messages.message().now_or_never() {
+                next = Some(message?.ok_or_else(closed)?);
+            }
+        }
+        if let Some((network_id, generation)) = newest {
+            let session_id = session_id.clone();
+            let request = ours::AcknowledgeRequest { session_id, network_id, generation };
+            client.acknowledge(request).await?;
+        }
     }
 }
 

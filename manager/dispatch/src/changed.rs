@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use skep_state::State;
 use skep_types::NetworkId;
 
-use crate::concern::Whom;
+use crate::concern::Networks;
 
 /// Networks with the index at which they last changed. It may say too late an index, never too early.
 #[derive(Debug, Clone)]
@@ -35,12 +35,12 @@ impl Changed {
 
     /// The state has come to an index, and these networks have changed on the way there. One that is
     /// not part of the state any more is remembered no longer: nothing can be withdrawn from it.
-    pub fn advance(&mut self, index: u64, networks: &Whom<NetworkId>, view: &State) {
-        let Whom::Some(networks) = networks else {
+    pub fn advance(&mut self, index: u64, networks: &Networks, view: &State) {
+        let Networks::Some(networks) = networks else {
             *self = Self::up_to(index);
             return;
         };
-        for network in networks {
+        for network in networks.keys() {
             match view.networks().get(*network) {
                 Some(_) => self.by_network.insert(*network, index),
                 None => self.by_network.remove(network),

@@ -4,14 +4,15 @@
 //! **Invariant:** a stream that is not concerned would be told nothing new. One that is may be told
 //! nothing, too.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use skep_state::{Delta, Event, State};
 use skep_types::service::{Endpoint, NetworkAttachmentConfig};
 use skep_types::{
     Cluster, ConfigId, DesiredState, Network, NetworkAttachment, NetworkId, Node, NodeId,
-    NodeState, SecretId, Service, ServiceSpec, Task, TaskState, drain,
+    NodeState, SecretId, Service, ServiceId, ServiceSpec, Task, TaskId, TaskState, drain,
 };
 
 use crate::assignment::{is_the_nodes, reads_payloads};
@@ -31,18 +32,69 @@ impl<T: Ord> Default for Whom<T> {
 }
 
 impl<T: Ord> Whom<T> {
-    pub fn has(&self, one: &T) -> bool {
-        match self {
-            Self::All => true,
-            Self::Some(some) => some.contains(one),
-        }
-    }
-
     fn add(&mut self, more: impl IntoIterator<Item = T>) {
         if let Self::Some(some) = self {
             some.extend(more);
         }
     }
+}
+
+/// Who may answer otherwise on a network than before.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Touched {
+    /// The network itself has changed, come or gone, and with it everybody on it.
+    pub all: bool,
+    pub tasks: BTreeSet<TaskId>,
+    pub services: BTreeSet<ServiceId>,
+    /// Underlay addresses that a node has or had; said of the ingress network.
+    pub addresses: BTreeSet<(IpAddr, NodeId)>,
+}
+
+/// The networks on which somebody may answer otherwise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Networks {
+    /// Everybody may on every network.
+    All,
+    Some(BTreeMap<NetworkId, Touched>),
+}
+
+impl Default for Networks {
+    fn default() -> Self {
+        Self::Some(BTreeMap::new())
+    }
+}
+
+impl Networks {
+    /// Everybody may answer otherwise on these.
+    pub fn all_of(networks: impl IntoIterator<Item = NetworkId>) -> Self {
+        let all = || Touched { all: true, ..Touched::default() };
+        Self::Some(networks.into_iter().map(|id| (id, all())).collect())
+    }
+
+    fn touch(
+        &mut self,
+        networks: impl IntoIterator<Item = NetworkId>,
+        touch: impl Fn(&mut Touched),
+    ) {
+        if let Self::Some(some) = self {
+            for network in networks {
+                touch(some.entry(network).or_default());
+            }
+        }
+    }
+
+    fn touch_tasks<'a>(&mut self, tasks: impl IntoIterator<Item = &'a Arc<Task>>) {
+        for task in tasks.into_iter().filter(|task| task.has_place()) {
+            self.touch(on(task), |it| {
+                it.tasks.insert(task.id);
+            });
+        }
+    }
+}
+
+/// The networks of a task.
+fn on(task: &Task) -> impl Iterator<Item = NetworkId> + '_ {
+    task.networks.iter().map(|at| at.network)
 }
 
 /// Whom some events concern.
@@ -52,8 +104,7 @@ pub struct Concern {
     pub sessions: Whom<NodeId>,
     /// Nodes that may be assigned something else, or hear that a task is to stop.
     pub assignments: Whom<NodeId>,
-    /// Networks on which somebody may answer otherwise.
-    pub networks: Whom<NetworkId>,
+    pub networks: Networks,
     /// Nodes that may have other networks than before.
     pub places: Whom<NodeId>,
 }
@@ -61,7 +112,8 @@ pub struct Concern {
 impl Concern {
     /// Everybody: what happened is not known.
     pub fn everything() -> Self {
-        Self { sessions: Whom::All, assignments: Whom::All, networks: Whom::All, places: Whom::All }
+        let (sessions, assignments, places) = (Whom::All, Whom::All, Whom::All);
+        Self { sessions, assignments, networks: Networks::All, places }
     }
 
     /// Whom events concern that led to a view.
@@ -116,11 +168,15 @@ impl Concern {
         let address = |node: &Node| node.status.addr.clone();
         let moved = differs(delta, address);
         if moved {
-            self.networks.add(ingress(view));
+            let had_and_has = delta.before.iter().chain(&delta.after);
+            for address in had_and_has.filter_map(|node| node.status.addr.parse().ok()) {
+                self.networks.touch(ingress(view), |it| {
+                    it.addresses.insert((address, id));
+                });
+            }
         }
         if moved || differs(delta, |node| node.status.state == NodeState::Down) {
-            let tasks = view.tasks_on_node(id).filter(|task| task.has_place());
-            self.networks.add(tasks.flat_map(|task| task.networks.iter().map(|at| at.network)));
+            self.networks.touch_tasks(view.tasks_on_node(id));
         }
     }
 
@@ -136,8 +192,7 @@ impl Concern {
         }
         let name = |it: &Service| it.spec.annotations.name.clone();
         if differs(delta, name) {
-            let tasks = view.tasks_of_service(id).filter(|task| task.has_place());
-            self.networks.add(tasks.flat_map(|task| task.networks.iter().map(|at| at.network)));
+            self.networks.touch_tasks(view.tasks_of_service(id));
         }
         let on_networks =
             |it: &Service| -> (String, Vec<NetworkAttachmentConfig>, Option<Endpoint>) {
@@ -145,10 +200,12 @@ impl Concern {
             };
         if differs(delta, on_networks) {
             for service in delta.before.iter().chain(&delta.after) {
-                self.networks.add(service.spec.task.networks.iter().map(|at| at.target));
-                if service.endpoint.as_ref().is_some_and(|it| !it.ports.is_empty()) {
-                    self.networks.add(ingress(view));
-                }
+                let joined = service.spec.task.networks.iter().map(|at| at.target);
+                let publishes = service.endpoint.as_ref().is_some_and(|it| !it.ports.is_empty());
+                let ingress = ingress(view).filter(|_| publishes);
+                self.networks.touch(joined.chain(ingress), |it| {
+                    it.services.insert(id);
+                });
             }
         }
     }
@@ -161,14 +218,17 @@ impl Concern {
         }
         if before.and_then(place) != after.and_then(place) {
             self.places.add(both().filter_map(|task| task.node_id));
-            let placed = both().filter(|task| task.has_place());
-            self.networks.add(placed.flat_map(|task| task.networks.iter().map(|at| at.network)));
+            for task in both().filter(|task| task.has_place()) {
+                self.networks.touch(on(task), |it| {
+                    it.tasks.insert(task.id);
+                });
+            }
         }
     }
 
     fn network(&mut self, delta: &Delta<Network>) {
         for network in delta.before.iter().chain(&delta.after) {
-            self.networks.add([network.id]);
+            self.networks.touch([network.id], |it| it.all = true);
             if network.spec.ingress {
                 // Every node has it.
                 self.places = Whom::All;

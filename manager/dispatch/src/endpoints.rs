@@ -14,6 +14,8 @@ use skep_types::{
     DesiredState, Network, NetworkId, Node, NodeId, NodeState, ServiceId, Task, TaskId, TaskState,
 };
 
+use crate::concern::Touched;
+
 /// Whether a task is to be given connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Readiness {
@@ -46,14 +48,23 @@ pub struct Service {
     pub ports: Vec<PortConfig>,
 }
 
+/// Who answers on a network, on top of what was known before: of nothing for a whole network.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Answers {
+    /// Underlay addresses of every node, on the ingress network.
+    pub nodes: BTreeSet<IpAddr>,
+    pub nodes_gone: BTreeSet<IpAddr>,
+    pub endpoints: Vec<Endpoint>,
+    pub endpoints_gone: Vec<TaskId>,
+    pub services: Vec<Service>,
+    pub services_gone: Vec<ServiceId>,
+}
+
 /// All that a node is to know of one network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NetworkView {
     pub network: Arc<Network>,
-    /// Of every node, on the ingress network.
-    pub nodes: BTreeSet<IpAddr>,
-    pub endpoints: Vec<Endpoint>,
-    pub services: Vec<Service>,
+    pub answers: Answers,
 }
 
 /// The networks that a node is to know: those of its tasks, and the ingress network. What is not
@@ -83,7 +94,7 @@ impl NetworkView {
             return None;
         }
         let ingress = network.spec.ingress;
-        let nodes = if ingress { addresses(state) } else { BTreeSet::new() };
+        let nodes = if ingress { addresses(state).collect() } else { BTreeSet::new() };
         // Those that have an address there, and no others.
         let owners = state.address_owners(id);
         let tasks: BTreeSet<TaskId> = owners
@@ -101,7 +112,51 @@ impl NetworkView {
                 joined.filter_map(|it| service(it, id, false)).collect()
             }
         };
-        Some(Self { network: Arc::clone(network), nodes, endpoints, services })
+        let answers = Answers { nodes, endpoints, services, ..Answers::default() };
+        Some(Self { network: Arc::clone(network), answers })
+    }
+}
+
+impl Answers {
+    /// How those answer now that may answer otherwise than before on a network that has not changed
+    /// itself.
+    pub fn of(state: &State, network: &Network, touched: &Touched) -> Self {
+        let mut answers = Self::default();
+        for id in &touched.tasks {
+            let task = state.tasks().get(*id);
+            match task.and_then(|task| endpoint(state, task, network.id)) {
+                Some(endpoint) => answers.endpoints.push(endpoint),
+                None => answers.endpoints_gone.push(*id),
+            }
+        }
+        let ingress = network.spec.ingress;
+        for id in &touched.services {
+            let there = state.services().get(*id);
+            match there.and_then(|it| service(it, network.id, ingress)) {
+                Some(service) => answers.services.push(service),
+                None => answers.services_gone.push(*id),
+            }
+        }
+        for (of, node) in &touched.addresses {
+            let has = |node: &Node| address(node).is_some_and(|it| it == *of);
+            let still = state.nodes().get(*node).is_some_and(|node| has(node));
+            match still || addresses(state).any(|it| it == *of) {
+                true => answers.nodes.insert(*of),
+                false => answers.nodes_gone.insert(*of),
+            };
+        }
+        answers
+    }
+
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// How many objects it speaks of.
+    pub fn len(&self) -> usize {
+        let nodes = self.nodes.len() + self.nodes_gone.len();
+        let endpoints = self.endpoints.len() + self.endpoints_gone.len();
+        nodes + endpoints + self.services.len() + self.services_gone.len()
     }
 }
 
@@ -109,8 +164,8 @@ fn address(node: &Node) -> Option<IpAddr> {
     node.status.addr.parse().ok()
 }
 
-fn addresses(state: &State) -> BTreeSet<IpAddr> {
-    state.nodes().iter().filter_map(|node| address(node)).collect()
+fn addresses(state: &State) -> impl Iterator<Item = IpAddr> + '_ {
+    state.nodes().iter().filter_map(|node| address(node))
 }
 
 pub(crate) fn readiness(task: &Task) -> Readiness {

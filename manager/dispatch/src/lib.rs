@@ -1,7 +1,6 @@
 //! What the dispatcher decides: which nodes are in session, what each of them is to run and read,
-//! whom a change of the
-//! state concerns, what their reports do to the state, when a task that is to stop has left every balancer, and which
-//! nodes publish logs for whom.
+//! whom a change of the state concerns, what their reports do to the state, when a task that is to
+//! stop has left every balancer, and which nodes publish logs for whom.
 //!
 //! It sends nothing: the manager's gRPC services carry what is decided here.
 //!
@@ -13,6 +12,7 @@ pub mod changed;
 pub mod concern;
 pub mod defaults;
 pub mod endpoints;
+pub mod journal;
 pub mod logs;
 pub mod report;
 pub mod routes;
@@ -22,7 +22,8 @@ pub mod withdrawal;
 
 pub use assignment::{Assignments, Difference};
 pub use changed::Changed;
-pub use concern::{Concern, Whom};
+pub use concern::{Concern, Networks, Touched, Whom};
+pub use journal::Journals;
 pub use logs::{Follow, LogSelector, Subscription};
 pub use report::{Report, ReportError, reported};
 pub use routes::{Routes, StreamId, StreamKind};

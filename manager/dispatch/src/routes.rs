@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use skep_types::{NetworkId, NodeId};
 
-use crate::concern::{Concern, Whom};
+use crate::concern::{Concern, Networks, Whom};
 
 /// Names one stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -87,15 +87,23 @@ impl Routes {
         self.of_nodes(StreamKind::Assignments, &concern.assignments, &mut woken);
         self.of_nodes(StreamKind::Endpoints, &concern.places, &mut woken);
         match &concern.networks {
-            Whom::All => self.of_nodes(StreamKind::Endpoints, &Whom::All, &mut woken),
-            Whom::Some(networks) => {
-                for network in networks {
-                    let all = (*network, StreamId(0))..=(*network, StreamId(u64::MAX));
-                    woken.extend(self.by_network.range(all).map(|(_, id)| *id));
-                }
+            Networks::All => self.of_nodes(StreamKind::Endpoints, &Whom::All, &mut woken),
+            Networks::Some(networks) => {
+                woken.extend(networks.keys().flat_map(|network| self.followers(*network)));
             }
         }
         woken
+    }
+
+    /// The streams that tell of a network.
+    fn followers(&self, network: NetworkId) -> impl Iterator<Item = StreamId> + '_ {
+        let all = (network, StreamId(0))..=(network, StreamId(u64::MAX));
+        self.by_network.range(all).map(|(_, id)| *id)
+    }
+
+    /// Whether any stream tells of a network.
+    pub fn is_followed(&self, network: NetworkId) -> bool {
+        self.followers(network).next().is_some()
     }
 
     fn of_nodes(&self, kind: StreamKind, whom: &Whom<NodeId>, woken: &mut BTreeSet<StreamId>) {

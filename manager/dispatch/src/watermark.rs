@@ -11,7 +11,7 @@ use skep_state::State;
 use skep_types::{NetworkId, NodeId, NodeState, Timestamp};
 
 use crate::changed::Changed;
-use crate::concern::Whom;
+use crate::concern::Networks;
 use crate::defaults::{FOLLOWS_WITHIN, OUTSTANDING_MAX};
 use crate::session::SessionId;
 
@@ -69,7 +69,7 @@ impl Watermarks {
 
     /// The state has come to an index, and this is what it changed on networks. To be said before
     /// anybody looks at the state as it is there.
-    pub fn advance(&mut self, index: u64, networks: &Whom<NetworkId>, view: &State) {
+    pub fn advance(&mut self, index: u64, networks: &Networks, view: &State) {
         self.changed.advance(index, networks, view);
     }
 
@@ -323,15 +323,15 @@ mod tests {
         marks.follow(ONE, SESSION);
         marks.told(ONE, SESSION, [FRONT].into(), (1, FRONT), 10);
         marks.confirmed(ONE, SESSION, (1, FRONT));
-        marks.advance(20, &Whom::Some([BACK].into()), &state);
+        marks.advance(20, &Networks::all_of([BACK]), &state);
         assert!(!marks.is_awaited(&[FRONT], 25, START));
-        marks.advance(30, &Whom::Some([FRONT].into()), &state);
+        marks.advance(30, &Networks::all_of([FRONT]), &state);
         assert!(marks.is_awaited(&[FRONT], 25, START), "it has not heard of 30");
         assert_eq!(marks.awaited(&[FRONT, BACK], 25, START), [ONE].into());
         assert!(marks.awaited(&[BACK], 25, START).is_empty());
         marks.unchanged(ONE, SESSION, 30);
         assert!(!marks.is_awaited(&[FRONT], 40, START));
-        marks.advance(50, &Whom::All, &state);
+        marks.advance(50, &Networks::All, &state);
         assert!(marks.is_awaited(&[FRONT], 45, START), "what was missed may have been of it");
     }
 }

@@ -4,11 +4,14 @@
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use skep_dispatch::endpoints::{NetworkView, networks_of, of_node};
-use skep_dispatch::{Assignments, Concern, Routes, StreamId, StreamKind, Watermarks, Withdrawals};
+use skep_dispatch::endpoints::{self, Answers, NetworkView, networks_of, of_node};
+use skep_dispatch::{
+    Assignments, Concern, Networks, Routes, StreamId, StreamKind, Touched, Watermarks, Withdrawals,
+};
 use skep_state::{Action, Event, State, Transaction};
 use skep_types::container::{FileTarget, SecretReference};
 use skep_types::service::{Endpoint, NetworkAttachmentConfig, PortConfig};
@@ -175,8 +178,30 @@ struct Stream {
     late: Option<(BTreeSet<NetworkId>, u64)>,
 }
 
+/// Who answers on a network as one knows it who was told of it once, and then of what became of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Heard {
+    nodes: BTreeSet<IpAddr>,
+    endpoints: BTreeMap<TaskId, endpoints::Endpoint>,
+    services: BTreeMap<ServiceId, endpoints::Service>,
+}
+
+impl Heard {
+    fn and(mut self, answers: Answers) -> Self {
+        self.nodes.retain(|it| !answers.nodes_gone.contains(it));
+        self.nodes.extend(answers.nodes);
+        self.endpoints.retain(|id, _| !answers.endpoints_gone.contains(id));
+        self.endpoints.extend(answers.endpoints.into_iter().map(|it| (it.task, it)));
+        self.services.retain(|id, _| !answers.services_gone.contains(id));
+        self.services.extend(answers.services.into_iter().map(|it| (it.id, it)));
+        self
+    }
+}
+
 struct World {
     state: State,
+    /// Of every network that ever was; none where it is not allocated.
+    heard: BTreeMap<NetworkId, Option<Heard>>,
     gone: BTreeSet<ServiceId>,
     index: u64,
     routes: Routes,
@@ -187,6 +212,7 @@ impl World {
     fn new() -> Self {
         let mut world = Self {
             state: State::default(),
+            heard: BTreeMap::new(),
             gone: BTreeSet::new(),
             index: 0,
             routes: Routes::from(0),
@@ -239,6 +265,29 @@ impl World {
         }
     }
 
+    /// Takes in what became of networks, or all of them where that is not known.
+    fn hear(&mut self, concern: &Concern) {
+        let state = &self.state;
+        let whole = |id| NetworkView::of(state, id).map(|view| Heard::default().and(view.answers));
+        match &concern.networks {
+            Networks::All => {
+                self.heard.extend(state.networks().iter().map(|it| (it.id, None)));
+                self.heard.iter_mut().for_each(|(id, heard)| *heard = whole(*id));
+            }
+            Networks::Some(networks) => {
+                for (id, touched) in networks {
+                    let heard = self.heard.entry(*id).or_default();
+                    *heard = match (heard.take(), state.networks().get(*id)) {
+                        (Some(heard), Some(network)) if !touched.all => {
+                            Some(heard.and(Answers::of(state, network, touched)))
+                        }
+                        _ => whole(*id),
+                    };
+                }
+            }
+        }
+    }
+
     /// Routes what happened; `late` streams are in the middle of their look at the next step.
     fn step(&mut self, concern: &Concern, late: bool) {
         let woken = self.routes.advance(self.index, concern);
@@ -277,12 +326,18 @@ proptest! {
                 0 => Concern::everything(),
                 _ => Concern::of(&events, &world.state),
             };
+            world.hear(&concern);
             world.step(&concern, late);
             if chance == 1 {
                 let gone = *world.streams.keys().next().unwrap();
                 let stream = world.streams.remove(&gone).unwrap();
                 world.routes.close(gone);
                 world.open(stream.kind, stream.node);
+            }
+            for (id, heard) in &world.heard {
+                let whole = NetworkView::of(&world.state, *id);
+                let whole = whole.map(|view| Heard::default().and(view.answers));
+                prop_assert_eq!(heard, &whole, "by {:#?}", events);
             }
             for stream in world.streams.values().filter(|stream| stream.late.is_none()) {
                 let now = look(&world.state, stream.kind, stream.node);
@@ -343,9 +398,10 @@ fn a_task_that_is_to_stop_concerns_its_node_and_its_networks() {
         task.desired_state = DesiredState::Shutdown;
         update(task)
     });
+    let touched = Touched { tasks: [TaskId::new(1)].into(), ..Touched::default() };
     let expected = Concern {
         assignments: skep_dispatch::Whom::Some([NodeId::new(1)].into()),
-        networks: skep_dispatch::Whom::Some([NetworkId::new(1)].into()),
+        networks: Networks::Some([(NetworkId::new(1), touched)].into()),
         places: skep_dispatch::Whom::Some([NodeId::new(1)].into()),
         ..Concern::default()
     };

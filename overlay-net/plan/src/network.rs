@@ -95,12 +95,56 @@ impl NetworkUpdate {
     }
 }
 
+impl NetworkUpdate {
+    /// Both as one, for who has heard of neither: `self`, and after it `later` of the same network.
+    ///
+    /// # Errors
+    /// `later` does not follow.
+    pub fn then(self, later: Self) -> Result<Self, StaleDelta> {
+        match (self, later) {
+            (Self::Full(mut state), Self::Delta(delta)) => {
+                state.apply(delta)?;
+                Ok(Self::Full(state))
+            }
+            (Self::Delta(mut first), Self::Delta(delta)) => {
+                delta.follows(first.id, first.generation)?;
+                first.generation = delta.generation;
+                first.answers.extend(delta.answers);
+                Ok(Self::Delta(first))
+            }
+            (Self::Gone(_), Self::Delta(delta)) => Err(delta.of_unknown()),
+            (_, later @ (Self::Full(_) | Self::Gone(_))) => Ok(later),
+        }
+    }
+}
+
+impl NetworkDelta {
+    /// It has come to who knows nothing of its network.
+    pub fn of_unknown(&self) -> StaleDelta {
+        StaleDelta { network: self.id, expected: None, got: self.applies_to }
+    }
+
+    fn follows(&self, network: NetworkId, generation: u64) -> Result<(), StaleDelta> {
+        if self.applies_to == generation && self.id == network {
+            return Ok(());
+        }
+        Err(StaleDelta { network, expected: Some(generation), got: self.applies_to })
+    }
+}
+
 /// What changed from one generation to another.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NetworkDelta {
     pub id: NetworkId,
     pub applies_to: u64,
     pub generation: u64,
+    /// In order.
+    pub answers: Vec<Answers>,
+}
+
+/// Who answers on a network, on top of what was known before.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Answers {
     pub nodes_added: BTreeSet<IpAddr>,
     pub nodes_removed: BTreeSet<IpAddr>,
     pub endpoints: BTreeMap<TaskId, TaskEndpoint>,
@@ -111,11 +155,16 @@ pub struct NetworkDelta {
 
 /// A delta that does not fit what is known.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("stale delta of network {network}: expected one for generation {expected}, got {got}")]
+#[error("stale delta of network {network}: expected one for {}, got one for generation {got}", generation(*expected))]
 pub struct StaleDelta {
     pub network: NetworkId,
-    pub expected: u64,
+    /// None: the network is not known.
+    pub expected: Option<u64>,
     pub got: u64,
+}
+
+fn generation(known: Option<u64>) -> String {
+    known.map_or("none".to_owned(), |known| format!("generation {known}"))
 }
 
 /// The gateway of a subnet as the leader writes it: the address itself where it names a host
@@ -139,27 +188,28 @@ pub fn gateway_of(subnet: IpNet) -> IpNet {
 impl NetworkState {
     /// Applies a delta as a whole, or refuses it.
     pub fn apply(&mut self, delta: NetworkDelta) -> Result<(), StaleDelta> {
-        if delta.applies_to != self.generation || delta.id != self.id {
-            return Err(StaleDelta {
-                network: self.id,
-                expected: self.generation,
-                got: delta.applies_to,
-            });
+        delta.follows(self.id, self.generation)?;
+        for answers in delta.answers {
+            self.take_in(answers);
         }
-        for node in &delta.nodes_removed {
-            self.nodes.remove(node);
-        }
-        self.nodes.extend(delta.nodes_added);
-        for task in &delta.endpoints_removed {
-            self.endpoints.remove(task);
-        }
-        self.endpoints.extend(delta.endpoints);
-        for service in &delta.services_removed {
-            self.services.remove(service);
-        }
-        self.services.extend(delta.services);
         self.generation = delta.generation;
         Ok(())
+    }
+
+    /// Takes in who answers otherwise than was known.
+    pub fn take_in(&mut self, answers: Answers) {
+        for node in &answers.nodes_removed {
+            self.nodes.remove(node);
+        }
+        self.nodes.extend(answers.nodes_added);
+        for task in &answers.endpoints_removed {
+            self.endpoints.remove(task);
+        }
+        self.endpoints.extend(answers.endpoints);
+        for service in &answers.services_removed {
+            self.services.remove(service);
+        }
+        self.services.extend(answers.services);
     }
 
     /// Addresses of a service's tasks in a state, in the order of task ids.

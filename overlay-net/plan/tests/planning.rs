@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use expect_test::{Expect, expect};
 use skep_overlay_plan::desired::Knowledge;
-use skep_overlay_plan::network::{NetworkDelta, PublishedPort, gateway_of};
+use skep_overlay_plan::network::{Answers, NetworkDelta, PublishedPort, gateway_of};
 use skep_overlay_plan::observed::Tunnel;
 use skep_overlay_plan::rules::{host_rules, task_rules};
 use skep_overlay_plan::*;
@@ -487,21 +487,63 @@ fn a_delta_applies_on_top_of_its_generation_alone() {
         id: FRONT,
         applies_to: 1,
         generation: 2,
-        nodes_added: BTreeSet::new(),
-        nodes_removed: BTreeSet::new(),
-        endpoints: BTreeMap::new(),
-        services: BTreeMap::new(),
-        endpoints_removed: BTreeSet::from([THEIRS]),
-        services_removed: BTreeSet::new(),
+        answers: vec![Answers {
+            endpoints_removed: BTreeSet::from([THEIRS]),
+            ..Answers::default()
+        }],
     };
     state.apply(delta.clone()).unwrap();
     assert_eq!((state.generation, state.endpoints.len()), (2, 1));
     let before = state.clone();
     assert_eq!(
         state.apply(delta).unwrap_err().to_string(),
-        "stale delta of network 0000000000000000000000002: expected one for generation 2, got 1"
+        "stale delta of network 0000000000000000000000002: expected one for generation 2, got one for generation 1"
     );
     assert_eq!(state, before);
+}
+
+#[test]
+fn words_that_came_together_are_one_word() {
+    let delta = |applies_to, generation, answers| {
+        NetworkUpdate::Delta(NetworkDelta {
+            id: FRONT,
+            applies_to,
+            generation,
+            answers: vec![answers],
+        })
+    };
+    let away = |task| Answers { endpoints_removed: BTreeSet::from([task]), ..Answers::default() };
+    let back = |state: &NetworkState, task| Answers {
+        endpoints: BTreeMap::from([(task, state.endpoints[&task].clone())]),
+        ..Answers::default()
+    };
+    let state = network(FRONT, 4098, 1);
+    let full = || NetworkUpdate::Full(state.clone());
+    let words =
+        [delta(1, 2, away(THEIRS)), delta(2, 3, away(MINE)), delta(3, 5, back(&state, THEIRS))];
+
+    let mut expected = network(FRONT, 4098, 1);
+    expected.endpoints.retain(|task, _| *task == THEIRS);
+    expected.generation = 5;
+    let folded = words.clone().into_iter().try_fold(full(), NetworkUpdate::then);
+    assert_eq!(folded, Ok(NetworkUpdate::Full(expected.clone())));
+    let [first, rest @ ..] = words.clone();
+    let folded = rest.into_iter().try_fold(first, NetworkUpdate::then);
+    let Ok(NetworkUpdate::Delta(folded)) = folded else { panic!("{folded:?}") };
+    let mut known = state.clone();
+    known.apply(folded).unwrap();
+    assert_eq!(known, expected);
+
+    let [one, two, three] = words;
+    let missing = one.clone().then(three.clone()).unwrap_err().to_string();
+    assert!(
+        missing.ends_with("expected one for generation 2, got one for generation 3"),
+        "{missing}"
+    );
+    let gone = NetworkUpdate::Gone(FRONT).then(two).unwrap_err().to_string();
+    assert!(gone.ends_with("expected one for none, got one for generation 2"), "{gone}");
+    assert_eq!(three.clone().then(NetworkUpdate::Gone(FRONT)), Ok(NetworkUpdate::Gone(FRONT)));
+    assert_eq!(NetworkUpdate::Gone(FRONT).then(full()), Ok(full()));
 }
 
 #[test]

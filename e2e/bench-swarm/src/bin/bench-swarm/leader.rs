@@ -3,7 +3,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -80,11 +80,14 @@ async fn one_service(dir: &Path, arguments: &Arguments, overlay: bool) -> Result
     let (counts, standing) = (crowd.counts(), leader.standing());
     eprintln!("  assigned after {:.2?}: {assigned}", reached.assigned);
     eprintln!("  running after {:.2?}: {running}", reached.running);
+    let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     eprintln!(
-        "  {} log entries, {} messages of assignments, {} reports",
+        "  {} log entries, {} messages of assignments, {} reports, {} messages of networks with {} MiB",
         standing.last_log_index,
-        counts.messages.load(Ordering::Relaxed),
-        counts.reports.load(Ordering::Relaxed)
+        count(&counts.messages),
+        count(&counts.reports),
+        count(&counts.network_messages),
+        count(&counts.network_bytes) >> 20,
     );
     let lost = counts.lost.load(Ordering::Relaxed);
     ensure!(lost == 0, "{lost} sessions of nodes broke meanwhile");

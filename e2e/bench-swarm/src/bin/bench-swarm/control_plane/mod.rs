@@ -10,11 +10,11 @@ mod shape;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use skep_bench_swarm::{Cost, Crowd, Host, Swarm, Way, resident_bytes};
+use skep_bench_swarm::{Cost, Counts, Crowd, Host, Swarm, Way, resident_bytes};
 use skep_state::State;
 
 use crate::Arguments;
@@ -78,6 +78,15 @@ pub async fn measure(dir: &Path, arguments: &Arguments) -> Result<Vec<Figure>> {
     told(&[&local, &tls], shape.tasks as u64).await?;
     figures.add("tasks written, and told to their nodes", began.elapsed().as_secs_f64(), "s");
     eprintln!("furnished: {}", Cost::now()?.since(&before));
+    let told = |counter: fn(&Counts) -> &AtomicU64| {
+        counter(local.counts()).load(Ordering::Relaxed)
+            + counter(tls.counts()).load(Ordering::Relaxed)
+    };
+    eprintln!(
+        "  {} messages of networks with {} MiB",
+        told(|it| &it.network_messages),
+        told(|it| &it.network_bytes) >> 20,
+    );
     let leader = swarm.leader().await?;
     let whole = resident_bytes()?;
     figures.add("memory: what the tasks add", mebibytes(whole - connected), "MiB");

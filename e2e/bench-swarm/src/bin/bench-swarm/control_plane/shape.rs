@@ -13,13 +13,17 @@ use skep_types::*;
 
 use crate::Arguments;
 
-/// Replicas of a service that stands still: with their service one transaction.
+/// Replicas of a service that stands still: with their service one transaction. Each such service
+/// has a network of its own.
 const STILL: usize = 1000;
-/// Services that share a network.
-const ON_NETWORK: usize = 10;
-/// Services that are updated in turn, and replicas of each.
+/// Nodes that a service's tasks are spread over, as where an operator parts a swarm by racks: each
+/// node is told of the networks of its own services, and of no others.
+const RACK: usize = 100;
+/// Services that are updated in turn, and replicas of each. Their tasks are made anew on any nodes.
 pub const MOVING: usize = 100;
 pub const REPLICAS: usize = 200;
+/// What the names of services that are updated begin with.
+const MOVES: &str = "moving";
 
 pub struct Shape {
     pub nodes: usize,
@@ -51,22 +55,18 @@ impl Shape {
         let leader = swarm.leader().await?;
         let still = (self.tasks - MOVING * REPLICAS).div_ceil(STILL);
         let mut left = self.tasks - MOVING * REPLICAS;
-        let mut next = 0;
-        let mut place = || {
-            next += 1;
-            nodes[next % nodes.len()]
-        };
-        for number in 0..still.div_ceil(ON_NETWORK) {
-            swarm.furnish([network(number)?]).await?;
-        }
         for number in 0..still {
             let replicas = left.min(STILL);
             left -= replicas;
-            let actions = service(number, replicas, Some(number / ON_NETWORK), &mut place)?;
-            furnish(leader, actions).await?;
+            let rack = (number * RACK) % nodes.len();
+            let rack = &nodes[rack..nodes.len().min(rack + RACK)];
+            furnish(leader, service(number, &format!("service{number}"), replicas, rack)?).await?;
         }
         for number in 0..MOVING {
-            furnish(leader, service(still + number, REPLICAS, None, &mut place)?).await?;
+            let name = format!("{MOVES}{number}");
+            let at = (number * REPLICAS) % nodes.len();
+            let nodes = &nodes[at..nodes.len().min(at + REPLICAS)];
+            furnish(leader, service(still + number, &name, REPLICAS, nodes)?).await?;
         }
         Ok(())
     }
@@ -102,66 +102,38 @@ fn network(number: usize) -> Result<Action> {
 
 /// Whether a service is one of those that are updated in turn.
 pub fn moves(service: &Service) -> bool {
-    service.spec.task.networks.is_empty()
+    service.spec.annotations.name.starts_with(MOVES)
 }
 
-fn service(
-    number: usize,
-    replicas: usize,
-    network: Option<usize>,
-    place: &mut impl FnMut() -> NodeId,
-) -> Result<Vec<Action>> {
+/// A network, a service on it, and the service's tasks on `nodes`.
+fn service(number: usize, name: &str, replicas: usize, nodes: &[NodeId]) -> Result<Vec<Action>> {
     let id = ServiceId::new(rand::random());
-    // Of a network's addresses the first are the network's and its services' own.
+    // Of a network's addresses the first are the network's and the service's own.
     let address = |host: usize| -> Result<std::net::IpAddr> {
-        let network = network.unwrap_or_default();
         let [.., high, low] = u32::try_from(host)?.to_be_bytes();
-        Ok(format!("{}.{}.{high}.{low}", 11 + network / 256, network % 256).parse()?)
+        Ok(format!("{}.{}.{high}.{low}", 11 + number / 256, number % 256).parse()?)
     };
-    let at = network
-        .map(|number| NetworkAttachmentConfig { target: network_id(number), aliases: Vec::new() });
+    let target = network_id(number);
     let mut task = TaskSpec::default();
     task.container.image = "registry.example.com/team/application:1.2.3".to_owned();
     task.container.env = vec!["MODE=production".to_owned(), "LOG=info".to_owned()];
-    task.networks = at.into_iter().collect();
-    let annotations = Annotations { name: format!("service{number}"), ..Annotations::default() };
-    let own = number % ON_NETWORK;
-    let endpoint = match network {
-        Some(number) => Some(Endpoint {
-            virtual_ips: vec![VirtualIp {
-                network: network_id(number),
-                address: address(2 + own)?,
-                prefix_length: 16,
-            }],
-            ..Endpoint::default()
-        }),
-        None => None,
-    };
+    task.networks = vec![NetworkAttachmentConfig { target, aliases: Vec::new() }];
+    let annotations = Annotations { name: name.to_owned(), ..Annotations::default() };
+    let vip = VirtualIp { network: target, address: address(2)?, prefix_length: 16 };
     let update = UpdateConfig { parallelism: 0, ..UpdateConfig::default() };
+    let mode = ServiceMode::Replicated { replicas: replicas as u64 };
+    let spec = ServiceSpec { task, update, ..ServiceSpec::new(annotations, mode) };
     let made = Service {
-        endpoint,
-        ..Service::new(
-            id,
-            Arc::new(ServiceSpec {
-                task,
-                update,
-                ..ServiceSpec::new(
-                    annotations,
-                    ServiceMode::Replicated { replicas: replicas as u64 },
-                )
-            }),
-        )
+        endpoint: Some(Endpoint { virtual_ips: vec![vip], ..Endpoint::default() }),
+        ..Service::new(id, Arc::new(spec))
     };
-    let mut actions: Vec<Action> = vec![Change::Create(Arc::new(made)).into()];
+    let mut actions = vec![network(number)?, Change::Create(Arc::new(made)).into()];
     for slot in 0..replicas {
         let id_of_task = TaskId::new(rand::random());
-        let attachment = match network {
-            Some(number) => Some(NetworkAttachment {
-                network: network_id(number),
-                addresses: vec![ipnet::IpNet::new(address(256 + own * STILL + slot)?, 16)?],
-                aliases: Vec::new(),
-            }),
-            None => None,
+        let attachment = NetworkAttachment {
+            network: target,
+            addresses: vec![ipnet::IpNet::new(address(256 + slot)?, 16)?],
+            aliases: Vec::new(),
         };
         let task = Task {
             id: id_of_task,
@@ -169,10 +141,10 @@ fn service(
             service_id: id,
             slot: Slot::Replica(1 + slot as u64),
             spec_version: Revision(1),
-            node_id: Some(place()),
+            node_id: Some(nodes[slot % nodes.len()]),
             status: running(id_of_task),
             desired_state: DesiredState::Running,
-            networks: attachment.into_iter().collect(),
+            networks: vec![attachment],
             job_iteration: None,
             generic: Vec::new(),
         };

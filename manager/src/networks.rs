@@ -1,0 +1,196 @@
+//! Networks as nodes are told of them: encoded once for all nodes, and after the first time only
+//! what became of them.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use prost::Message;
+use skep_dispatch::endpoints::{Answers, Endpoint, NetworkView, Readiness, Service};
+use skep_dispatch::{Journals, Touched};
+use skep_proto::v1 as pb;
+use skep_state::State;
+use skep_types::service::{PortConfig, Protocol};
+use skep_types::{Network, NetworkId};
+
+use crate::defaults::{JOURNALS_MAX, WHOLE_NETWORKS_BYTES_MAX};
+
+/// A whole network as it was at an index of the log.
+#[derive(Debug, Clone)]
+pub struct Whole {
+    pub network: Arc<Network>,
+    index: u64,
+    answers: Bytes,
+}
+
+impl Whole {
+    /// None while it is not allocated.
+    pub fn of(view: &State, index: u64, id: NetworkId) -> Option<Self> {
+        let NetworkView { network, answers } = NetworkView::of(view, id)?;
+        Some(Self { network, index, answers: encode(&answers) })
+    }
+
+    pub fn into_answers(self) -> Bytes {
+        self.answers
+    }
+}
+
+/// What became of one network with an entry of the log.
+pub struct News {
+    network: NetworkId,
+    /// None: it is to be told anew, or nobody asked.
+    answers: Option<(Bytes, usize)>,
+    gone: bool,
+}
+
+impl News {
+    pub fn of(view: &State, id: NetworkId, touched: &Touched, is_followed: bool) -> Self {
+        let network = view.networks().get(id);
+        let told = network.filter(|_| is_followed && !touched.all);
+        let answers = told.map(|network| Answers::of(view, network, touched));
+        let answers = answers.map(|answers| (encode(&answers), answers.len()));
+        Self { network: id, answers, gone: network.is_none() }
+    }
+}
+
+struct Kept {
+    whole: Whole,
+    /// The higher, the later it was asked for.
+    used: u64,
+}
+
+/// The networks of one leadership.
+pub struct Networks {
+    journals: Journals<Bytes>,
+    wholes: BTreeMap<NetworkId, Kept>,
+    bytes: usize,
+    uses: u64,
+}
+
+impl Networks {
+    /// What comes after an index will be written.
+    pub fn from(index: u64) -> Self {
+        let journals = Journals::from(index, JOURNALS_MAX);
+        Self { journals, wholes: BTreeMap::new(), bytes: 0, uses: 0 }
+    }
+
+    /// The state has come to an index, with this.
+    pub fn write(&mut self, index: u64, news: Vec<News>) {
+        for News { network, answers, gone } in news {
+            match answers {
+                _ if gone => {
+                    self.journals.forget(network);
+                    self.drop_whole(network);
+                }
+                Some((answers, weight)) => self.journals.write(network, index, answers, weight),
+                None => {
+                    self.journals.anew(network, index);
+                    self.drop_whole(network);
+                }
+            }
+        }
+    }
+
+    /// What became of a network since an index; none where it is to be told whole.
+    pub fn since(&self, id: NetworkId, index: u64) -> Option<Vec<Bytes>> {
+        self.journals.since(id, index)
+    }
+
+    /// A network that was made whole for a node before, with what became of it since; none where it
+    /// is to be made anew.
+    pub fn whole(&mut self, id: NetworkId) -> Option<(Arc<Network>, Vec<Bytes>)> {
+        let kept = self.wholes.get_mut(&id)?;
+        let since = self.journals.since(id, kept.whole.index)?;
+        let later: usize = since.iter().map(Bytes::len).sum();
+        if later > kept.whole.answers.len() {
+            return None;
+        }
+        self.uses += 1;
+        kept.used = self.uses;
+        let answers = std::iter::once(kept.whole.answers.clone()).chain(since).collect();
+        Some((Arc::clone(&kept.whole.network), answers))
+    }
+
+    /// Keeps one that was made; those that were not asked for the longest make room.
+    pub fn keep(&mut self, whole: Whole) {
+        let id = whole.network.id;
+        self.drop_whole(id);
+        self.bytes += whole.answers.len();
+        self.uses += 1;
+        self.wholes.insert(id, Kept { whole, used: self.uses });
+        while self.bytes > WHOLE_NETWORKS_BYTES_MAX {
+            let oldest = self.wholes.iter().min_by_key(|(_, kept)| kept.used);
+            let Some(oldest) = oldest.map(|(id, _)| *id) else { break };
+            self.drop_whole(oldest);
+        }
+    }
+
+    fn drop_whole(&mut self, id: NetworkId) {
+        if let Some(dropped) = self.wholes.remove(&id) {
+            self.bytes -= dropped.whole.answers.len();
+        }
+    }
+}
+
+pub fn bytes(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(v4) => v4.octets().to_vec(),
+        IpAddr::V6(v6) => v6.octets().to_vec(),
+    }
+}
+
+fn encode(answers: &Answers) -> Bytes {
+    let message = pb::NetworkAnswers {
+        endpoints: answers.endpoints.iter().map(endpoint).collect(),
+        removed_task_ids: answers.endpoints_gone.iter().map(ToString::to_string).collect(),
+        services: answers.services.iter().map(service).collect(),
+        removed_service_ids: answers.services_gone.iter().map(ToString::to_string).collect(),
+        nodes: answers.nodes.iter().copied().map(bytes).collect(),
+        removed_nodes: answers.nodes_gone.iter().copied().map(bytes).collect(),
+    };
+    message.encode_to_vec().into()
+}
+
+fn endpoint(it: &Endpoint) -> pb::NetworkEndpoint {
+    use pb::network_endpoint::State;
+    pb::NetworkEndpoint {
+        task_id: it.task.to_string(),
+        service_id: it.service.to_string(),
+        names: it.names.clone(),
+        ip: bytes(it.address),
+        mac: Vec::new(),
+        node_ip: bytes(it.node),
+        state: match it.readiness {
+            Readiness::Starting => State::Unknown,
+            Readiness::Serving => State::Serving,
+            Readiness::Draining => State::Draining,
+        }
+        .into(),
+    }
+}
+
+fn service(it: &Service) -> pb::NetworkService {
+    pb::NetworkService {
+        service_id: it.id.to_string(),
+        name: it.name.clone(),
+        vip: it.vip.map(bytes).unwrap_or_default(),
+        aliases: it.aliases.clone(),
+        ports: it.ports.iter().map(port).collect(),
+    }
+}
+
+fn port(port: &PortConfig) -> pb::network_service::Port {
+    use pb::network_service::port::Protocol as Wire;
+    pb::network_service::Port {
+        protocol: match port.protocol {
+            Protocol::Tcp => Wire::Tcp,
+            Protocol::Udp => Wire::Udp,
+            Protocol::Sctp => Wire::Sctp,
+        }
+        .into(),
+        target_port: port.target_port.into(),
+        published_port: port.published_port.into(),
+        host_mode: false,
+    }
+}
