@@ -55,6 +55,10 @@ pub const JOURNALS_MAX: usize = 1 << 17;
 /// change of leader, are told one encoding: half a million endpoints.
 pub const WHOLE_NETWORKS_BYTES_MAX: usize = 64 << 20;
 
+/// Between two looks at what became of a node's networks. The first of several changes is told at
+/// once; each message costs a confirmation, and those of all nodes of a network come together.
+pub const NETWORKS_INTERVAL: Duration = Duration::from_millis(50);
+
 /// Between two attempts at something that failed for want of a quorum or a peer.
 pub const RETRY_INTERVAL: Duration = Duration::from_millis(250);
 

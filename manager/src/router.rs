@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
+use skep_dispatch::endpoints::networks_of;
 use skep_dispatch::{Concern, Routes, StreamId, StreamKind, Touched};
 use skep_raft::{Follower, Step};
 use skep_state::State;
@@ -28,8 +29,14 @@ struct Routed {
     index: u64,
     view: State,
     routes: Routes,
-    wakers: HashMap<StreamId, Arc<Notify>>,
+    wakers: HashMap<StreamId, Waker>,
     networks: Networks,
+}
+
+struct Waker {
+    notify: Arc<Notify>,
+    /// Its node may have other networks than when it looked last.
+    moved: bool,
 }
 
 impl Router {
@@ -54,10 +61,10 @@ impl Router {
     pub fn open(&self, kind: StreamKind, node: NodeId) -> Option<Listener> {
         let shared = Arc::clone(self.lock().as_ref()?);
         let mut routed = locked(&shared);
-        let (id, waker) = (routed.routes.open(kind, node), Arc::new(Notify::new()));
-        routed.wakers.insert(id, Arc::clone(&waker));
+        let (id, notify) = (routed.routes.open(kind, node), Arc::new(Notify::new()));
+        routed.wakers.insert(id, Waker { notify: Arc::clone(&notify), moved: true });
         drop(routed);
-        Some(Listener { shared, id, waker })
+        Some(Listener { shared, id, node, notify })
     }
 
     fn advance(&self, step: Step, concern: &Concern) {
@@ -72,9 +79,11 @@ impl Router {
         }
         routed.index = step.index;
         let old = std::mem::replace(&mut routed.view, step.view);
-        for id in routed.routes.advance(step.index, concern) {
-            if let Some(waker) = routed.wakers.get(&id) {
-                waker.notify_one();
+        let Routed { routes, wakers, .. } = &mut *routed;
+        for (id, moved) in routes.advance(step.index, concern) {
+            if let Some(waker) = wakers.get_mut(&id) {
+                waker.moved |= moved;
+                waker.notify.notify_one();
             }
         }
         drop(routed);
@@ -107,13 +116,14 @@ fn locked(shared: &Shared) -> MutexGuard<'_, Routed> {
 pub struct Listener {
     shared: Shared,
     id: StreamId,
-    waker: Arc<Notify>,
+    node: NodeId,
+    notify: Arc<Notify>,
 }
 
 impl Listener {
     /// Waits until the state has changed in something that concerns the stream, or may have.
     pub async fn woken(&self) {
-        self.waker.notified().await;
+        self.notify.notified().await;
     }
 
     /// The state as far as streams have been woken for it, with its index in the log.
@@ -122,25 +132,38 @@ impl Listener {
         (routed.index, routed.view.clone())
     }
 
-    /// The stream tells of these networks, which are the node's as the state was at an index. Gives
-    /// what the node is to hear that knows of networks what `known` says, and notes in there that it
-    /// has. It may be told a little early: as far as streams have been woken.
-    pub fn follow(
-        &self,
-        known: &mut BTreeMap<NetworkId, u64>,
-        wanted: BTreeSet<NetworkId>,
-        index: u64,
-    ) -> Vec<Word> {
+    /// What the stream's node is to hear of its networks, as far as streams have been woken; `told` is
+    /// what it has heard before, and after this it is what it will have heard. Gives the index of the
+    /// log from which nothing is missing.
+    pub fn hear(&self, told: &mut ToldNetworks) -> (u64, Vec<Word>) {
+        let (index, moved) = self.look();
+        if let Some(view) = moved {
+            told.wanted = networks_of(&view, self.node);
+        }
+        (index, self.follow(told, index))
+    }
+
+    /// How far the stream has been woken, and the state there if its node may have other networks
+    /// than at the last call.
+    fn look(&self) -> (u64, Option<State>) {
+        let mut routed = locked(&self.shared);
+        let waker = routed.wakers.get_mut(&self.id);
+        let moved = waker.is_some_and(|waker| std::mem::take(&mut waker.moved));
+        (routed.index, moved.then(|| routed.view.clone()))
+    }
+
+    fn follow(&self, told: &mut ToldNetworks, index: u64) -> Vec<Word> {
+        let ToldNetworks { wanted, known } = told;
         let mut words = Vec::new();
         let gone = known.extract_if(.., |id, _| !wanted.contains(id));
         words.extend(gone.map(|(id, _)| Word::Gone(id)));
         let mut routed = locked(&self.shared);
-        if routed.routes.follow(self.id, wanted.clone(), index) {
-            self.waker.notify_one();
+        if routed.routes.follow(self.id, wanted, index) {
+            self.notify.notify_one();
         }
         let (at, view) = (routed.index, routed.view.clone());
         let mut unmade = Vec::new();
-        for id in wanted {
+        for id in wanted.iter().copied() {
             let since = known.get(&id).and_then(|known| routed.networks.since(id, *known));
             match since {
                 Some(answers) if answers.is_empty() => {}
@@ -167,6 +190,21 @@ impl Listener {
             words.push(Word::Whole(Arc::clone(&whole.network), vec![whole.into_answers()]));
         }
         words
+    }
+}
+
+/// What a node has been told of networks.
+#[derive(Debug, Default)]
+pub struct ToldNetworks {
+    /// The node's, whether they are allocated or not.
+    wanted: BTreeSet<NetworkId>,
+    /// Those that it knows, each as it was at an index of the log.
+    known: BTreeMap<NetworkId, u64>,
+}
+
+impl ToldNetworks {
+    pub fn known(&self) -> impl Iterator<Item = NetworkId> + '_ {
+        self.known.keys().copied()
     }
 }
 
@@ -350,10 +388,8 @@ mod tests {
 
     /// What a stream is told that looks now: of each network the tasks that came and those that
     /// went, all of them or more of them.
-    fn hear(listener: &Listener, known: &mut BTreeMap<NetworkId, u64>) -> Vec<String> {
-        let (index, view) = listener.view();
-        let wanted = skep_dispatch::endpoints::networks_of(&view, ONE);
-        let words = listener.follow(known, wanted, index);
+    fn hear(listener: &Listener, told: &mut ToldNetworks) -> Vec<String> {
+        let (_, words) = listener.hear(told);
         let of = |answers: Vec<Bytes>| {
             let mut text = String::new();
             for part in answers {
@@ -377,7 +413,7 @@ mod tests {
     fn a_node_hears_all_of_a_network_once_and_then_what_became_of_it() {
         let mut world = World::with_network();
         let one = world.router.open(StreamKind::Endpoints, ONE).unwrap();
-        let mut known = BTreeMap::new();
+        let mut known = ToldNetworks::default();
         assert_eq!(hear(&one, &mut known), ["all: +1"]);
         assert!(hear(&one, &mut known).is_empty());
         world.task(2, true);
@@ -388,13 +424,13 @@ mod tests {
 
         // What came since is more than what was made for the first: it is made anew.
         let late = world.router.open(StreamKind::Endpoints, ONE).unwrap();
-        let mut known_late = BTreeMap::new();
+        let mut known_late = ToldNetworks::default();
         assert_eq!(hear(&late, &mut known_late), ["all: +1 +3"]);
         world.task(4, true);
         assert_eq!(hear(&late, &mut known_late), ["more: +4"]);
         // Here it is less, and follows what was made.
         let latest = world.router.open(StreamKind::Endpoints, ONE).unwrap();
-        assert_eq!(hear(&latest, &mut BTreeMap::new()), ["all: +1 +3 +4"]);
+        assert_eq!(hear(&latest, &mut ToldNetworks::default()), ["all: +1 +3 +4"]);
         drop(latest);
 
         // A lag: nobody knows what came.
@@ -418,11 +454,11 @@ mod tests {
     fn what_comes_between_a_streams_look_and_its_word_is_not_missed() {
         let mut world = World::with_network();
         let one = world.router.open(StreamKind::Endpoints, ONE).unwrap();
-        let (index, view) = one.view();
-        let wanted = skep_dispatch::endpoints::networks_of(&view, ONE);
+        let (index, view) = one.look();
+        let wanted = networks_of(&view.unwrap(), ONE);
+        let mut known = ToldNetworks { wanted, known: BTreeMap::new() };
         world.task(2, true);
-        let mut known = BTreeMap::new();
-        let words = one.follow(&mut known, wanted, index);
+        let words = one.follow(&mut known, index);
         assert!(matches!(&words[..], [Word::Whole(..)]));
         world.task(3, true);
         assert!(is_woken(&one));

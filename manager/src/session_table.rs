@@ -109,8 +109,8 @@ impl SessionTable {
         }
     }
 
-    /// Changes what nodes have confirmed, where this manager leads; `change` says whether one has
-    /// confirmed more by it.
+    /// Changes what nodes have confirmed, where this manager leads; `change` says whether somebody may
+    /// wait for one no longer by it.
     pub fn mark(&self, change: impl FnOnce(&mut Watermarks) -> bool) {
         let more = self.lock().as_mut().is_some_and(|leading| change(&mut leading.marks));
         if more {

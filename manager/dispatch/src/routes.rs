@@ -68,31 +68,37 @@ impl Routes {
 
     /// These are the networks that a stream tells of, as the state was at an index. Says whether it
     /// is to look again: what became of a network meanwhile that is new to it has passed it by.
-    pub fn follow(&mut self, id: StreamId, networks: BTreeSet<NetworkId>, index: u64) -> bool {
+    pub fn follow(&mut self, id: StreamId, networks: &BTreeSet<NetworkId>, index: u64) -> bool {
         let Some(stream) = self.streams.get_mut(&id) else { return false };
+        if stream.networks == *networks {
+            return false;
+        }
         let news = networks.difference(&stream.networks).next().is_some();
-        for gone in stream.networks.difference(&networks) {
+        for gone in stream.networks.difference(networks) {
             self.by_network.remove(&(*gone, id));
         }
         self.by_network.extend(networks.difference(&stream.networks).map(|new| (*new, id)));
-        stream.networks = networks;
+        stream.networks.clone_from(networks);
         news && index < self.index
     }
 
-    /// The state has come to an index. Gives the streams that it concerns.
-    pub fn advance(&mut self, index: u64, concern: &Concern) -> BTreeSet<StreamId> {
+    /// The state has come to an index. Gives the streams that it concerns, and of each whether its
+    /// node may have other networks than before.
+    pub fn advance(&mut self, index: u64, concern: &Concern) -> BTreeMap<StreamId, bool> {
         self.index = index;
         let mut woken = BTreeSet::new();
         self.of_nodes(StreamKind::Session, &concern.sessions, &mut woken);
         self.of_nodes(StreamKind::Assignments, &concern.assignments, &mut woken);
-        self.of_nodes(StreamKind::Endpoints, &concern.places, &mut woken);
+        let mut moved = BTreeSet::new();
+        self.of_nodes(StreamKind::Endpoints, &concern.places, &mut moved);
         match &concern.networks {
             Networks::All => self.of_nodes(StreamKind::Endpoints, &Whom::All, &mut woken),
             Networks::Some(networks) => {
                 woken.extend(networks.keys().flat_map(|network| self.followers(*network)));
             }
         }
-        woken
+        let moved = moved.into_iter().map(|id| (id, true));
+        woken.into_iter().map(|id| (id, false)).chain(moved).collect()
     }
 
     /// The streams that tell of a network.

@@ -27,6 +27,8 @@ struct Told {
 #[derive(Debug, Clone)]
 struct Following {
     session: SessionId,
+    /// It has asked and was told nothing yet: it may still balance as the last leader told it.
+    expected: Option<Timestamp>,
     networks: BTreeSet<NetworkId>,
     outstanding: VecDeque<Told>,
     /// Its kernel is as the state was at this index of the log.
@@ -83,9 +85,16 @@ impl Watermarks {
 
     /// A node asks for its networks.
     pub fn follow(&mut self, node: NodeId, session: SessionId) {
+        let expected = match self.by_node.get(&node) {
+            Some(Standing::Expected { until }) => Some(*until),
+            Some(Standing::Follows(follows)) => follows.expected,
+            None => None,
+        };
         self.forget(node);
+        self.expected.extend(expected.map(|until| (until, node)));
         let follows = Standing::Follows(Following {
             session,
+            expected,
             networks: BTreeSet::new(),
             outstanding: VecDeque::new(),
             confirmed: 0,
@@ -100,6 +109,9 @@ impl Watermarks {
                 self.expected.remove(&(until, node));
             }
             Some(Standing::Follows(follows)) => {
+                if let Some(until) = follows.expected {
+                    self.expected.remove(&(until, node));
+                }
                 for network in follows.networks {
                     self.by_network.remove(&(network, follows.confirmed, node));
                 }
@@ -109,7 +121,7 @@ impl Watermarks {
     }
 
     /// Before a generation is sent: what it is made from, and the networks that the node knows
-    /// before or after it.
+    /// before or after it. Says whether somebody may wait for the node no longer.
     pub fn told(
         &mut self,
         node: NodeId,
@@ -117,7 +129,7 @@ impl Watermarks {
         known: BTreeSet<NetworkId>,
         (generation, last): (u64, NetworkId),
         index: u64,
-    ) {
+    ) -> bool {
         self.change(node, session, |follows| {
             if follows.outstanding.is_empty() {
                 follows.networks.clear();
@@ -129,11 +141,11 @@ impl Watermarks {
                 follows.outstanding.pop_back();
             }
             follows.outstanding.push_back(Told { generation, last, index });
-        });
+        })
     }
 
-    /// The state has come to this index and nothing of it was news to the node; says whether it
-    /// has confirmed more by that.
+    /// The state has come to this index and nothing of it was news to the node; says whether
+    /// somebody may wait for it no longer by that.
     pub fn unchanged(&mut self, node: NodeId, session: SessionId, index: u64) -> bool {
         self.change(node, session, |follows| match follows.outstanding.back_mut() {
             Some(told) => told.index = told.index.max(index),
@@ -141,7 +153,7 @@ impl Watermarks {
         })
     }
 
-    /// A node's kernel is as a message said; says whether it has confirmed more by that.
+    /// A node's kernel is as a message said; says whether somebody may wait for it no longer by that.
     pub fn confirmed(
         &mut self,
         node: NodeId,
@@ -189,8 +201,8 @@ impl Watermarks {
         index.min(self.changed.at(network))
     }
 
-    /// Changes what is known of a node that follows in this session; says whether it has confirmed
-    /// more by that.
+    /// Changes what is known of a node that follows in this session; says whether somebody may wait
+    /// for it no longer by that. That it has confirmed more is no news while others are behind it.
     fn change(
         &mut self,
         node: NodeId,
@@ -201,16 +213,19 @@ impl Watermarks {
         if follows.session != session {
             return false;
         }
-        let before = (follows.confirmed, follows.networks.clone());
+        let (confirmed, networks) = (follows.confirmed, follows.networks.clone());
         change(follows);
-        if before != (follows.confirmed, follows.networks.clone()) {
-            for network in &before.1 {
-                self.by_network.remove(&(*network, before.0, node));
+        let expected = follows.expected.take();
+        let now = (follows.confirmed, follows.networks.clone());
+        let mut caught_up = expected.is_some_and(|until| self.expected.remove(&(until, node)));
+        if (confirmed, &networks) != (now.0, &now.1) {
+            for network in &networks {
+                self.by_network.remove(&(*network, confirmed, node));
             }
-            let known = follows.networks.iter();
-            self.by_network.extend(known.map(|network| (*network, follows.confirmed, node)));
+            self.by_network.extend(now.1.iter().map(|network| (*network, now.0, node)));
+            caught_up |= networks.iter().any(|network| self.lowest(*network) > confirmed);
         }
-        follows.confirmed > before.0
+        caught_up
     }
 }
 
@@ -270,6 +285,36 @@ mod tests {
         marks.expect(TWO, START);
         assert!(marks.is_awaited(&[FRONT], 1, START));
         assert!(!marks.is_awaited(&[FRONT], 1, START.saturating_add(FOLLOWS_WITHIN)));
+    }
+
+    #[test]
+    fn a_node_that_asked_counts_for_all_networks_until_it_was_told_which() {
+        let mut marks = Watermarks::default();
+        marks.expect(TWO, START);
+        marks.follow(TWO, SESSION);
+        assert!(marks.is_awaited(&[FRONT], 1, START), "it was told nothing yet");
+        assert!(!marks.is_awaited(&[FRONT], 1, START.saturating_add(FOLLOWS_WITHIN)));
+        assert!(
+            marks.told(TWO, SESSION, [BACK].into(), (1, BACK), 10),
+            "of others it knows nothing"
+        );
+        assert!(!marks.is_awaited(&[FRONT], 1, START));
+        assert!(marks.is_awaited(&[BACK], 1, START));
+        marks.expect(TWO, START);
+        marks.follow(TWO, SESSION);
+        marks.forget(TWO);
+        assert!(!marks.is_awaited(&[FRONT], 1, START));
+    }
+
+    #[test]
+    fn only_the_last_that_others_wait_for_is_news_to_them() {
+        let mut marks = following(&[FRONT]);
+        marks.follow(TWO, SESSION);
+        marks.told(TWO, SESSION, [FRONT].into(), (1, FRONT), 10);
+        assert!(!marks.confirmed(ONE, SESSION, (1, FRONT)), "the other is behind");
+        assert!(marks.is_awaited(&[FRONT], 10, START));
+        assert!(marks.confirmed(TWO, SESSION, (1, FRONT)));
+        assert!(!marks.is_awaited(&[FRONT], 10, START));
     }
 
     #[test]

@@ -174,6 +174,7 @@ struct Stream {
     kind: StreamKind,
     node: NodeId,
     told: Told,
+    networks: BTreeSet<NetworkId>,
     /// Its networks and the index at which it looked, while that is not known to the routes.
     late: Option<(BTreeSet<NetworkId>, u64)>,
 }
@@ -229,7 +230,7 @@ impl World {
     fn open(&mut self, kind: StreamKind, node: NodeId) {
         let id = self.routes.open(kind, node);
         let told = look(&self.state, kind, node);
-        self.streams.insert(id, Stream { kind, node, told, late: None });
+        self.streams.insert(id, Stream { kind, node, told, networks: BTreeSet::new(), late: None });
         self.look_again(id, false);
     }
 
@@ -255,11 +256,12 @@ impl World {
         stream.told = look(&self.state, stream.kind, stream.node);
         if stream.kind == StreamKind::Endpoints {
             let networks = networks_of(&self.state, stream.node);
+            stream.networks.clone_from(&networks);
             match late {
                 true => stream.late = Some((networks, self.index)),
                 false => {
                     stream.late = None;
-                    assert!(!self.routes.follow(id, networks, self.index));
+                    assert!(!self.routes.follow(id, &networks, self.index));
                 }
             }
         }
@@ -296,11 +298,19 @@ impl World {
             let Some((networks, index)) = self.streams.get_mut(&id).unwrap().late.take() else {
                 continue;
             };
-            if self.routes.follow(id, networks, index) {
+            if self.routes.follow(id, &networks, index) {
                 self.look_again(id, false);
             }
         }
-        for id in woken {
+        for (id, moved) in woken {
+            if !moved && let Told::Endpoints(_) = &self.streams[&id].told {
+                let stream = &self.streams[&id];
+                assert_eq!(
+                    stream.networks,
+                    networks_of(&self.state, stream.node),
+                    "it has not moved"
+                );
+            }
             self.look_again(id, late);
         }
     }

@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::Stream;
-use skep_dispatch::endpoints::networks_of;
 use skep_dispatch::{SessionId, StreamKind};
 use skep_proto::v1 as pb;
 use skep_types::{Network, NetworkId, NodeId};
@@ -17,9 +16,9 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use crate::core::Core;
-use crate::defaults::{ASSIGNMENT_INTERVAL, STREAM_QUEUE};
+use crate::defaults::{NETWORKS_INTERVAL, STREAM_QUEUE};
 use crate::gate::Caller;
-use crate::router::Word;
+use crate::router::{ToldNetworks, Word};
 use crate::service::dispatcher::{over, parse};
 use crate::service::no_session;
 
@@ -89,10 +88,7 @@ fn note(
 ) {
     let last = messages.last().and_then(|it| Some((it.generation, it.network_id.parse().ok()?)));
     core.dispatch.mark(|marks| match last {
-        Some(last) => {
-            marks.told(node, session, networks, last, index);
-            false
-        }
+        Some(last) => marks.told(node, session, networks, last, index),
         None => marks.unchanged(node, session, index),
     });
 }
@@ -107,15 +103,12 @@ async fn tell(
     let follow = async {
         let opened = core.router.open(StreamKind::Endpoints, node);
         let Some(changes) = opened else { return over() };
-        let mut known = BTreeMap::new();
+        let mut told = ToldNetworks::default();
         let (mut generations, mut generation) = (Generations::new(), 0);
         loop {
-            let (index, view) = changes.view();
-            let wanted = networks_of(&view, node);
-            drop(view);
-            let mut before_and_after: BTreeSet<NetworkId> = known.keys().copied().collect();
-            let words = changes.follow(&mut known, wanted, index);
-            before_and_after.extend(known.keys());
+            let mut before_and_after: BTreeSet<NetworkId> = told.known().collect();
+            let (index, words) = changes.hear(&mut told);
+            before_and_after.extend(told.known());
             generation += 1;
             let mut messages = messages(words, &mut generations, generation);
             note(&core, (node, session), &messages, before_and_after, index);
@@ -130,7 +123,7 @@ async fn tell(
                     return Status::cancelled("the node hung up");
                 }
             }
-            tokio::time::sleep(ASSIGNMENT_INTERVAL).await;
+            tokio::time::sleep(NETWORKS_INTERVAL).await;
             changes.woken().await;
         }
     };
