@@ -268,3 +268,24 @@ fn of_a_plan_what_still_holds_is_taken_and_is_no_news() {
     let (ticket, refused) = leader.propose_plan(&mut transaction(vec![outrun])).unwrap();
     assert_eq!((ticket, refused.len(), leader.in_flight()), (None, 1, 2));
 }
+
+#[test]
+fn who_follows_the_view_hears_of_every_change_or_begins_anew() {
+    let mut leader = Speculation::new(2, State::default(), 8);
+    assert_eq!(leader.take_news(), None);
+    let propose = |leader: &mut Speculation, ids: std::ops::Range<u128>| {
+        let nodes = ids.map(|id| create(node(id, NodeRole::Worker)));
+        let mut transaction = Transaction { epoch: 0, now: Timestamp(1), actions: nodes.collect() };
+        leader.propose(&mut transaction).unwrap();
+    };
+    // As many as are kept, in two transactions; and then one more.
+    let kept = 1 << 17;
+    propose(&mut leader, 0..kept - 1);
+    propose(&mut leader, kept - 1..kept);
+    assert_eq!(leader.take_news().map(|news| news.len() as u128), Some(kept));
+    propose(&mut leader, kept..2 * kept);
+    propose(&mut leader, 2 * kept..2 * kept + 1);
+    assert_eq!(leader.take_news(), None);
+    propose(&mut leader, 2 * kept + 1..2 * kept + 2);
+    assert_eq!(leader.take_news().map(|news| news.len()), Some(1));
+}
