@@ -136,3 +136,75 @@ impl Hosts {
         Some(entries.filter_map(last))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use skep_types::Node;
+    use std::sync::Arc;
+
+    fn hosts(count: u128) -> (Hosts, Vec<Place>) {
+        let mut hosts = Hosts::default();
+        let places = (1..=count).map(NodeId::new).map(|id| {
+            let place = hosts.place(id);
+            let node = Node::new(id, skep_types::NodeSpec::default());
+            hosts.change(place, |host| host.set_node(Some(Arc::new(node))));
+            place
+        });
+        let places = places.collect();
+        (hosts, places)
+    }
+
+    fn since(hosts: &Hosts, seen: Moment) -> Option<Vec<Place>> {
+        hosts.since(seen).map(Iterator::collect)
+    }
+
+    #[test]
+    fn a_reader_is_told_each_host_once_that_changed_since_it_read() {
+        let (mut hosts, places) = hosts(3);
+        assert_eq!(since(&hosts, Moment::default()), Some(places.clone()));
+        let first = hosts.seen_all();
+        assert_eq!(since(&hosts, first), Some(vec![]));
+        for place in [places[2], places[0], places[2]] {
+            hosts.note(place);
+        }
+        assert_eq!(since(&hosts, first), Some(vec![places[2], places[0]]));
+        assert!(hosts.changed(places[1]) <= first && hosts.changed(places[0]) > first);
+        let second = hosts.seen_all();
+        hosts.note(places[2]);
+        assert_eq!(since(&hosts, second), Some(vec![places[2]]));
+        // Who is further behind hears of the later change alone.
+        assert_eq!(since(&hosts, first), Some(vec![places[0], places[2]]));
+    }
+
+    #[test]
+    fn the_log_is_no_longer_than_its_bound_and_tells_nothing_that_it_forgot() {
+        let (mut hosts, places) = hosts(10);
+        let bound = 10 * LOG_ENTRIES_PER_HOST + LOG_ENTRIES_MIN;
+        let first = hosts.seen_all();
+        for at in 0..bound {
+            hosts.note(places[at % 10]);
+            hosts.seen_all();
+        }
+        assert_eq!(hosts.log.len(), bound);
+        let last = hosts.seen_all();
+        assert_eq!(since(&hosts, first).map(|it| it.len()), Some(10));
+        hosts.note(places[3]);
+        assert_eq!(hosts.log.len(), bound);
+        assert_eq!(since(&hosts, first), None);
+        assert_eq!(since(&hosts, last), Some(vec![places[3]]));
+        // Without a reader a host stands in it once.
+        (0..1000).for_each(|at| hosts.note(places[at % 10]));
+        assert_eq!(since(&hosts, last).map(|it| it.len()), Some(10));
+    }
+
+    #[test]
+    fn the_place_of_one_that_is_gone_is_given_again() {
+        let (mut hosts, places) = hosts(3);
+        hosts.change(places[1], |host| host.set_node(None));
+        assert_eq!(hosts.find(NodeId::new(2)), None);
+        assert_eq!(hosts.iter().count(), 2);
+        assert_eq!(hosts.place(NodeId::new(4)), places[1]);
+        assert_eq!((hosts.places(), hosts.get(places[1]).id()), (3, NodeId::new(4)));
+    }
+}
