@@ -29,10 +29,10 @@ pub enum Told {
 }
 
 /// What is confirmed when a message has reached the kernel: its generation of its network. None
-/// where there is nothing to confirm.
+/// where there is nothing to confirm, or not yet.
 pub fn confirmable(message: &pb::EndpointsMessage) -> Option<(String, u64)> {
     let settled = message.kind() == pb::endpoints_message::Kind::Settled;
-    (!settled).then(|| (message.network_id.clone(), message.generation))
+    (!settled && !message.goes_on).then(|| (message.network_id.clone(), message.generation))
 }
 
 /// Reads a message.

@@ -204,6 +204,7 @@ async fn networks_told(
 ) -> Result<Never, Ended> {
     let Some(mut networks) = networks else { return std::future::pending().await };
     let mut newest: Reached = None;
+    let mut unfinished = None;
     let mut retry: Option<Duration> = None;
     loop {
         let again = async {
@@ -215,7 +216,7 @@ async fn networks_told(
         let done = tokio::select! {
             message = networks.message() => {
                 let first = message?.ok_or(Ended::Closed)?;
-                let (updates, settled) = waiting(first, &mut networks, &mut newest)?;
+                let (updates, settled) = waiting(first, &mut networks, &mut newest, &mut unfinished)?;
                 let mut done = Ok(());
                 for update in updates.into_values() {
                     match executor.update_network(update).await {
@@ -251,6 +252,7 @@ fn waiting(
     first: skep_proto::v1::EndpointsMessage,
     networks: &mut tonic::Streaming<skep_proto::v1::EndpointsMessage>,
     newest: &mut Reached,
+    unfinished: &mut Option<NetworkUpdate>,
 ) -> Result<(BTreeMap<NetworkId, NetworkUpdate>, bool), Ended> {
     let (mut updates, mut settled) = (BTreeMap::<NetworkId, NetworkUpdate>::new(), false);
     let mut next = Some(first);
@@ -258,14 +260,17 @@ fn waiting(
     while let Some(message) = next.take() {
         taken += 1;
         *newest = overlay::confirmable(&message).or(newest.take());
+        let goes_on = message.goes_on;
         match overlay::read(message)? {
             overlay::Told::Network(update) => {
-                let id = update.network();
-                let update = match updates.remove(&id) {
-                    Some(before) => NetworkUpdate::then(before, update)?,
-                    None => update,
-                };
-                updates.insert(id, update);
+                let update = follow(unfinished.take(), update)?;
+                if goes_on {
+                    *unfinished = Some(update);
+                } else {
+                    let id = update.network();
+                    let update = follow(updates.remove(&id), update)?;
+                    updates.insert(id, update);
+                }
             }
             overlay::Told::Settled => settled = true,
         }
@@ -277,6 +282,17 @@ fn waiting(
         }
     }
     Ok((updates, settled))
+}
+
+/// A word on a network, with what came of the same before it.
+fn follow(
+    before: Option<NetworkUpdate>,
+    update: NetworkUpdate,
+) -> Result<NetworkUpdate, StaleDelta> {
+    match before {
+        Some(before) => before.then(update),
+        None => Ok(update),
+    }
 }
 
 /// Tells the leader how far the kernel has come: the stop of a task waits for it. Only the newest

@@ -57,7 +57,18 @@ pub const WHOLE_NETWORKS_BYTES_MAX: usize = 64 << 20;
 
 /// Between two looks at what became of a node's networks. The first of several changes is told at
 /// once; each message costs a confirmation, and those of all nodes of a network come together.
-pub const NETWORKS_INTERVAL: Duration = Duration::from_millis(50);
+pub const NETWORKS_INTERVAL_MIN: Duration = Duration::from_millis(20);
+
+/// What each node in session adds to it: where something changes all the time that every node is to
+/// know, the leader sends 10,000 messages a second, which is about one core's work. With ten thousand
+/// nodes each of them is a second behind then.
+pub const NETWORKS_SHARE: Duration = Duration::from_micros(100);
+
+/// Endpoints or services in one part of what is told of a network: some 25 KiB.
+pub const NETWORK_PART_MAX: usize = 200;
+
+/// Parts in one message of a network. Both ends keep a buffer of the largest message for each node.
+pub const NETWORK_PARTS_MAX: usize = 2;
 
 /// Between two attempts at something that failed for want of a quorum or a peer.
 pub const RETRY_INTERVAL: Duration = Duration::from_millis(250);

@@ -14,14 +14,14 @@ use skep_state::State;
 use skep_types::service::{PortConfig, Protocol};
 use skep_types::{Network, NetworkId};
 
-use crate::defaults::{JOURNALS_MAX, WHOLE_NETWORKS_BYTES_MAX};
+use crate::defaults::{JOURNALS_MAX, NETWORK_PART_MAX, WHOLE_NETWORKS_BYTES_MAX};
 
 /// A whole network as it was at an index of the log.
 #[derive(Debug, Clone)]
 pub struct Whole {
     pub network: Arc<Network>,
     index: u64,
-    answers: Bytes,
+    answers: Vec<Bytes>,
 }
 
 impl Whole {
@@ -31,8 +31,12 @@ impl Whole {
         Some(Self { network, index, answers: encode(&answers) })
     }
 
-    pub fn into_answers(self) -> Bytes {
+    pub fn into_answers(self) -> Vec<Bytes> {
         self.answers
+    }
+
+    fn bytes(&self) -> usize {
+        bytes_of(&self.answers)
     }
 }
 
@@ -40,7 +44,7 @@ impl Whole {
 pub struct News {
     network: NetworkId,
     /// None: it is to be told anew, or nobody asked.
-    answers: Option<(Bytes, usize)>,
+    answers: Option<(Vec<Bytes>, usize)>,
     gone: bool,
 }
 
@@ -62,7 +66,7 @@ struct Kept {
 
 /// The networks of one leadership.
 pub struct Networks {
-    journals: Journals<Bytes>,
+    journals: Journals<Vec<Bytes>>,
     wholes: BTreeMap<NetworkId, Kept>,
     bytes: usize,
     uses: u64,
@@ -94,21 +98,20 @@ impl Networks {
 
     /// What became of a network since an index; none where it is to be told whole.
     pub fn since(&self, id: NetworkId, index: u64) -> Option<Vec<Bytes>> {
-        self.journals.since(id, index)
+        self.journals.since(id, index).map(|parts| parts.concat())
     }
 
     /// A network that was made whole for a node before, with what became of it since; none where it
     /// is to be made anew.
     pub fn whole(&mut self, id: NetworkId) -> Option<(Arc<Network>, Vec<Bytes>)> {
         let kept = self.wholes.get_mut(&id)?;
-        let since = self.journals.since(id, kept.whole.index)?;
-        let later: usize = since.iter().map(Bytes::len).sum();
-        if later > kept.whole.answers.len() {
+        let since = self.journals.since(id, kept.whole.index)?.concat();
+        if bytes_of(&since) > kept.whole.bytes() {
             return None;
         }
         self.uses += 1;
         kept.used = self.uses;
-        let answers = std::iter::once(kept.whole.answers.clone()).chain(since).collect();
+        let answers = [kept.whole.answers.clone(), since].concat();
         Some((Arc::clone(&kept.whole.network), answers))
     }
 
@@ -116,7 +119,7 @@ impl Networks {
     pub fn keep(&mut self, whole: Whole) {
         let id = whole.network.id;
         self.drop_whole(id);
-        self.bytes += whole.answers.len();
+        self.bytes += whole.bytes();
         self.uses += 1;
         self.wholes.insert(id, Kept { whole, used: self.uses });
         while self.bytes > WHOLE_NETWORKS_BYTES_MAX {
@@ -128,7 +131,7 @@ impl Networks {
 
     fn drop_whole(&mut self, id: NetworkId) {
         if let Some(dropped) = self.wholes.remove(&id) {
-            self.bytes -= dropped.whole.answers.len();
+            self.bytes -= dropped.whole.bytes();
         }
     }
 }
@@ -140,16 +143,29 @@ pub fn bytes(address: IpAddr) -> Vec<u8> {
     }
 }
 
-fn encode(answers: &Answers) -> Bytes {
-    let message = pb::NetworkAnswers {
-        endpoints: answers.endpoints.iter().map(endpoint).collect(),
+fn bytes_of(answers: &[Bytes]) -> usize {
+    answers.iter().map(Bytes::len).sum()
+}
+
+/// In parts that each fit a message well.
+fn encode(answers: &Answers) -> Vec<Bytes> {
+    let mut parts = vec![pb::NetworkAnswers {
         removed_task_ids: answers.endpoints_gone.iter().map(ToString::to_string).collect(),
-        services: answers.services.iter().map(service).collect(),
         removed_service_ids: answers.services_gone.iter().map(ToString::to_string).collect(),
         nodes: answers.nodes.iter().copied().map(bytes).collect(),
         removed_nodes: answers.nodes_gone.iter().copied().map(bytes).collect(),
-    };
-    message.encode_to_vec().into()
+        ..pb::NetworkAnswers::default()
+    }];
+    parts.extend(answers.services.chunks(NETWORK_PART_MAX).map(|part| pb::NetworkAnswers {
+        services: part.iter().map(service).collect(),
+        ..pb::NetworkAnswers::default()
+    }));
+    parts.extend(answers.endpoints.chunks(NETWORK_PART_MAX).map(|part| pb::NetworkAnswers {
+        endpoints: part.iter().map(endpoint).collect(),
+        ..pb::NetworkAnswers::default()
+    }));
+    let parts = parts.into_iter().map(|part| part.encode_to_vec());
+    parts.filter(|part| !part.is_empty()).map(Bytes::from).collect()
 }
 
 fn endpoint(it: &Endpoint) -> pb::NetworkEndpoint {

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use bytes::Bytes;
 use skep_dispatch::endpoints::networks_of;
@@ -16,7 +17,11 @@ use skep_types::{Network, NetworkId, NodeId};
 use tokio::sync::Notify;
 
 use crate::core::Core;
+use crate::defaults::{NETWORKS_INTERVAL_MIN, NETWORKS_SHARE};
 use crate::networks::{Networks, News, Whole};
+
+/// Each node has one of each kind.
+const STREAMS_OF_NODE: usize = 3;
 
 /// See the module. Empty while this manager does not lead.
 #[derive(Default)]
@@ -126,6 +131,13 @@ impl Listener {
         self.notify.notified().await;
     }
 
+    /// How long a stream of networks is to wait after a word: what comes meanwhile is one message, and
+    /// the more nodes there are, the longer, so that all of them together cost no more.
+    pub fn pause(&self) -> Duration {
+        let nodes = locked(&self.shared).wakers.len() / STREAMS_OF_NODE;
+        NETWORKS_INTERVAL_MIN.max(NETWORKS_SHARE * u32::try_from(nodes).unwrap_or(u32::MAX))
+    }
+
     /// The state as far as streams have been woken for it, with its index in the log.
     pub fn view(&self) -> (u64, State) {
         let routed = locked(&self.shared);
@@ -187,7 +199,7 @@ impl Listener {
             };
             known.insert(id, at);
             locked(&self.shared).networks.keep(whole.clone());
-            words.push(Word::Whole(Arc::clone(&whole.network), vec![whole.into_answers()]));
+            words.push(Word::Whole(Arc::clone(&whole.network), whole.into_answers()));
         }
         words
     }

@@ -216,7 +216,8 @@ async fn networks(
             counts.network_messages.fetch_add(1, Ordering::Relaxed);
             let told: usize = message.answers.iter().map(|it| it.len()).sum();
             counts.network_bytes.fetch_add(told as u64, Ordering::Relaxed);
-            if message.kind() != ours::endpoints_message::Kind::Settled {
+            let settled = message.kind() == ours::endpoints_message::Kind::Settled;
+            if !settled && !message.goes_on {
                 newest = Some((message.network_id, message.generation));
             }
             if let Some(message) = messages.message().now_or_never() {

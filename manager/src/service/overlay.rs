@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures::Stream;
 use skep_dispatch::{SessionId, StreamKind};
 use skep_proto::v1 as pb;
@@ -16,7 +17,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use crate::core::Core;
-use crate::defaults::{NETWORKS_INTERVAL, STREAM_QUEUE};
+use crate::defaults::{NETWORK_PARTS_MAX, STREAM_QUEUE};
 use crate::gate::Caller;
 use crate::router::{ToldNetworks, Word};
 use crate::service::dispatcher::{over, parse};
@@ -51,31 +52,63 @@ fn messages(
     generation: u64,
 ) -> Vec<pb::EndpointsMessage> {
     use pb::endpoints_message::Kind;
-    let mut message = |word| match word {
-        Word::Whole(network, answers) => {
-            generations.insert(network.id, generation);
-            let kind = Kind::Full.into();
-            pb::EndpointsMessage { generation, kind, answers, ..head(&network) }
-        }
-        Word::More(id, answers) => pb::EndpointsMessage {
-            network_id: id.to_string(),
-            generation,
-            kind: Kind::Delta.into(),
-            applies_to: generations.insert(id, generation).unwrap_or_default(),
-            answers,
-            ..pb::EndpointsMessage::default()
-        },
-        Word::Gone(id) => {
-            generations.remove(&id);
-            pb::EndpointsMessage {
-                network_id: id.to_string(),
-                generation,
-                kind: Kind::Gone.into(),
-                ..pb::EndpointsMessage::default()
+    let mut messages = Vec::new();
+    for word in words {
+        match word {
+            Word::Whole(network, answers) => {
+                generations.insert(network.id, generation);
+                let head = pb::EndpointsMessage { kind: Kind::Full.into(), ..head(&network) };
+                in_parts(head, generation, answers, &mut messages);
+            }
+            Word::More(id, answers) => {
+                let head = pb::EndpointsMessage {
+                    network_id: id.to_string(),
+                    kind: Kind::Delta.into(),
+                    applies_to: generations.insert(id, generation).unwrap_or_default(),
+                    ..pb::EndpointsMessage::default()
+                };
+                in_parts(head, generation, answers, &mut messages);
+            }
+            Word::Gone(id) => {
+                generations.remove(&id);
+                messages.push(pb::EndpointsMessage {
+                    network_id: id.to_string(),
+                    generation,
+                    kind: Kind::Gone.into(),
+                    ..pb::EndpointsMessage::default()
+                });
             }
         }
-    };
-    words.into_iter().map(&mut message).collect()
+    }
+    messages
+}
+
+/// Of what is told of one network each message bears a share.
+fn in_parts(
+    head: pb::EndpointsMessage,
+    generation: u64,
+    answers: Vec<Bytes>,
+    messages: &mut Vec<pb::EndpointsMessage>,
+) {
+    let mut next = pb::EndpointsMessage { generation, ..head };
+    let mut parts = answers.into_iter().peekable();
+    loop {
+        next.answers = parts.by_ref().take(NETWORK_PARTS_MAX).collect();
+        next.goes_on = parts.peek().is_some();
+        let going_on = pb::EndpointsMessage {
+            network_id: next.network_id.clone(),
+            kind: pb::endpoints_message::Kind::Delta.into(),
+            generation,
+            applies_to: generation,
+            ..pb::EndpointsMessage::default()
+        };
+        let told = std::mem::replace(&mut next, going_on);
+        let last = !told.goes_on;
+        messages.push(told);
+        if last {
+            return;
+        }
+    }
 }
 
 /// Remembers, before it is sent, what the node is to confirm; without news it has nothing to.
@@ -123,7 +156,7 @@ async fn tell(
                     return Status::cancelled("the node hung up");
                 }
             }
-            tokio::time::sleep(NETWORKS_INTERVAL).await;
+            tokio::time::sleep(changes.pause()).await;
             changes.woken().await;
         }
     };
@@ -170,5 +203,41 @@ impl pb::overlay_server::Overlay for OverlayService {
         let confirmed = (request.generation, network);
         self.0.dispatch.mark(|marks| marks.confirmed(node, session, confirmed));
         Ok(Response::new(pb::AcknowledgeResponse {}))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pb::endpoints_message::Kind;
+
+    use super::*;
+
+    #[test]
+    fn a_large_network_is_told_in_messages_that_go_on() {
+        let id = NetworkId::new(7);
+        let spec = skep_types::NetworkSpec::default();
+        let network = Arc::new(Network::new(id, spec));
+        let parts: Vec<Bytes> = (0..5u8).map(|it| Bytes::from(vec![it])).collect();
+        let mut generations = Generations::new();
+        let words = vec![Word::Whole(Arc::clone(&network), parts.clone())];
+        let whole = messages(words, &mut generations, 3);
+        let shape = |message: &pb::EndpointsMessage| {
+            (message.kind(), message.generation, message.applies_to, message.goes_on)
+        };
+        let shapes: Vec<_> = whole.iter().map(shape).collect();
+        let expected =
+            [(Kind::Full, 3, 0, true), (Kind::Delta, 3, 3, true), (Kind::Delta, 3, 3, false)];
+        assert_eq!(shapes, expected);
+        assert_eq!(whole.iter().flat_map(|it| it.answers.clone()).collect::<Vec<_>>(), parts);
+
+        let words = vec![Word::More(id, parts[..3].to_vec())];
+        let more: Vec<_> = messages(words, &mut generations, 4).iter().map(shape).collect();
+        assert_eq!(more, [(Kind::Delta, 4, 3, true), (Kind::Delta, 4, 4, false)]);
+        // An empty network is told too.
+        let empty = messages(vec![Word::Whole(network, vec![])], &mut generations, 5);
+        assert_eq!(empty.iter().map(shape).collect::<Vec<_>>(), [(Kind::Full, 5, 0, false)]);
+        let gone = messages(vec![Word::Gone(id)], &mut generations, 6);
+        assert_eq!(gone.iter().map(shape).collect::<Vec<_>>(), [(Kind::Gone, 6, 0, false)]);
+        assert!(generations.is_empty());
     }
 }
