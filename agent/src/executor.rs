@@ -11,6 +11,7 @@ use skep_agent_plan::Observed;
 use skep_engine::logs::{LogEntry, LogQuery};
 use skep_overlay_net::NetworkUpdate;
 use skep_proto::convert::NodeTask;
+use skep_types::service::PortConfig;
 use skep_types::task::ContainerStatus;
 use skep_types::{Config, ConfigId, Secret, SecretId, TaskId};
 use tokio::sync::watch;
@@ -68,6 +69,8 @@ pub trait Executor: Send + Sync + 'static {
     }
     /// Container id, pid and exit code, once there is a container.
     async fn status(&self, task: TaskId) -> Option<ContainerStatus>;
+    /// The ports of this host that lead to a task, with the numbers that were chosen here.
+    async fn host_ports(&self, task: TaskId) -> Vec<PortConfig>;
     /// What a task wrote; none if it has no container. Dropping it ends the reading.
     async fn logs(&self, task: TaskId, query: LogQuery) -> Result<Option<TaskLogs>, ExecutorError>;
     /// Tasks that have something here, from before a restart too.

@@ -5,7 +5,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use skep_agent_plan::{Observed, Step, next_step};
 use skep_proto::convert::NodeTask;
-use skep_types::service::{PortConfig, PublishMode};
 use skep_types::{DesiredState, TaskId, TaskState, TaskStatus, Timestamp, defaults};
 use tokio::sync::{Semaphore, watch};
 
@@ -147,6 +146,11 @@ async fn report(
         }
         _ => error,
     };
+    // Before it runs, and when it has ended, they lead nowhere.
+    let host_ports = match state {
+        TaskState::Running => shared.executor.host_ports(id).await,
+        _ => Vec::new(),
+    };
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let status = TaskStatus {
         state,
@@ -154,16 +158,10 @@ async fn report(
         message: message(state).to_owned(),
         error,
         container,
-        host_ports: if state == TaskState::Running { host_ports(task) } else { Vec::new() },
+        host_ports,
         running_since: None,
     };
     shared.reporter.report(id, status);
-}
-
-/// The ports of this host that lead to the task while it runs.
-fn host_ports(task: &NodeTask) -> Vec<PortConfig> {
-    let ports = task.endpoint.iter().flat_map(|endpoint| &endpoint.ports);
-    ports.filter(|port| port.publish_mode == PublishMode::Host).cloned().collect()
 }
 
 /// SwarmKit's words, as `docker inspect` of a task shows them.

@@ -1,12 +1,12 @@
 //! What a service's spec asks for reaches its tasks, seen from inside of them: nothing is passed over.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use skep_e2e::{
-    Fleet, FleetConfig, Host, IMAGE, Session, docker_version, eventually_blocking, image_archive,
-    skep_binary,
+    Fleet, FleetConfig, Host, IMAGE, Session, Signal, docker_version, eventually_blocking,
+    image_archive, skep_binary,
 };
 
 /// Images, containers and elections are ready well within it, on a busy machine too.
@@ -185,7 +185,6 @@ fn what_nobody_would_do_is_refused() {
     for (flags, why) in [
         (&["--hostname", "{{.Task.Colour}}"][..], "can't evaluate field Colour"),
         (&["--env", "A={{.Task"], "unclosed action"),
-        (&["--publish", "target=80,mode=host"], "a published port must be given"),
         (&["--oom-score-adj", "1001"], "range for oom score adj is [-1000, 1000]"),
         (
             &["--mount", "type=volume,source=v,target=/v,volume-subpath=a"],
@@ -210,6 +209,134 @@ fn what_nobody_would_do_is_refused() {
         assert!(error.contains(why), "{words:?}: {error}");
     }
     assert_eq!(skep(&host, &["service", "ls", "-q"]).unwrap(), "");
+    fleet.down().unwrap();
+}
+
+/// By each running task of a service, the host's port for each of its own: `80/tcp`.
+type HostPorts = BTreeMap<String, BTreeMap<String, u16>>;
+
+/// From a column of ports.
+fn read_ports(column: &str) -> Result<BTreeMap<String, u16>> {
+    let port = |text: &str| {
+        let (number, own) = text.strip_prefix("*:")?.split_once("->")?;
+        Some((own.to_owned(), number.parse().ok()?))
+    };
+    column.split(',').map(|text| port(text).with_context(|| column.to_owned())).collect()
+}
+
+fn host_ports(host: &Host, service: &str) -> Result<HostPorts> {
+    let words = ["service", "ps", "--no-trunc", "--filter", "desired-state=running"];
+    let format = ["--format", "{{.ID}}|{{.CurrentState}}|{{.Ports}}", service];
+    let mut ports = BTreeMap::new();
+    for line in skep(host, &[&words[..], &format].concat())?.lines() {
+        let columns: Vec<&str> = line.split('|').collect();
+        ensure!(columns.len() == 3 && columns[1].starts_with("Running"), "{line}");
+        ports.insert(columns[0].to_owned(), read_ports(columns[2])?);
+    }
+    Ok(ports)
+}
+
+/// Waits for two tasks that have what the service publishes, and none of those that were `before`.
+fn wait_ports(host: &Host, before: &HostPorts) -> HostPorts {
+    eventually_blocking(SOON, || {
+        let ports = host_ports(host, "web")?;
+        let whole = ports.values().all(|it| it.keys().eq(["53/udp", "80/tcp"]));
+        let new = ports.keys().all(|task| !before.contains_key(task));
+        ensure!(ports.len() == 2 && whole && new, "{ports:?} after {before:?}");
+        Ok(ports)
+    })
+}
+
+fn fetch(host: &Host, port: u16) -> Result<String> {
+    let url = format!("http://127.0.0.1:{port}/");
+    Ok(host.check(&["curl", "-s", "--fail", "--max-time", "3", &url])?.trim().to_owned())
+}
+
+/// What the tasks say of themselves, each at its port.
+fn answers(host: &Host, ports: &HostPorts) -> Vec<String> {
+    let ask = |of_task: &BTreeMap<String, u16>| {
+        eventually_blocking(SOON, || fetch(host, of_task["80/tcp"]))
+    };
+    ports.values().map(ask).collect()
+}
+
+/// Tells its own name on port 80.
+const WEB: &str = "mkdir -p /w; hostname > /w/index.html; exec httpd -f -p 80 -h /w";
+
+#[test]
+fn a_node_chooses_the_host_ports_that_have_no_number() {
+    let Some((fleet, host)) = swarm() else { return };
+    let first = 40_000;
+    let range = format!("net.ipv4.ip_local_port_range={first} 60999");
+    host.check(&["sysctl", "-q", "-w", &range]).unwrap();
+    // The first one is a container's that was made by hand.
+    skep(&host, &["run", "-d", "-p", "40000:80", IMAGE, "sleep", "86400"]).unwrap();
+    let words = [
+        &["service", "create", "--detach", "--name", "web", "--replicas", "2"][..],
+        &["--hostname", "web-{{.Task.Slot}}"],
+        &["--publish", "mode=host,target=80", "--publish", "mode=host,target=53,protocol=udp"],
+        &["--publish", "mode=host,target=90,published=8080"],
+    ]
+    .concat();
+    // The second of two tasks has no room for the number that both ask for.
+    skep(&host, &[&words[..], &[IMAGE, "sh", "-c", WEB]].concat()).unwrap();
+    eventually_blocking(SOON, || {
+        let now = states(&host, "web")?;
+        ensure!(now.contains("host port 8080 in use"), "{now}");
+        let shown = skep(&host, &["service", "ps", "--format", "{{.Ports}}", "web"])?;
+        ensure!(shown.contains("*:8080->90/tcp"), "{shown}");
+        Ok(())
+    });
+    let rm = ["--publish-rm", "mode=host,target=90"];
+    skep(&host, &[&["service", "update", "--detach"], &rm[..], &["web"]].concat()).unwrap();
+    let ports = wait_ports(&host, &HostPorts::new());
+    let numbers: Vec<u16> = ports.values().map(|of_task| of_task["80/tcp"]).collect();
+    assert!(numbers[0] != numbers[1] && numbers.iter().all(|it| *it > first), "{ports:?}");
+    let said = answers(&host, &ports);
+    let both = BTreeSet::from(["web-1".to_owned(), "web-2".to_owned()]);
+    assert_eq!(BTreeSet::from_iter(said.clone()), both);
+
+    // The task, its node, and its container tell the same.
+    let of_node = skep(&host, &["node", "ps", "--no-trunc", "--format", "{{.ID}} {{.Ports}}"]);
+    let of_node = of_node.unwrap();
+    for (task, of_task) in &ports {
+        let format = "{{range .Status.PortStatus.Ports}}{{.PublishMode}} \
+                      *:{{.PublishedPort}}->{{.TargetPort}}/{{.Protocol}}\n{{end}}";
+        let shown = skep(&host, &["inspect", "--format", format, task]).unwrap();
+        let shown = shown.lines().filter(|line| !line.is_empty());
+        let shown: Vec<_> = shown.map(|line| line.strip_prefix("host ").unwrap()).collect();
+        assert_eq!(&read_ports(&shown.join(",")).unwrap(), of_task);
+        let line = of_node.lines().find_map(|line| line.strip_prefix(&format!("{task} ")));
+        assert_eq!(&read_ports(line.unwrap()).unwrap(), of_task, "{of_node}");
+        let filter = format!("label=com.docker.swarm.task.id={task}");
+        let id = skep(&host, &["ps", "-q", "--filter", &filter]).unwrap();
+        let bound = skep(&host, &["port", id.trim(), "80/tcp"]).unwrap();
+        assert_eq!(bound.trim(), format!("0.0.0.0:{}", of_task["80/tcp"]));
+    }
+
+    // A daemon that starts again finds them, and gives them to nobody else.
+    host.kill(Signal::SIGKILL).unwrap();
+    host.start().unwrap();
+    wait_running(&host, "web", 2);
+    assert_eq!(host_ports(&host, "web").unwrap(), ports);
+    assert_eq!(answers(&host, &ports), said);
+    let by_hand = ["run", "-d", "-p", "80", IMAGE, "sleep", "86400"];
+    let id = eventually_blocking(SOON, || skep(&host, &by_hand));
+    let bound = skep(&host, &["port", id.trim(), "80/tcp"]).unwrap();
+    assert!(!bound.lines().any(|it| numbers.iter().any(|n| it.ends_with(&format!(":{n}")))));
+
+    // A new task has one of its own; what went answers no more.
+    skep(&host, &["service", "update", "--detach", "--force", "web"]).unwrap();
+    let newer = wait_ports(&host, &ports);
+    assert_eq!(BTreeSet::from_iter(answers(&host, &newer)), both);
+    skep(&host, &["service", "rm", "web"]).unwrap();
+    for of_task in ports.values().chain(newer.values()) {
+        eventually_blocking(SOON, || {
+            let port = of_task["80/tcp"];
+            ensure!(fetch(&host, port).is_err(), "{port} still answers");
+            Ok(())
+        });
+    }
     fleet.down().unwrap();
 }
 

@@ -87,10 +87,10 @@ fn bad_service_specs_are_refused_in_docker_s_words() {
         (
             |it| {
                 let publish_mode = PublishMode::Host;
-                it.endpoint.ports =
-                    vec![PortConfig { target_port: 80, publish_mode, ..Default::default() }];
+                let port = PortConfig { published_port: 80, publish_mode, ..PortConfig::default() };
+                it.endpoint.ports = vec![port];
             },
-            "EndpointSpec: a published port must be given for target port 80 in host mode",
+            "EndpointSpec: target port must be provided",
         ),
         (
             |it| it.task.container.hostname = "{{.Task.Colour}}".to_owned(),

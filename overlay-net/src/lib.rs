@@ -9,7 +9,7 @@ mod error;
 mod manager;
 
 pub use error::NetworkError;
-pub use manager::{ManagerConfig, NetworkManager};
+pub use manager::{Attached, ManagerConfig, NetworkManager, Standing};
 pub use skep_overlay_kernel::{HostNs, Namespace};
 pub use skep_overlay_plan::{
     EndpointState, Mac, NetworkState, NetworkUpdate, NodeConfig, ServiceEntry, TaskEndpoint,

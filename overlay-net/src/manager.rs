@@ -12,13 +12,14 @@ use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
 use skep_idmap::Owner;
-use skep_overlay_kernel::{Executor, HostNs, KernelError, Namespace};
+use skep_overlay_kernel::{Executor, HeldPort, HostNs, KernelError, Namespace};
 use skep_overlay_plan::desired::Knowledge;
 use skep_overlay_plan::operation::Subject;
 use skep_overlay_plan::{
-    Desired, DesiredTask, NetworkUpdate, NodeConfig, Observed, Operation, TaskNet, TaskNetError,
-    plan,
+    Desired, DesiredTask, HostPort, NetworkUpdate, NodeConfig, Observed, Operation, TaskNet,
+    TaskNetError, plan,
 };
+use skep_types::service::PortConfig;
 use skep_types::{NetworkId, TaskId};
 use tokio::sync::{Mutex, Notify};
 use tokio::time::Instant;
@@ -64,6 +65,27 @@ struct Inner {
     /// None: to be read from the kernel.
     observed: Option<Observed>,
     resolvers: BTreeMap<TaskId, Resolver>,
+    /// The sockets of the host ports that were chosen here.
+    held: BTreeMap<HostPort, HeldPort>,
+    /// The last number that was chosen.
+    last_chosen: Option<u16>,
+}
+
+/// What a task was given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attached {
+    /// Where its network namespace has its name.
+    pub namespace: PathBuf,
+    /// Its ports in host mode, each with its number.
+    pub host_ports: Vec<PortConfig>,
+}
+
+/// A task that runs already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    pub net: TaskNet,
+    /// What it was given when it was attached.
+    pub host_ports: Vec<PortConfig>,
 }
 
 impl NetworkManager {
@@ -78,6 +100,8 @@ impl NetworkManager {
                 desired: Desired::new(config.node),
                 observed: None,
                 resolvers: BTreeMap::new(),
+                held: BTreeMap::new(),
+                last_chosen: None,
             }),
             told: Notify::new(),
         }
@@ -85,21 +109,23 @@ impl NetworkManager {
 
     /// Gives a task its namespace, to be joined by its container, with all interfaces, rules and a
     /// resolver at 127.0.0.11. Waits, within a bound, for word of its networks. Called again with
-    /// the same task it changes what differs.
-    pub async fn attach_task(&self, net: TaskNet) -> Result<PathBuf, NetworkError> {
+    /// the same task it changes what differs. Ports in host mode without a number are given one of
+    /// this host's, which the task has until it is detached.
+    pub async fn attach_task(&self, net: TaskNet) -> Result<Attached, NetworkError> {
         let task = net.task;
         let deadline = Instant::now() + TOLD_WITHIN;
         loop {
             let told = self.told.notified();
             let mut inner = self.inner.lock().await;
             let before = inner.desired.tasks.get(&task).cloned();
-            match inner.desired.add_task(net.clone(), None) {
+            match inner.desired.check(&net) {
                 Ok(()) => {
-                    let result = self.bring_up(&mut inner, task, before.as_ref()).await;
+                    let had = before.as_ref().map(|it| it.host_ports.clone()).unwrap_or_default();
+                    let result = self.take_in_and_bring_up(&mut inner, net, &had).await;
                     if result.is_err() {
                         self.take_back(&mut inner, task, before).await;
                     }
-                    return result.map(|()| self.executor.task_path(task));
+                    return result;
                 }
                 Err(TaskNetError::UnknownNetwork(network)) => {
                     drop(inner);
@@ -120,6 +146,7 @@ impl NetworkManager {
         }
         inner.desired.tasks.remove(&task);
         let failures = self.reconcile(&mut inner).await?;
+        inner.give_back();
         first_of(failures, |subject| subject == Subject::Task(task) || subject == Subject::Host)
     }
 
@@ -127,7 +154,14 @@ impl NetworkManager {
     /// says, and that may be acknowledged.
     pub async fn update_network(&self, update: NetworkUpdate) -> Result<(), NetworkError> {
         let mut inner = self.inner.lock().await;
+        let before = inner.desired.shadowed();
         let network = take_in(&mut inner.desired, update)?;
+        for ((protocol, number), task) in inner.desired.shadowed().difference(&before) {
+            tracing::warn!(
+                ?protocol, number, %task,
+                "the swarm publishes a port that this node had chosen for a task: here it leads to the task"
+            );
+        }
         let failures = self.reconcile(&mut inner).await?;
         // Names change after the rules: what they answer can then be reached.
         match inner.desired.networks.get(&network) {
@@ -142,21 +176,24 @@ impl NetworkManager {
     /// After the daemon started again: the tasks that run. What the leader has not spoken of yet
     /// is left as it stands until `settle`, and no connection is cut. Tasks not listed are taken
     /// down.
-    pub async fn restore(&self, tasks: Vec<TaskNet>) -> Result<(), NetworkError> {
+    pub async fn restore(&self, tasks: Vec<Standing>) -> Result<(), NetworkError> {
         let mut inner = self.inner.lock().await;
         let observed = self.executor.observe().await?;
         inner.desired.knowledge = Knowledge::Partial;
         // Those with an address first, so that nobody else is given it.
         let outside = |net: &TaskNet| observed.tasks.get(&net.task).and_then(|task| task.outside);
         let (with, without): (Vec<_>, Vec<_>) =
-            tasks.into_iter().partition(|net| outside(net).is_some());
+            tasks.into_iter().partition(|it| outside(&it.net).is_some());
         let mut first = Ok(());
         let mut ids = Vec::new();
-        for net in with.into_iter().chain(without) {
+        for Standing { net, host_ports } in with.into_iter().chain(without) {
             let (task, address) = (net.task, outside(&net));
-            match inner.desired.add_task(net, address) {
+            let net = self.number(&mut inner, net, &host_ports).await;
+            let added =
+                net.and_then(|net| inner.desired.add_task(net, address).map_err(Into::into));
+            match added {
                 Ok(()) => ids.push(task),
-                Err(error) => first = first.and(Err(error.into())),
+                Err(error) => first = first.and(Err(error)),
             }
         }
         inner.observed = Some(observed);
@@ -164,6 +201,7 @@ impl NetworkManager {
             first = first.and(self.start_resolver(&mut inner, task).await);
         }
         let failures = self.reconcile(&mut inner).await?;
+        inner.give_back();
         first.and(first_of(failures, |_| true))
     }
 
@@ -189,6 +227,68 @@ impl NetworkManager {
         for resolver in resolvers.into_values() {
             resolver.stop().await;
         }
+    }
+
+    async fn take_in_and_bring_up(
+        &self,
+        inner: &mut Inner,
+        net: TaskNet,
+        had: &[PortConfig],
+    ) -> Result<Attached, NetworkError> {
+        let task = net.task;
+        let before = inner.desired.tasks.get(&task).cloned();
+        let net = self.number(inner, net, had).await?;
+        inner.desired.add_task(net, None)?;
+        self.bring_up(inner, task, before.as_ref()).await?;
+        // A number that it had and does not ask for any more.
+        inner.give_back();
+        let given = inner.desired.tasks.get(&task);
+        Ok(Attached {
+            namespace: self.executor.task_path(task),
+            host_ports: given.map(|task| task.host_ports.clone()).unwrap_or_default(),
+        })
+    }
+
+    /// Gives numbers to the host ports that have none: those that the task `had`, then free ones.
+    /// Each is held from here on.
+    async fn number(
+        &self,
+        inner: &mut Inner,
+        mut net: TaskNet,
+        had: &[PortConfig],
+    ) -> Result<TaskNet, NetworkError> {
+        for port in net.keep(had) {
+            inner.desired.choose(port, net.task)?;
+            if inner.held.contains_key(&port) {
+                continue;
+            }
+            match self.executor.hold_port(port.0, vec![port.1]).await? {
+                Some((_, held)) => drop(inner.held.insert(port, held)),
+                // While no daemon held it. The rules that lead to the task stand all the same.
+                None => tracing::warn!(
+                    protocol = ?port.0, number = port.1, task = %net.task,
+                    "somebody on this host has bound a port that leads to a task"
+                ),
+            }
+        }
+        let open: Vec<usize> = net.unnumbered().collect();
+        if open.is_empty() {
+            return Ok(net);
+        }
+        let local = self.executor.local_ports().await?;
+        for index in open {
+            let (protocol, target) = (net.ports[index].protocol, net.ports[index].target_port);
+            let free = inner.desired.free_numbers(&net, protocol, &local, inner.last_chosen);
+            let Some((number, held)) = self.executor.hold_port(protocol, free).await? else {
+                let (first, last) = local.range.into_inner();
+                return Err(TaskNetError::PortsExhausted { protocol, target, first, last }.into());
+            };
+            inner.desired.choose((protocol, number), net.task)?;
+            inner.held.insert((protocol, number), held);
+            inner.last_chosen = Some(number);
+            net.ports[index].published_port = number;
+        }
+        Ok(net)
     }
 
     async fn bring_up(
@@ -231,6 +331,7 @@ impl NetworkManager {
         if let Err(error) = self.reconcile(inner).await {
             tracing::warn!(%task, %error, "what a failed task left is not taken down yet");
         }
+        inner.give_back();
     }
 
     /// The resolver comes before the rules that send questions to it.
@@ -299,6 +400,15 @@ impl NetworkManager {
         // After a failure nobody knows what stands: it is read anew the next time.
         inner.observed = failures.is_empty().then_some(observed);
         Ok(failures)
+    }
+}
+
+impl Inner {
+    /// Frees the host ports that no task has any more. The rules that lead to them are gone by then.
+    fn give_back(&mut self) {
+        self.desired.give_back();
+        let chosen = &self.desired.chosen;
+        self.held.retain(|port, _| chosen.contains_key(port));
     }
 }
 

@@ -5,9 +5,9 @@ mod lab;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
-use std::net::{IpAddr, TcpStream, UdpSocket};
+use std::net::{IpAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::rdata::A;
@@ -16,6 +16,7 @@ use lab::{Lab, ask, ask_until_all, can_run, connect, serve, still_echoes};
 use skep_idmap::Owner;
 use skep_overlay_net::network::{Answers, NetworkDelta};
 use skep_overlay_net::*;
+use skep_types::service::{PortConfig, Protocol, PublishMode};
 use skep_types::{NetworkAttachment, NetworkId, ServiceId, TaskId, Vni};
 
 const FRONT: NetworkId = NetworkId::new(2);
@@ -100,7 +101,7 @@ fn manager(lab: &Lab, number: u8) -> Arc<NetworkManager> {
 }
 
 async fn attach(manager: &NetworkManager, net: TaskNet) -> Namespace {
-    Namespace::open(&manager.attach_task(net).await.unwrap()).unwrap()
+    Namespace::open(&manager.attach_task(net).await.unwrap().namespace).unwrap()
 }
 
 fn question(name: &str) -> Vec<u8> {
@@ -195,7 +196,8 @@ async fn tasks_find_one_another_by_name_and_a_restart_cuts_nothing() {
     assert!(still_echoes(&mut stream), "tasks go on without the daemon");
     let rules_before = lab::inside(&path(&lab, A_TASK), "nft list ruleset");
     let one = manager(&lab, 1);
-    one.restore(vec![net(A_TASK, FRONT, "10.0.1.3/24")]).await.unwrap();
+    let standing = Standing { net: net(A_TASK, FRONT, "10.0.1.3/24"), host_ports: Vec::new() };
+    one.restore(vec![standing]).await.unwrap();
     assert!(still_echoes(&mut stream));
     assert_eq!(resolve(&a, "web.").await.unwrap_err(), ResponseCode::ServFail, "not told yet");
     assert_eq!(resolve(&a, "example.org.").await.unwrap(), ["192.0.2.1"]);
@@ -283,5 +285,123 @@ async fn an_internal_task_reaches_nobody_outside_by_name() {
     one.detach_task(B_TASK).await.unwrap();
     one.detach_task(A_TASK).await.unwrap();
     one.update_network(NetworkUpdate::Gone(INNER)).await.unwrap();
+    assert_eq!(lab.remains(1), "");
+}
+
+const PROTOCOLS: [Protocol; 2] = [Protocol::Tcp, Protocol::Udp];
+
+/// A task without networks that wishes any host port for each of its ports 80.
+fn open_ports(task: TaskId, protocols: &[Protocol]) -> TaskNet {
+    let port = |protocol: &Protocol| PortConfig {
+        protocol: *protocol,
+        target_port: 80,
+        publish_mode: PublishMode::Host,
+        ..PortConfig::default()
+    };
+    let ports = protocols.iter().map(port).collect();
+    TaskNet { task, networks: Vec::new(), ports, nameservers: Vec::new() }
+}
+
+fn numbers(ports: &[PortConfig]) -> Vec<(Protocol, u16)> {
+    ports.iter().map(|port| (port.protocol, port.published_port)).collect()
+}
+
+async fn is_free(place: &Namespace, (protocol, number): (Protocol, u16)) -> bool {
+    let bind = move || match protocol {
+        Protocol::Tcp => TcpListener::bind(("0.0.0.0", number)).is_ok(),
+        _ => UdpSocket::bind(("0.0.0.0", number)).is_ok(),
+    };
+    place.run(bind).await.unwrap()
+}
+
+/// A process that another test is about to start has a copy of every socket for a moment.
+async fn wait_free(place: &Namespace, port: (Protocol, u16)) {
+    let deadline = Instant::now() + lab::DEADLINE;
+    while !is_free(place, port).await {
+        assert!(Instant::now() < deadline, "{port:?} was not given back");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn host_ports_without_a_number_are_given_one_and_keep_it() {
+    use Protocol::{Tcp, Udp};
+    if !can_run("host_ports_without_a_number_are_given_one_and_keep_it") {
+        return;
+    }
+    let lab = Lab::new(2).await;
+    let (host, client) = (lab.host(1), lab.host(2));
+    lab.on_host(1, "sysctl -q -w net.ipv4.ip_local_port_range=40000\t40003");
+    lab.on_host(1, "sysctl -q -w net.ipv4.ip_local_reserved_ports=40001");
+    // A process of the host has the first one.
+    let theirs = host.run(|| TcpListener::bind("0.0.0.0:40000").unwrap()).await.unwrap();
+    let one = manager(&lab, 1);
+    let a = one.attach_task(open_ports(A_TASK, &PROTOCOLS)).await.unwrap();
+    let b = one.attach_task(open_ports(B_TASK, &[Tcp])).await.unwrap();
+    assert_eq!(numbers(&a.host_ports), [(Tcp, 40_002), (Udp, 40_003)]);
+    assert_eq!(numbers(&b.host_ports), [(Tcp, 40_003)]);
+    for (given, name) in [(&a, "a"), (&b, "b")] {
+        let place = Namespace::open(&given.namespace).unwrap();
+        serve(&place, 80, name).await;
+        lab::serve_udp(&place, 80, name).await;
+    }
+    let all = [&a.host_ports[..], &b.host_ports[..]].concat();
+    for port in numbers(&all) {
+        assert!(!is_free(&host, port).await, "{port:?} is held");
+    }
+    assert_eq!(ask(&client, "192.168.77.1:40002").await.unwrap(), "a 192.168.77.2");
+    assert_eq!(ask(&client, "192.168.77.1:40003").await.unwrap(), "b 192.168.77.2");
+    let udp = lab::udp_client(&client, "192.168.77.1:40003").await;
+    assert_eq!(lab::ask_udp(&udp).unwrap(), "a 192.168.77.2");
+
+    // Attached again, each has what it had; there is none left for a third.
+    assert_eq!(one.attach_task(open_ports(A_TASK, &PROTOCOLS)).await.unwrap(), a);
+    let c_task = TaskId::new(13);
+    let error = one.attach_task(open_ports(c_task, &[Tcp])).await.unwrap_err().to_string();
+    let why =
+        "all ports are allocated: none from 40000 to 40003 is free for the service's port 80/tcp";
+    assert!(error.starts_with(why), "{error}");
+    let numbered =
+        PortConfig { published_port: 40_003, ..open_ports(c_task, &[Tcp]).ports[0].clone() };
+    let net = TaskNet { ports: vec![numbered], ..open_ports(c_task, &[]) };
+    let error = one.attach_task(net).await.unwrap_err().to_string();
+    assert!(
+        error.starts_with("Bind for 0.0.0.0:40003 failed: port is already allocated"),
+        "{error}"
+    );
+
+    // The daemon ends and starts again while a connection stands.
+    let (mut stream, _) = connect(&client, "192.168.77.1:40002").await.unwrap();
+    one.stop().await;
+    drop(one);
+    wait_free(&host, (Tcp, 40_002)).await;
+    assert!(still_echoes(&mut stream));
+    let one = manager(&lab, 1);
+    let standing =
+        |net: TaskNet, given: &Attached| Standing { net, host_ports: given.host_ports.clone() };
+    let tasks = vec![
+        standing(open_ports(B_TASK, &[Tcp]), &b),
+        standing(open_ports(A_TASK, &PROTOCOLS), &a),
+    ];
+    one.restore(tasks.clone()).await.unwrap();
+    // Each new session does so.
+    one.restore(tasks).await.unwrap();
+    one.settle().await.unwrap();
+    assert!(still_echoes(&mut stream));
+    assert_eq!(ask(&client, "192.168.77.1:40003").await.unwrap(), "b 192.168.77.2");
+    assert_eq!(one.attach_task(open_ports(A_TASK, &PROTOCOLS)).await.unwrap(), a);
+    assert!(!is_free(&host, (Tcp, 40_002)).await);
+
+    // What is given back another task may have.
+    one.detach_task(A_TASK).await.unwrap();
+    for port in numbers(&a.host_ports) {
+        wait_free(&host, port).await;
+    }
+    drop(theirs);
+    wait_free(&host, (Tcp, 40_000)).await;
+    let c = one.attach_task(open_ports(c_task, &[Tcp, Tcp])).await.unwrap();
+    assert_eq!(numbers(&c.host_ports), [(Tcp, 40_000), (Tcp, 40_002)]);
+    for task in [B_TASK, c_task] {
+        one.detach_task(task).await.unwrap();
+    }
     assert_eq!(lab.remains(1), "");
 }

@@ -12,7 +12,7 @@ use skep_proto::convert::{
 };
 use skep_proto::swarmkit::{self, node_status, task_spec, task_status};
 use skep_proto::v1;
-use skep_types::service::{Endpoint, EndpointMode};
+use skep_types::service::{Endpoint, EndpointMode, PublishMode};
 use skep_types::task::Slot;
 use skep_types::*;
 use support::*;
@@ -217,12 +217,21 @@ fn a_dockerds_report_is_read() {
             runtime_status: Some(task_status::RuntimeStatus::Container(
                 swarmkit::ContainerStatus { container_id: "c1".into(), pid: 0, exit_code: 3 },
             )),
-            port_status: Some(Default::default()),
+            port_status: Some(swarmkit::PortStatus {
+                ports: vec![swarmkit::PortConfig {
+                    target_port: 80,
+                    published_port: 32_768,
+                    publish_mode: swarmkit::port_config::PublishMode::Host.into(),
+                    ..Default::default()
+                }],
+            }),
             applied_by: "n1".into(),
             ..Default::default()
         };
-    let status = TaskStatus::try_from(status).unwrap();
+    let status = TaskStatus::try_from(over_the_wire(&status)).unwrap();
     assert_eq!((status.state, status.container.unwrap().exit_code), (TaskState::Failed, 3));
+    let port = &status.host_ports[0];
+    assert_eq!((port.publish_mode, port.published_port), (PublishMode::Host, 32_768));
 }
 
 #[test]

@@ -28,7 +28,7 @@ struct Plain {
 
 fn ports(spec: &ServiceSpec) -> Vec<(Protocol, u16)> {
     let ports = spec.endpoint.ports.iter();
-    let host = ports.filter(|port| port.publish_mode == PublishMode::Host);
+    let host = ports.filter(|it| it.publish_mode == PublishMode::Host && it.published_port != 0);
     host.map(|port| (port.protocol, port.published_port)).collect()
 }
 

@@ -322,6 +322,12 @@ fn host_ports_and_max_replicas_bound_a_node() {
     two()
         .service(1, 3, port)
         .check(&[1, 1], &["no suitable node: 2 nodes have host port 8080 in use"]);
+    // Without a number each task is given another one by its node.
+    let open = |spec: &mut ServiceSpec| {
+        port(spec);
+        spec.endpoint.ports[0].published_port = 0;
+    };
+    two().service(1, 4, open).check(&[2, 2], &[]);
     two()
         .service(1, 5, |spec| spec.task.placement.max_replicas_per_node = 2)
         .check(&[2, 2], &["no suitable node: 2 nodes have the most replicas allowed (2)"]);

@@ -219,7 +219,7 @@ pub fn endpoint(rng: &mut Rng) -> EndpointSpec {
     if rng.once_in(6) {
         endpoint.ports.push(PortConfig {
             target_port: 90,
-            published_port: 9000 + rng.below(3) as u16,
+            published_port: [9000, 9001, 9002, 0][rng.below(4) as usize],
             publish_mode: PublishMode::Host,
             ..PortConfig::default()
         });

@@ -22,7 +22,7 @@ use skep_types::{Mount as MountSpec, MountKind, Payload, defaults};
 use time::OffsetDateTime;
 
 use super::templates::{self, TaskReads};
-use super::{IMAGE, Parts, TASK, Volume, etc, failed, health, refused};
+use super::{IMAGE, Parts, TASK, Volume, etc, failed, health, host_ports, refused};
 use crate::executor::{ExecutorError, TaskFiles};
 
 /// Where a container remembers its anonymous volumes, one name after the other.
@@ -80,7 +80,7 @@ pub async fn create(
         .iter()
         .flat_map(|(_, at)| at.addresses.iter().map(|address| address.addr()))
         .collect();
-    let namespace = parts.networks.attach(task).await?;
+    let attached = parts.networks.attach(task).await?;
     let resolver = skep_overlay_net::dns::server::ADDRESS.into();
     let etc = etc::write(&parts.etc_dir, id, spec, &hostname, &own, Some(resolver))?;
     etc.own(parts.runtime.id_maps().map_or((0, 0), IdMaps::root)).map_err(failed)?;
@@ -102,7 +102,7 @@ pub async fn create(
     container.hosts_path = Some(etc.hosts);
     container.hostname_path = Some(etc.hostname);
     container.resolv_conf_path = Some(etc.resolv_conf);
-    container.network = NetworkNamespace::Join(namespace);
+    container.network = NetworkNamespace::Join(attached.namespace);
     container.id_maps = parts.runtime.id_maps().cloned();
     container.capability_add = spec.capability_add.clone();
     container.capability_drop = spec.capability_drop.clone();
@@ -133,6 +133,7 @@ pub async fn create(
     ]);
     let check = HealthCheck::of(spec.health.as_ref(), config.healthcheck.as_ref());
     container.annotations.extend(check.as_ref().map(health::annotation));
+    container.annotations.extend(host_ports::annotation(&attached.host_ports));
     if let Some(grace) = spec.stop_grace_period {
         container.annotations.insert(STOP_GRACE.to_owned(), grace.as_millis().to_string());
     }

@@ -6,6 +6,7 @@
 mod build;
 mod etc;
 mod health;
+mod host_ports;
 mod network;
 mod pull;
 mod templates;
@@ -24,14 +25,16 @@ use skep_containers::{Defaults, HealthReport, Shared, Volume, Volumes};
 use skep_engine::logs::LogQuery;
 use skep_engine::{Container, ContainerConfig, ExitStatus, Runtime, Status};
 use skep_images::Store;
-use skep_overlay_net::NetworkUpdate;
+use skep_overlay_net::{NetworkUpdate, Standing};
 use skep_proto::convert::NodeTask;
 use skep_types::TaskId;
 use skep_types::node::NodeDescription;
+use skep_types::service::PortConfig;
 use skep_types::task::ContainerStatus;
 use tokio::sync::watch;
 
 use health::HealthReports;
+pub use host_ports::host_ports_of;
 pub use network::Networks;
 pub use pull::Registries;
 
@@ -297,6 +300,11 @@ impl Executor for Containers {
         })
     }
 
+    async fn host_ports(&self, task: TaskId) -> Vec<PortConfig> {
+        let container = self.find(task).await;
+        container.map(|it| host_ports_of(it.config())).unwrap_or_default()
+    }
+
     async fn begin_networks(&self, underlay: IpAddr, vxlan_port: u16) -> Result<(), ExecutorError> {
         self.parts.networks.begin(underlay, vxlan_port).await
     }
@@ -305,7 +313,8 @@ impl Executor for Containers {
         let mut running = Vec::new();
         for task in tasks {
             if matches!(self.observe(task.id).await, Observed::Created | Observed::Running { .. }) {
-                running.push(network::task_net(task)?);
+                let host_ports = self.host_ports(task.id).await;
+                running.push(Standing { net: network::task_net(task)?, host_ports });
             }
         }
         self.parts.networks.manager().await?.restore(running).await.map_err(failed)

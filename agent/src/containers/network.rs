@@ -8,7 +8,8 @@ use ipnet::Ipv4Net;
 use nix::ifaddrs::getifaddrs;
 use skep_idmap::Owner;
 use skep_overlay_net::{
-    ManagerConfig, Namespace, NetworkError, NetworkManager, NetworkUpdate, NodeConfig, TaskNet,
+    Attached, ManagerConfig, Namespace, NetworkError, NetworkManager, NetworkUpdate, NodeConfig,
+    TaskNet,
 };
 use skep_proto::convert::NodeTask;
 use tokio::sync::RwLock;
@@ -93,8 +94,8 @@ impl Networks {
         })
     }
 
-    /// Gives a task its network namespace.
-    pub async fn attach(&self, task: &NodeTask) -> Result<PathBuf, ExecutorError> {
+    /// Gives a task its network namespace and its ports of this host.
+    pub async fn attach(&self, task: &NodeTask) -> Result<Attached, ExecutorError> {
         let manager = self.manager().await?;
         manager.attach_task(task_net(task)?).await.map_err(failed)
     }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use skep_agent_plan::Observed;
 use skep_overlay_net::NetworkUpdate;
 use skep_proto::convert::NodeTask;
+use skep_types::service::PortConfig;
 use skep_types::task::ContainerStatus;
 
 use super::*;
@@ -57,6 +58,9 @@ impl Executor for Fake {
     }
     async fn status(&self, _: TaskId) -> Option<ContainerStatus> {
         None
+    }
+    async fn host_ports(&self, _: TaskId) -> Vec<PortConfig> {
+        Vec::new()
     }
     async fn logs(&self, task: TaskId, query: LogQuery) -> Result<Option<TaskLogs>, ExecutorError> {
         let lines = self.logs.lock().unwrap().remove(&task);

@@ -304,14 +304,6 @@ fn check_endpoint(endpoint: &EndpointSpec) -> Result<(), ControlError> {
         if port.target_port == 0 {
             return Err(ControlError::invalid("EndpointSpec: target port must be provided"));
         }
-        // DEVIATION: Docker has each host choose a port of its own. Here nobody would, and the port
-        // would be published nowhere.
-        if !ingress && port.published_port == 0 {
-            return Err(ControlError::invalid(format!(
-                "EndpointSpec: a published port must be given for target port {} in host mode",
-                port.target_port
-            )));
-        }
         if port.published_port != 0 && !published.insert((port.protocol, port.published_port)) {
             return Err(ControlError::invalid("EndpointSpec: duplicate published ports provided"));
         }

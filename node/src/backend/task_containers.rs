@@ -1,14 +1,16 @@
 //! The containers of this node's tasks, as `/containers` shows them beside those that are made by hand.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use skep_agent::containers::{image_of, task_of};
+use skep_agent::containers::{host_ports_of, image_of, task_of};
 use skep_containers::{HealthReport, Shown, Volumes, health_of, uptime};
 use skep_docker_api::json::{self, ContainerInspect, ContainerSummary};
 use skep_docker_api::{ApiError, Kind};
 use skep_engine::config::{ContainerConfig, Mount, MountSource, NetworkNamespace};
 use skep_engine::{Container, ContainerState, Status};
+use skep_types::service::{PortConfig, Protocol};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -19,6 +21,8 @@ use super::{Answer, DaemonBackend, engine_error};
 const TASK_NAME: &str = "com.docker.swarm.task.name";
 /// Go's zero time, which clients read as "never".
 const NEVER: &str = "0001-01-01T00:00:00Z";
+/// Where a port in host mode answers: on every address of the host.
+const EVERYWHERE: &str = "0.0.0.0";
 
 /// What a container is called: its task's name, or else its short id.
 pub(super) fn name(config: &ContainerConfig) -> String {
@@ -71,6 +75,14 @@ fn mount(volumes: &Volumes, mount: &Mount) -> json::MountPoint {
     }
 }
 
+fn protocol(port: &PortConfig) -> &'static str {
+    match port.protocol {
+        Protocol::Tcp => "tcp",
+        Protocol::Udp => "udp",
+        Protocol::Sctp => "sctp",
+    }
+}
+
 fn network_mode(config: &ContainerConfig) -> &'static str {
     match config.network {
         NetworkNamespace::Host => "host",
@@ -107,6 +119,36 @@ impl Seen<'_> {
         self.config.mounts.iter().map(|it| mount(self.volumes, it)).collect()
     }
 
+    /// The ports of the host that lead to it: while it runs.
+    fn host_ports(&self) -> Vec<PortConfig> {
+        match self.state.status {
+            Status::Running | Status::Paused => host_ports_of(self.config),
+            Status::Created | Status::Exited => Vec::new(),
+        }
+    }
+
+    fn port_summaries(&self) -> Vec<json::PortSummary> {
+        let summary = |port: &PortConfig| json::PortSummary {
+            ip: EVERYWHERE.to_owned(),
+            private_port: port.target_port,
+            public_port: port.published_port,
+            kind: protocol(port).to_owned(),
+        };
+        self.host_ports().iter().map(summary).collect()
+    }
+
+    fn port_bindings(&self) -> BTreeMap<String, Option<Vec<json::PortBinding>>> {
+        let mut bindings: BTreeMap<String, Option<Vec<json::PortBinding>>> = BTreeMap::new();
+        for port in self.host_ports() {
+            let key = format!("{}/{}", port.target_port, protocol(&port));
+            bindings.entry(key).or_default().get_or_insert_default().push(json::PortBinding {
+                host_ip: EVERYWHERE.to_owned(),
+                host_port: port.published_port.to_string(),
+            });
+        }
+        bindings
+    }
+
     fn summary(&self, now: OffsetDateTime) -> ContainerSummary {
         ContainerSummary {
             id: self.config.id.clone(),
@@ -122,6 +164,7 @@ impl Seen<'_> {
                 network_mode: network_mode(self.config).to_owned(),
             },
             mounts: self.mounts(),
+            ports: self.port_summaries(),
             ..Default::default()
         }
     }
@@ -189,6 +232,10 @@ impl Seen<'_> {
                 working_dir: config.cwd.clone(),
                 labels: config.labels.clone(),
                 stop_signal: config.stop_signal.clone(),
+                ..Default::default()
+            },
+            network_settings: json::NetworkSettings {
+                ports: self.port_bindings(),
                 ..Default::default()
             },
             ..Default::default()

@@ -5,13 +5,16 @@ use std::sync::Arc;
 
 use skep_idmap::Owner;
 use skep_overlay_plan::operation::Place;
-use skep_overlay_plan::{Observed, Operation};
+use skep_overlay_plan::{LocalPorts, Observed, Operation};
+use skep_types::service::Protocol;
 use skep_types::{NetworkId, TaskId};
 use tokio::sync::Mutex;
 
 use crate::sandbox::{self, Entries, HostJoin};
 use crate::task::{self, Outside};
-use crate::{HostNs, KernelError, Namespace, Paths, conntrack, host, nft, observe};
+use crate::{
+    HeldPort, HostNs, KernelError, Namespace, Paths, conntrack, host, host_port, nft, observe,
+};
 
 /// Executes operations on one host. Operations of different tasks may go on at the same time, all
 /// others one after the other.
@@ -48,6 +51,20 @@ impl Executor {
     /// What stands now.
     pub async fn observe(&self) -> Result<Observed, KernelError> {
         observe::observe(&self.host, &self.paths).await
+    }
+
+    /// From which ports of the host numbers are chosen.
+    pub async fn local_ports(&self) -> Result<LocalPorts, KernelError> {
+        host_port::local_ports(&self.host).await
+    }
+
+    /// Holds the first of these ports of the host that nobody has; None if there is none.
+    pub async fn hold_port(
+        &self,
+        protocol: Protocol,
+        numbers: Vec<u16>,
+    ) -> Result<Option<(u16, HeldPort)>, KernelError> {
+        host_port::hold_first(&self.host, protocol, numbers).await
     }
 
     /// Carries one operation out. When it fails, the same one can be tried again.

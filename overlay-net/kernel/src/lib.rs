@@ -14,6 +14,7 @@ mod conntrack;
 mod error;
 mod executor;
 mod host;
+mod host_port;
 pub mod link;
 mod namespace;
 pub mod netlink;
@@ -26,6 +27,7 @@ mod task;
 
 pub use error::KernelError;
 pub use executor::Executor;
+pub use host_port::{HeldPort, local_ports};
 pub use namespace::Namespace;
 pub use paths::Paths;
 

@@ -1,17 +1,19 @@
 //! What the node is to have: the networks it was told of and the tasks it runs.
 //!
 //! **Invariant:** outside addresses are unique on the node, and a task that is added again keeps
-//! its own.
+//! its own. Of host ports, `host_port.rs` keeps the numbers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::{IpNet, Ipv4Net};
-use skep_types::service::{PortConfig, PublishMode};
+use skep_types::service::{PortConfig, Protocol, PublishMode};
 use skep_types::{NetworkAttachment, NetworkId, TaskId};
 
+use crate::host_port::HostPort;
 use crate::network::NetworkState;
 use crate::observed::{Interface, Tunnel};
+use crate::rules::protocol_name;
 use crate::task_mac;
 
 /// What VXLAN adds to each packet: outer Ethernet, IP, UDP and VXLAN headers (RFC 7348).
@@ -61,7 +63,8 @@ pub struct TaskNet {
     pub task: TaskId,
     /// In the order of its interfaces: the first is `eth0`.
     pub networks: Vec<NetworkAttachment>,
-    /// Those published in host mode are answered by this node for this task.
+    /// Those published in host mode are answered by this node for this task. One without a number
+    /// is given one before the task is added.
     pub ports: Vec<PortConfig>,
     /// Name servers that the user chose for it instead of the host's (`--dns`).
     pub nameservers: Vec<IpAddr>,
@@ -71,6 +74,7 @@ pub struct TaskNet {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DesiredTask {
     pub networks: Vec<NetworkAttachment>,
+    /// Each with its number.
     pub host_ports: Vec<PortConfig>,
     /// None: it has no way to the outside.
     pub outside: Option<Ipv4Addr>,
@@ -93,6 +97,8 @@ pub struct Desired {
     pub node: NodeConfig,
     pub networks: BTreeMap<NetworkId, NetworkState>,
     pub tasks: BTreeMap<TaskId, DesiredTask>,
+    /// Host ports whose numbers were chosen on this node, and for whom.
+    pub chosen: BTreeMap<HostPort, TaskId>,
     pub knowledge: Knowledge,
 }
 
@@ -107,6 +113,23 @@ pub enum TaskNetError {
     NoAddress(TaskId, NetworkId),
     #[error("no address towards the host is free in {0}")]
     OutsideExhausted(Ipv4Net),
+    #[error("no number was chosen for the host port of task {0}'s port {1}")]
+    Unnumbered(TaskId, u16),
+    /// The first words are Docker's.
+    #[error(
+        "Bind for 0.0.0.0:{number} failed: port is already allocated: this node chose {number}/{} \
+         for task {other}, whose service publishes a port in host mode without a number",
+        protocol_name(*protocol)
+    )]
+    PortTaken { protocol: Protocol, number: u16, other: TaskId },
+    /// The first words are Docker's.
+    #[error(
+        "all ports are allocated: none from {first} to {last} is free for the service's port \
+         {target}/{} in host mode: give it a number, free some, or widen \
+         net.ipv4.ip_local_port_range on this node",
+        protocol_name(*protocol)
+    )]
+    PortsExhausted { protocol: Protocol, target: u16, first: u16, last: u16 },
 }
 
 impl Desired {
@@ -115,17 +138,13 @@ impl Desired {
             node,
             networks: BTreeMap::new(),
             tasks: BTreeMap::new(),
+            chosen: BTreeMap::new(),
             knowledge: Knowledge::Complete,
         }
     }
 
-    /// Takes a task in, or changes it. `outside` is the address it had before the daemon was
-    /// started again.
-    pub fn add_task(
-        &mut self,
-        net: TaskNet,
-        outside: Option<Ipv4Addr>,
-    ) -> Result<(), TaskNetError> {
+    /// Whether a task can be taken in: what it asks for is known here and nobody else's.
+    pub fn check(&self, net: &TaskNet) -> Result<(), TaskNetError> {
         let mut seen = BTreeSet::new();
         for attachment in &net.networks {
             if !seen.insert(attachment.network) {
@@ -140,9 +159,26 @@ impl Desired {
                 return Err(TaskNetError::UnknownNetwork(attachment.network));
             }
         }
+        let in_host_mode = |port: &&PortConfig| port.publish_mode == PublishMode::Host;
+        net.ports
+            .iter()
+            .filter(in_host_mode)
+            .try_for_each(|port| self.may_have((port.protocol, port.published_port), net.task))
+    }
+
+    /// Takes a task in, or changes it. `outside` is the address it had before the daemon was
+    /// started again.
+    pub fn add_task(
+        &mut self,
+        net: TaskNet,
+        outside: Option<Ipv4Addr>,
+    ) -> Result<(), TaskNetError> {
+        self.check(&net)?;
+        if let Some(index) = net.unnumbered().next() {
+            return Err(TaskNetError::Unnumbered(net.task, net.ports[index].target_port));
+        }
         let mut host_ports = net.ports;
-        host_ports
-            .retain(|port| port.publish_mode == PublishMode::Host && port.published_port != 0);
+        host_ports.retain(|port| port.publish_mode == PublishMode::Host);
         let before = self.tasks.get(&net.task);
         let kept = before.and_then(|task| task.outside).or(outside);
         let resolver = before.and_then(|task| task.resolver);

@@ -10,6 +10,7 @@
 pub mod address;
 pub mod balance;
 pub mod desired;
+pub mod host_port;
 pub mod network;
 pub mod observed;
 pub mod operation;
@@ -19,6 +20,7 @@ pub mod rules;
 pub use address::{Mac, node_mac, task_mac};
 pub use balance::{Balanced, Target};
 pub use desired::{Desired, DesiredTask, NodeConfig, TaskNet, TaskNetError};
+pub use host_port::{HostPort, LocalPorts};
 pub use network::{EndpointState, NetworkState, NetworkUpdate, ServiceEntry, TaskEndpoint};
 pub use observed::{Observed, ObservedSandbox, ObservedTask};
 pub use operation::Operation;

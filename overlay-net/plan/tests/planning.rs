@@ -340,6 +340,136 @@ fn an_internal_network_alone_gives_no_way_to_the_outside() {
     );
 }
 
+fn in_host_mode(protocol: Protocol, target_port: u16, published_port: u16) -> PortConfig {
+    let publish_mode = PublishMode::Host;
+    PortConfig { protocol, target_port, published_port, publish_mode, ..PortConfig::default() }
+}
+
+fn with_ports(task: u128, ports: &[PortConfig]) -> TaskNet {
+    TaskNet {
+        task: TaskId::new(task),
+        networks: Vec::new(),
+        ports: ports.to_vec(),
+        nameservers: Vec::new(),
+    }
+}
+
+/// Takes the first free number for each port that has none, as if nothing else were on the host.
+fn number(
+    desired: &mut Desired,
+    mut net: TaskNet,
+    had: &[PortConfig],
+    local: &LocalPorts,
+) -> TaskNet {
+    for port in net.keep(had) {
+        desired.choose(port, net.task).unwrap();
+    }
+    for index in net.unnumbered().collect::<Vec<_>>() {
+        let protocol = net.ports[index].protocol;
+        let number = desired.free_numbers(&net, protocol, local, None)[0];
+        desired.choose((protocol, number), net.task).unwrap();
+        net.ports[index].published_port = number;
+    }
+    net
+}
+
+#[test]
+fn what_the_kernel_says_of_its_ports() {
+    let check = |range: &str, reserved: &str, expected: &str| {
+        let local = LocalPorts::parse(range, reserved);
+        assert_eq!(format!("{:?} {:?}", local.range, local.reserved), expected);
+    };
+    check("32768\t60999\n", "\n", "32768..=60999 []");
+    check("1024 65535", "1080,8000-8010\n", "1024..=65535 [1080..=1080, 8000..=8010]");
+    check("9 8", "x,7", "32768..=60999 [7..=7]");
+    check("0 8", "", "32768..=60999 []");
+    check("", "", "32768..=60999 []");
+}
+
+#[test]
+fn a_number_is_one_that_nobody_has() {
+    use Protocol::{Tcp, Udp};
+    let mut desired = with_ingress();
+    let ingress = desired.networks.get_mut(&INGRESS).unwrap();
+    ingress.services.get_mut(&WEB).unwrap().ports =
+        vec![PublishedPort { protocol: Tcp, published: 40_001, target: 80 }];
+    desired.add_task(with_ports(20, &[in_host_mode(Tcp, 80, 40_002)]), None).unwrap();
+    let local = LocalPorts { range: 40_000..=40_007, reserved: vec![40_005..=40_006] };
+    let wishes =
+        [in_host_mode(Tcp, 80, 0), in_host_mode(Udp, 53, 0), in_host_mode(Tcp, 81, 40_003)];
+    let free = |desired: &Desired, protocol, after| {
+        desired.free_numbers(&with_ports(21, &wishes), protocol, &local, after)
+    };
+    assert_eq!(free(&desired, Tcp, None), [40_000, 40_004, 40_007]);
+    assert_eq!(free(&desired, Udp, None), [40_000, 40_001, 40_002, 40_003, 40_004, 40_007]);
+    // They go on behind the last one, and come round.
+    assert_eq!(free(&desired, Tcp, Some(40_000)), [40_004, 40_007, 40_000]);
+    assert_eq!(free(&desired, Tcp, Some(40_007)), [40_000, 40_004, 40_007]);
+    assert_eq!(free(&desired, Tcp, Some(7)), [40_000, 40_004, 40_007]);
+    let all = LocalPorts { range: 65_534..=65_535, reserved: Vec::new() };
+    let net = with_ports(21, &wishes);
+    assert_eq!(desired.free_numbers(&net, Tcp, &all, Some(65_535)), [65_534, 65_535]);
+
+    let net = number(&mut desired, with_ports(21, &wishes), &[], &local);
+    let numbers: Vec<u16> = net.ports.iter().map(|it| it.published_port).collect();
+    assert_eq!(numbers, [40_000, 40_000, 40_003]);
+    desired.add_task(net, None).unwrap();
+    assert_eq!(free(&desired, Tcp, None), [40_004, 40_007]);
+    let rules = host_rules(&desired).text().to_owned();
+    for (chain, target) in [("port_tcp_40000", 80), ("port_udp_40000", 53), ("port_tcp_40003", 81)]
+    {
+        let port = rules.split(&format!("chain {chain} {{")).nth(1).unwrap();
+        let body = port.split('}').next().unwrap();
+        assert!(body.contains(&format!(" . {target} ")), "{chain}: {body}");
+    }
+}
+
+#[test]
+fn a_chosen_number_stays_its_tasks_until_it_goes() {
+    use Protocol::Tcp;
+    let mut desired = Desired::new(node());
+    let local = LocalPorts { range: 40_000..=40_002, reserved: Vec::new() };
+    let two = [in_host_mode(Tcp, 80, 0), in_host_mode(Tcp, 80, 0)];
+    let first = number(&mut desired, with_ports(20, &two), &[], &local);
+    desired.add_task(first.clone(), None).unwrap();
+    // Attached again, and after the daemon was started again, each has what it had.
+    let again = number(&mut desired, with_ports(20, &two), &first.ports, &local);
+    assert_eq!(again, first);
+    let mut anew = Desired::new(node());
+    assert_eq!(number(&mut anew, with_ports(20, &two), &first.ports, &local), first);
+
+    let error = desired.add_task(with_ports(21, &[in_host_mode(Tcp, 80, 0)]), None).unwrap_err();
+    assert!(matches!(error, TaskNetError::Unnumbered(..)), "{error}");
+    let numbered = with_ports(21, &[in_host_mode(Tcp, 90, 40_001)]);
+    let error = desired.add_task(numbered.clone(), None).unwrap_err().to_string();
+    assert!(
+        error.starts_with("Bind for 0.0.0.0:40001 failed: port is already allocated: ")
+            && error.contains(&TaskId::new(20).to_string()),
+        "{error}"
+    );
+    assert!(desired.choose((Tcp, 40_000), TaskId::new(21)).is_err());
+
+    // What a task that was not added chose, and what a task that goes had, is free again.
+    desired.choose((Tcp, 40_002), TaskId::new(22)).unwrap();
+    desired.give_back();
+    let chosen: Vec<u16> = desired.chosen.keys().map(|(_, number)| *number).collect();
+    assert_eq!(chosen, [40_000, 40_001]);
+    desired.tasks.remove(&TaskId::new(20));
+    desired.give_back();
+    assert_eq!(desired.chosen, BTreeMap::new());
+    desired.add_task(numbered, None).unwrap();
+}
+
+#[test]
+fn a_chosen_port_that_the_swarm_publishes_later_is_told() {
+    let mut desired = with_ingress();
+    let port = (Protocol::Tcp, 8080);
+    desired.choose(port, MINE).unwrap();
+    assert_eq!(desired.shadowed(), BTreeSet::from([(port, MINE)]));
+    desired.networks.get_mut(&INGRESS).unwrap().services.clear();
+    assert_eq!(desired.shadowed(), BTreeSet::new());
+}
+
 #[test]
 fn rules_of_a_task() {
     let mut desired = with_front();

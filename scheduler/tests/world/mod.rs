@@ -273,6 +273,7 @@ fn spec(annotations: Annotations, dice: &mut Dice) -> ServiceSpec {
     let ports = match dice.below(6) {
         0 => vec![port(8080)],
         1 => vec![port(8081), port(8080)],
+        2 => vec![port(0)],
         _ => vec![],
     };
     ServiceSpec {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use skep_state::{Delta, Event, State};
-use skep_types::service::{Protocol, PublishMode};
+use skep_types::service::{PortConfig, Protocol, PublishMode};
 use skep_types::{NodeId, Service, ServiceId, ServiceSpec, TaskId, TaskState};
 
 use super::{Invariant, Seen, Verdict};
@@ -57,7 +57,10 @@ fn published(service: &Service) -> Vec<(Protocol, u16)> {
 
 pub fn host_ports(spec: &ServiceSpec) -> impl Iterator<Item = (Protocol, u16)> + '_ {
     let ports = spec.endpoint.ports.iter();
-    let ports = ports.filter(|port| port.publish_mode == PublishMode::Host);
+    // One without a number is each node's own to choose.
+    let numbered =
+        |it: &&PortConfig| it.publish_mode == PublishMode::Host && it.published_port != 0;
+    let ports = ports.filter(numbered);
     ports.map(|port| (port.protocol, port.published_port))
 }
 

@@ -133,7 +133,8 @@ fn members_alone(desired: &Desired) -> String {
     )
 }
 
-fn protocol_name(protocol: Protocol) -> &'static str {
+/// As nftables, and everybody else, writes it.
+pub fn protocol_name(protocol: Protocol) -> &'static str {
     match protocol {
         Protocol::Tcp => "tcp",
         Protocol::Udp => "udp",

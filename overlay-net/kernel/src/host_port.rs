@@ -1,0 +1,75 @@
+//! Ports of the host that are held for tasks: a bound socket keeps the processes of the host, and
+//! the containers that are made by hand, from taking one whose number was chosen here.
+//!
+//! Packets to it are translated before any socket sees them, so it does not listen and nobody reads
+//! from it.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, SockaddrIn, bind, socket};
+use skep_overlay_plan::LocalPorts;
+use skep_types::service::Protocol;
+
+use crate::{HostNs, KernelError};
+
+const RANGE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
+const RESERVED: &str = "/proc/sys/net/ipv4/ip_local_reserved_ports";
+
+/// A port that is held until this is dropped. None where the kernel has no such protocol: nobody
+/// else can have the port either.
+#[derive(Debug)]
+pub struct HeldPort(#[expect(dead_code, reason = "held for its drop")] Option<OwnedFd>);
+
+/// From which ports of a host numbers are chosen.
+pub async fn local_ports(host: &HostNs) -> Result<LocalPorts, KernelError> {
+    let read = || {
+        let range = std::fs::read_to_string(RANGE)?;
+        // A kernel without the second file reserves none.
+        let reserved = std::fs::read_to_string(RESERVED).unwrap_or_default();
+        Ok(LocalPorts::parse(&range, &reserved))
+    };
+    let read = host.run(read).await.and_then(|result: io::Result<_>| result);
+    read.map_err(KernelError::io(format!("read {RANGE}")))
+}
+
+/// Holds the first of `numbers` that nobody has on any of the host's IPv4 addresses; None if there
+/// is none.
+pub async fn hold_first(
+    host: &HostNs,
+    protocol: Protocol,
+    numbers: Vec<u16>,
+) -> Result<Option<(u16, HeldPort)>, KernelError> {
+    let try_all = move || {
+        for number in numbers {
+            match hold(protocol, number) {
+                Ok(held) => return Ok(Some((number, held))),
+                Err(Errno::EADDRINUSE) => {}
+                Err(errno) => return Err(io::Error::from(errno)),
+            }
+        }
+        Ok(None)
+    };
+    let tried = host.run(try_all).await.and_then(|result| result);
+    tried.map_err(KernelError::io("hold a port of the host"))
+}
+
+/// For a thread in the host's namespace. The address is not shared (`SO_REUSEADDR`): two that share
+/// it could hold the same port.
+fn hold(protocol: Protocol, number: u16) -> nix::Result<HeldPort> {
+    let (kind, number_of) = match protocol {
+        Protocol::Tcp => (SockType::Stream, SockProtocol::Tcp),
+        Protocol::Udp => (SockType::Datagram, SockProtocol::Udp),
+        Protocol::Sctp => (SockType::Stream, SockProtocol::Sctp),
+    };
+    let made = socket(AddressFamily::Inet, kind, SockFlag::SOCK_CLOEXEC, number_of);
+    let held = match made {
+        Err(Errno::EPROTONOSUPPORT) if protocol == Protocol::Sctp => return Ok(HeldPort(None)),
+        other => other?,
+    };
+    let at = SockaddrIn::from(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, number));
+    bind(held.as_raw_fd(), &at)?;
+    Ok(HeldPort(Some(held)))
+}
