@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use skep_dispatch::endpoints::networks_of;
-use skep_dispatch::{Concern, Routes, StreamId, StreamKind, Touched};
+use skep_dispatch::{Concern, Look, Routes, StreamId, StreamKind, Touched};
 use skep_raft::{Follower, Step};
 use skep_state::State;
 use skep_types::{Network, NetworkId, NodeId};
@@ -40,8 +40,8 @@ struct Routed {
 
 struct Waker {
     notify: Arc<Notify>,
-    /// Its node may have other networks than when it looked last.
-    moved: bool,
+    /// What it has not looked at yet.
+    look: Look,
 }
 
 impl Router {
@@ -67,7 +67,7 @@ impl Router {
         let shared = Arc::clone(self.lock().as_ref()?);
         let mut routed = locked(&shared);
         let (id, notify) = (routed.routes.open(kind, node), Arc::new(Notify::new()));
-        routed.wakers.insert(id, Waker { notify: Arc::clone(&notify), moved: true });
+        routed.wakers.insert(id, Waker { notify: Arc::clone(&notify), look: Look::first() });
         drop(routed);
         Some(Listener { shared, id, node, notify })
     }
@@ -85,9 +85,9 @@ impl Router {
         routed.index = step.index;
         let old = std::mem::replace(&mut routed.view, step.view);
         let Routed { routes, wakers, .. } = &mut *routed;
-        for (id, moved) in routes.advance(step.index, concern) {
+        for (id, look) in routes.advance(step.index, concern) {
             if let Some(waker) = wakers.get_mut(&id) {
-                waker.moved |= moved;
+                waker.look.join(look);
                 waker.notify.notify_one();
             }
         }
@@ -138,30 +138,24 @@ impl Listener {
         NETWORKS_INTERVAL_MIN.max(NETWORKS_SHARE * u32::try_from(nodes).unwrap_or(u32::MAX))
     }
 
-    /// The state as far as streams have been woken for it, with its index in the log.
-    pub fn view(&self) -> (u64, State) {
-        let routed = locked(&self.shared);
-        (routed.index, routed.view.clone())
+    /// The state as far as streams have been woken for it, with its index in the log, and what of it
+    /// is to be looked at.
+    pub fn look(&self) -> (u64, State, Look) {
+        let mut routed = locked(&self.shared);
+        let waker = routed.wakers.get_mut(&self.id);
+        let look = waker.map(|waker| std::mem::take(&mut waker.look)).unwrap_or_default();
+        (routed.index, routed.view.clone(), look)
     }
 
     /// What the stream's node is to hear of its networks, as far as streams have been woken; `told` is
     /// what it has heard before, and after this it is what it will have heard. Gives the index of the
     /// log from which nothing is missing.
     pub fn hear(&self, told: &mut ToldNetworks) -> (u64, Vec<Word>) {
-        let (index, moved) = self.look();
-        if let Some(view) = moved {
+        let (index, view, look) = self.look();
+        if look.moved {
             told.wanted = networks_of(&view, self.node);
         }
         (index, self.follow(told, index))
-    }
-
-    /// How far the stream has been woken, and the state there if its node may have other networks
-    /// than at the last call.
-    fn look(&self) -> (u64, Option<State>) {
-        let mut routed = locked(&self.shared);
-        let waker = routed.wakers.get_mut(&self.id);
-        let moved = waker.is_some_and(|waker| std::mem::take(&mut waker.moved));
-        (routed.index, moved.then(|| routed.view.clone()))
     }
 
     fn follow(&self, told: &mut ToldNetworks, index: u64) -> Vec<Word> {
@@ -377,8 +371,9 @@ mod tests {
         let two = world.router.open(StreamKind::Session, TWO).unwrap();
         world.change(ONE, skep_types::Availability::Active);
         assert!(is_woken(&one) && !is_woken(&two));
-        assert_eq!(one.view().0, 1);
-        assert!(one.view().1.nodes().get(ONE).is_some());
+        let (index, view, _) = one.look();
+        assert_eq!(index, 1);
+        assert!(view.nodes().get(ONE).is_some());
         world.change(ONE, skep_types::Availability::Active);
         assert!(!is_woken(&one), "nothing of it is news to the node");
         world.advance(&Concern::everything());
@@ -466,8 +461,9 @@ mod tests {
     fn what_comes_between_a_streams_look_and_its_word_is_not_missed() {
         let mut world = World::with_network();
         let one = world.router.open(StreamKind::Endpoints, ONE).unwrap();
-        let (index, view) = one.look();
-        let wanted = networks_of(&view.unwrap(), ONE);
+        let (index, view, look) = one.look();
+        assert_eq!(look, Look::first());
+        let wanted = networks_of(&view, ONE);
         let mut known = ToldNetworks { wanted, known: BTreeMap::new() };
         world.task(2, true);
         let words = one.follow(&mut known, index);

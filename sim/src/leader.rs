@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use skep_dispatch::assignment::AssignedTask;
 use skep_dispatch::{
-    Assignments, Concern, Report, SessionId, Sessions, Watermarks, Withdrawals, reported,
+    Assignments, Concern, Report, SessionId, Sessions, Watermarks, Whom, Withdrawals, reported,
 };
 use skep_orchestrator::{Plan, Reconcilers, reconcile};
 use skep_scheduler::{Claims, Decision, Scheduler};
@@ -125,7 +125,7 @@ impl Leader {
         let mut next = Assignments::of(truth, node);
         let Some(stream) = self.streams.get_mut(&node) else { return (next, None) };
         let shown = shown(now, self.error);
-        let held = stream.withdrawals.observe(truth, node, index, &self.marks, shown);
+        let held = stream.withdrawals.observe(truth, node, &Whom::All, index, &self.marks, shown);
         next.hold_back(truth, &held.tasks);
         stream.holds = !held.tasks.is_empty();
         let again = held.look_at.map(|at| now.saturating_add(at.saturating_since(shown)));

@@ -10,6 +10,8 @@ use skep_types::{
     ServiceSpec, Task, TaskId, TaskState,
 };
 
+use crate::concern::Whom;
+
 /// A task as its node sees it: with the spec that it is made from, and what was allocated.
 #[derive(Debug, Clone)]
 pub struct AssignedTask {
@@ -20,6 +22,30 @@ pub struct AssignedTask {
 }
 
 impl AssignedTask {
+    /// None if it is not the node's, or not any more.
+    fn of(state: &State, task: &Arc<Task>) -> Option<Self> {
+        let spec = state.spec(task.service_id, task.spec_version).filter(|_| is_the_nodes(task))?;
+        let service = state.services().get(task.service_id);
+        let networks = task.networks.iter();
+        Some(Self {
+            task: Arc::clone(task),
+            spec: Arc::clone(spec),
+            endpoint: service.and_then(|it| it.endpoint.clone()),
+            networks: networks.filter_map(|at| state.networks().get(at.network).cloned()).collect(),
+        })
+    }
+
+    fn hold_back(&mut self) {
+        let mut task = Task::clone(&self.task);
+        task.desired_state = DesiredState::Running;
+        self.task = Arc::new(task);
+    }
+
+    fn names_payloads(&self) -> bool {
+        let container = &self.spec.task.container;
+        !container.secrets.is_empty() || !container.configs.is_empty()
+    }
+
     /// What a change of makes the node look again; its own reports do not.
     fn concern(&self) -> (DesiredState, &[NetworkAttachment], &Option<Endpoint>) {
         (self.task.desired_state, &self.task.networks, &self.endpoint)
@@ -61,38 +87,27 @@ impl Assignments {
     /// What a node shall have by a view of the state.
     pub fn of(state: &State, node: NodeId) -> Self {
         let mut set = Self::default();
-        for task in state.tasks_on_node(node).filter(|task| is_the_nodes(task)) {
-            let Some(spec) = state.spec(task.service_id, task.spec_version) else { continue };
-            if reads_payloads(task) {
-                set.add_payloads(state, spec);
-            }
-            let networks = task.networks.iter();
-            set.tasks.insert(
-                task.id,
-                AssignedTask {
-                    task: Arc::clone(task),
-                    spec: Arc::clone(spec),
-                    endpoint: state
-                        .services()
-                        .get(task.service_id)
-                        .and_then(|s| s.endpoint.clone()),
-                    networks: networks
-                        .filter_map(|at| state.networks().get(at.network).cloned())
-                        .collect(),
-                },
-            );
-        }
+        let tasks = state.tasks_on_node(node);
+        set.tasks.extend(tasks.filter_map(|task| Some((task.id, AssignedTask::of(state, task)?))));
+        set.read_payloads(state);
         set
     }
 
     /// Has the node not hear yet that these of its tasks, which run, are to stop.
     pub fn hold_back(&mut self, state: &State, tasks: &BTreeSet<TaskId>) {
         for id in tasks {
-            let Some(assigned) = self.tasks.get_mut(id) else { continue };
-            let mut task = Task::clone(&assigned.task);
-            task.desired_state = DesiredState::Running;
-            assigned.task = Arc::new(task);
-            let spec = Arc::clone(&assigned.spec);
+            if let Some(assigned) = self.tasks.get_mut(id) {
+                assigned.hold_back();
+            }
+        }
+        self.read_payloads(state);
+    }
+
+    /// The payloads that its tasks read.
+    fn read_payloads(&mut self, state: &State) {
+        (self.secrets, self.configs) = (BTreeMap::new(), BTreeMap::new());
+        let reading = self.tasks.values().filter(|it| reads_payloads(&it.task));
+        for spec in reading.map(|it| Arc::clone(&it.spec)).collect::<Vec<_>>() {
             self.add_payloads(state, &spec);
         }
     }
@@ -124,6 +139,85 @@ impl Assignments {
             removed_secrets: gone(&self.secrets, &next.secrets),
             removed_configs: gone(&self.configs, &next.configs),
         }
+    }
+}
+
+/// What a node has been told to have, brought up to date by what has changed.
+#[derive(Debug, Clone, Default)]
+pub struct ToldAssignments {
+    has: Assignments,
+    /// Tasks of which it has not heard that they are to stop.
+    held: BTreeSet<TaskId>,
+}
+
+impl ToldAssignments {
+    pub fn has(&self) -> &Assignments {
+        &self.has
+    }
+
+    /// Only these of the node's tasks may be to be told otherwise than before, and those in `held`,
+    /// which are not to hear yet that they are to stop. Gives what is to be told.
+    pub fn renew(
+        &mut self,
+        state: &State,
+        node: NodeId,
+        touched: &Whom<TaskId>,
+        held: &BTreeSet<TaskId>,
+    ) -> Difference {
+        let difference = match touched {
+            Whom::All => {
+                let mut next = Assignments::of(state, node);
+                next.hold_back(state, held);
+                let difference = self.has.difference(&next);
+                self.has = next;
+                difference
+            }
+            Whom::Some(touched) => {
+                let otherwise = self.held.symmetric_difference(held);
+                let touched = touched.iter().chain(otherwise).copied().collect();
+                self.renew_some(state, node, touched, held)
+            }
+        };
+        self.held.clone_from(held);
+        difference
+    }
+
+    fn renew_some(
+        &mut self,
+        state: &State,
+        node: NodeId,
+        touched: BTreeSet<TaskId>,
+        held: &BTreeSet<TaskId>,
+    ) -> Difference {
+        let mut difference = Difference::default();
+        let mut payloads = false;
+        for id in touched {
+            let task = state.tasks().get(id).filter(|task| task.node_id == Some(node));
+            let mut next = task.and_then(|task| AssignedTask::of(state, task));
+            if let Some(next) = next.as_mut().filter(|_| held.contains(&id)) {
+                next.hold_back();
+            }
+            let known = self.has.tasks.get(&id);
+            payloads |= known.into_iter().chain(&next).any(AssignedTask::names_payloads);
+            match next {
+                Some(next) => {
+                    if known.is_none_or(|known| known.concern() != next.concern()) {
+                        difference.tasks.push(next.clone());
+                    }
+                    self.has.tasks.insert(id, next);
+                }
+                None => difference.removed_tasks.extend(self.has.tasks.remove(&id).map(|_| id)),
+            }
+        }
+        if payloads {
+            let (secrets, configs) = (self.has.secrets.clone(), self.has.configs.clone());
+            self.has.read_payloads(state);
+            difference.secrets = absent(&secrets, &self.has.secrets);
+            difference.configs = absent(&configs, &self.has.configs);
+            difference.removed_secrets = gone(&secrets, &self.has.secrets);
+            difference.removed_configs = gone(&configs, &self.has.configs);
+        }
+        difference
     }
 }
 

@@ -32,9 +32,48 @@ impl<T: Ord> Default for Whom<T> {
 }
 
 impl<T: Ord> Whom<T> {
+    /// Nobody.
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// These, too.
+    pub fn join(&mut self, more: Self) {
+        match more {
+            Self::All => *self = Self::All,
+            Self::Some(more) => self.add(more),
+        }
+    }
+
     fn add(&mut self, more: impl IntoIterator<Item = T>) {
         if let Self::Some(some) = self {
             some.extend(more);
+        }
+    }
+}
+
+/// Tasks of which their nodes may be to hear something else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NodesTasks {
+    /// All of every node.
+    All,
+    Some(BTreeMap<NodeId, BTreeSet<TaskId>>),
+}
+
+impl Default for NodesTasks {
+    fn default() -> Self {
+        Self::Some(BTreeMap::new())
+    }
+}
+
+impl NodesTasks {
+    fn add<'a>(&mut self, tasks: impl IntoIterator<Item = &'a Task>) {
+        if let Self::Some(some) = self {
+            for task in tasks {
+                if let Some(node) = task.node_id {
+                    some.entry(node).or_default().insert(task.id);
+                }
+            }
         }
     }
 }
@@ -102,8 +141,8 @@ fn on(task: &Task) -> impl Iterator<Item = NetworkId> + '_ {
 pub struct Concern {
     /// Nodes that may be told something new of themselves or of the managers.
     pub sessions: Whom<NodeId>,
-    /// Nodes that may be assigned something else, or hear that a task is to stop.
-    pub assignments: Whom<NodeId>,
+    /// What nodes may be assigned otherwise, or is to stop there.
+    pub assignments: NodesTasks,
     pub networks: Networks,
     /// Nodes that may have other networks than before.
     pub places: Whom<NodeId>,
@@ -112,8 +151,8 @@ pub struct Concern {
 impl Concern {
     /// Everybody: what happened is not known.
     pub fn everything() -> Self {
-        let (sessions, assignments, places) = (Whom::All, Whom::All, Whom::All);
-        Self { sessions, assignments, networks: Networks::All, places }
+        let (assignments, networks) = (NodesTasks::All, Networks::All);
+        Self { sessions: Whom::All, assignments, networks, places: Whom::All }
     }
 
     /// Whom events concern that led to a view.
@@ -187,8 +226,7 @@ impl Concern {
         let drain_label = |it: &Service| it.spec.annotations.labels.get(drain::LABEL).cloned();
         let endpoint = |it: &Service| it.endpoint.clone();
         if differs(delta, endpoint) || differs(delta, drain_label) {
-            let tasks = view.tasks_of_service(id);
-            self.assignments.add(tasks.filter_map(|task| task.node_id));
+            self.assignments.add(view.tasks_of_service(id).map(Arc::as_ref));
         }
         let name = |it: &Service| it.spec.annotations.name.clone();
         if differs(delta, name) {
@@ -214,10 +252,11 @@ impl Concern {
         let (before, after) = (delta.before.as_deref(), delta.after.as_deref());
         let both = || before.into_iter().chain(after);
         if before.and_then(assigned) != after.and_then(assigned) {
-            self.assignments.add(both().filter_map(|task| task.node_id));
+            self.assignments.add(both());
         }
         if before.and_then(place) != after.and_then(place) {
-            self.places.add(both().filter_map(|task| task.node_id));
+            let on_networks = both().filter(|task| !task.networks.is_empty());
+            self.places.add(on_networks.filter_map(|task| task.node_id));
             for task in both().filter(|task| task.has_place()) {
                 self.networks.touch(on(task), |it| {
                     it.tasks.insert(task.id);
@@ -240,7 +279,7 @@ impl Concern {
     fn readers(&mut self, view: &State, reads: impl Fn(&ServiceSpec) -> bool) {
         for (service, version, _) in view.specs().filter(|(_, _, spec)| reads(spec)) {
             let tasks = view.tasks_of_service(service).filter(|it| it.spec_version == version);
-            self.assignments.add(tasks.filter_map(|task| task.node_id));
+            self.assignments.add(tasks.map(Arc::as_ref));
         }
     }
 }

@@ -20,13 +20,13 @@ pub mod session;
 pub mod watermark;
 pub mod withdrawal;
 
-pub use assignment::{Assignments, Difference};
+pub use assignment::{Assignments, Difference, ToldAssignments};
 pub use changed::Changed;
-pub use concern::{Concern, Networks, Touched, Whom};
+pub use concern::{Concern, Networks, NodesTasks, Touched, Whom};
 pub use journal::Journals;
 pub use logs::{Follow, LogSelector, Subscription};
 pub use report::{Report, ReportError, reported};
-pub use routes::{Routes, StreamId, StreamKind};
+pub use routes::{Look, Routes, StreamId, StreamKind};
 pub use session::{SessionError, SessionId, Sessions};
 pub use watermark::Watermarks;
 pub use withdrawal::Withdrawals;

@@ -5,9 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use skep_types::{NetworkId, NodeId};
+use skep_types::{NetworkId, NodeId, TaskId};
 
-use crate::concern::{Concern, Networks, Whom};
+use crate::concern::{Concern, Networks, NodesTasks, Whom};
 
 /// Names one stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,6 +26,34 @@ struct Stream {
     node: NodeId,
     kind: StreamKind,
     networks: BTreeSet<NetworkId>,
+}
+
+/// What a stream is to look at again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Look {
+    /// Its node may have other networks than before.
+    pub moved: bool,
+    /// Tasks of its node that may be to be told otherwise.
+    pub tasks: Whom<TaskId>,
+}
+
+impl Default for Look {
+    /// At what concerns it whatever has changed.
+    fn default() -> Self {
+        Self { moved: false, tasks: Whom::none() }
+    }
+}
+
+impl Look {
+    /// For one that has not looked yet.
+    pub fn first() -> Self {
+        Self { moved: true, tasks: Whom::All }
+    }
+
+    pub fn join(&mut self, more: Self) {
+        self.moved |= more.moved;
+        self.tasks.join(more.tasks);
+    }
 }
 
 /// The streams that are open, and how far they have been routed.
@@ -82,13 +110,11 @@ impl Routes {
         news && index < self.index
     }
 
-    /// The state has come to an index. Gives the streams that it concerns, and of each whether its
-    /// node may have other networks than before.
-    pub fn advance(&mut self, index: u64, concern: &Concern) -> BTreeMap<StreamId, bool> {
+    /// The state has come to an index. Gives the streams that it concerns, and what each is to look at.
+    pub fn advance(&mut self, index: u64, concern: &Concern) -> BTreeMap<StreamId, Look> {
         self.index = index;
         let mut woken = BTreeSet::new();
         self.of_nodes(StreamKind::Session, &concern.sessions, &mut woken);
-        self.of_nodes(StreamKind::Assignments, &concern.assignments, &mut woken);
         let mut moved = BTreeSet::new();
         self.of_nodes(StreamKind::Endpoints, &concern.places, &mut moved);
         match &concern.networks {
@@ -97,8 +123,27 @@ impl Routes {
                 woken.extend(networks.keys().flat_map(|network| self.followers(*network)));
             }
         }
-        let moved = moved.into_iter().map(|id| (id, true));
-        woken.into_iter().map(|id| (id, false)).chain(moved).collect()
+        let moved = moved.into_iter().map(|id| (id, Look { moved: true, ..Look::default() }));
+        let woken = woken.into_iter().map(|id| (id, Look::default()));
+        woken.chain(moved).chain(self.assignments(&concern.assignments)).collect()
+    }
+
+    fn assignments(&self, concern: &NodesTasks) -> Vec<(StreamId, Look)> {
+        let look = |id, tasks| (id, Look { moved: false, tasks });
+        let mut streams = BTreeSet::new();
+        match concern {
+            NodesTasks::All => {
+                self.of_nodes(StreamKind::Assignments, &Whom::All, &mut streams);
+                streams.into_iter().map(|id| look(id, Whom::All)).collect()
+            }
+            NodesTasks::Some(nodes) => {
+                let of = |node| self.between(StreamKind::Assignments, node, node);
+                let looks = nodes.iter().flat_map(|(node, tasks)| {
+                    of(*node).map(|id| look(id, Whom::Some(tasks.clone())))
+                });
+                looks.collect()
+            }
+        }
     }
 
     /// The streams that tell of a network.
@@ -113,13 +158,21 @@ impl Routes {
     }
 
     fn of_nodes(&self, kind: StreamKind, whom: &Whom<NodeId>, woken: &mut BTreeSet<StreamId>) {
-        let between = |first: NodeId, last: NodeId| {
-            let all = (kind, first, StreamId(0))..=(kind, last, StreamId(u64::MAX));
-            self.by_node.range(all).map(|(_, _, id)| *id)
-        };
         match whom {
-            Whom::All => woken.extend(between(NodeId::new(0), NodeId::new(u128::MAX))),
-            Whom::Some(nodes) => woken.extend(nodes.iter().flat_map(|node| between(*node, *node))),
+            Whom::All => woken.extend(self.between(kind, NodeId::new(0), NodeId::new(u128::MAX))),
+            Whom::Some(nodes) => {
+                woken.extend(nodes.iter().flat_map(|node| self.between(kind, *node, *node)));
+            }
         }
+    }
+
+    fn between(
+        &self,
+        kind: StreamKind,
+        first: NodeId,
+        last: NodeId,
+    ) -> impl Iterator<Item = StreamId> + '_ {
+        let all = (kind, first, StreamId(0))..=(kind, last, StreamId(u64::MAX));
+        self.by_node.range(all).map(|(_, _, id)| *id)
     }
 }

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use skep_state::State;
 use skep_types::{DesiredState, NetworkId, NodeId, Task, TaskId, TaskState, Timestamp, drain};
 
+use crate::concern::Whom;
 use crate::defaults::WITHDRAWAL_MAX;
 use crate::watermark::Watermarks;
 
@@ -44,31 +45,43 @@ pub struct HeldBack {
 }
 
 impl Withdrawals {
-    /// Looks at a node's tasks in a view of the state that is as the log had it at `index`.
+    /// Looks at a node's tasks in a view of the state that is as the log had it at `index`; only
+    /// those that are `touched` may have changed since the last look.
     pub fn observe(
         &mut self,
         state: &State,
         node: NodeId,
+        touched: &Whom<TaskId>,
         index: u64,
         marks: &Watermarks,
         now: Timestamp,
     ) -> HeldBack {
-        let mut held = HeldBack::default();
-        let leaving: BTreeMap<TaskId, &Arc<Task>> = state
-            .tasks_on_node(node)
-            .filter(|task| is_leaving(state, task))
-            .map(|task| (task.id, task))
-            .collect();
-        self.by_task.retain(|id, _| leaving.contains_key(id));
-        for task in leaving.into_values() {
+        let leaves = |task: &&Arc<Task>| task.node_id == Some(node) && is_leaving(state, task);
+        let leaving: BTreeSet<TaskId> = match touched {
+            Whom::All => state.tasks_on_node(node).filter(leaves).map(|task| task.id).collect(),
+            Whom::Some(touched) => {
+                let tasks = touched.iter().filter_map(|id| state.tasks().get(*id));
+                tasks.filter(leaves).map(|task| task.id).collect()
+            }
+        };
+        let looked_at = |id: &TaskId| match touched {
+            Whom::All => true,
+            Whom::Some(touched) => touched.contains(id),
+        };
+        self.by_task.retain(|id, _| leaving.contains(id) || !looked_at(id));
+        for id in leaving {
             let first = Withdrawal { index, since: now, left: None, let_go: false };
-            let withdrawal = self.by_task.entry(task.id).or_insert(first);
+            self.by_task.entry(id).or_insert(first);
+        }
+        let mut held = HeldBack::default();
+        for (id, withdrawal) in &mut self.by_task {
+            let Some(task) = state.tasks().get(*id) else { continue };
             let unconfirmed = withdrawal.leave(task, marks, now);
             if !unconfirmed.is_empty() {
-                held.unconfirmed.insert(task.id, unconfirmed);
+                held.unconfirmed.insert(*id, unconfirmed);
             }
             if let Some(again) = withdrawal.wait(state, task, now) {
-                held.tasks.insert(task.id);
+                held.tasks.insert(*id);
                 held.look_at = Some(held.look_at.map_or(again, |at| at.min(again)));
             }
         }

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use skep_dispatch::endpoints::{self, Answers, NetworkView, networks_of, of_node};
 use skep_dispatch::{
-    Assignments, Concern, Networks, Routes, StreamId, StreamKind, Touched, Watermarks, Withdrawals,
+    Assignments, Concern, Difference, Look, Networks, NodesTasks, Routes, StreamId, StreamKind,
+    ToldAssignments, Touched, Watermarks, Whom, Withdrawals,
 };
 use skep_state::{Action, Event, State, Transaction};
 use skep_types::container::{FileTarget, SecretReference};
@@ -149,8 +150,10 @@ fn look(state: &State, kind: StreamKind, node: NodeId) -> Told {
             let mut marks = Watermarks::default();
             marks.expect(node, Timestamp(0));
             let mut withdrawals = Withdrawals::default();
-            let held = withdrawals.observe(state, node, 1, &marks, Timestamp(0));
-            Told::Assignments(Assignments::of(state, node), held.tasks)
+            let held = withdrawals.observe(state, node, &Whom::All, 1, &marks, Timestamp(0));
+            let mut assignments = Assignments::of(state, node);
+            assignments.hold_back(state, &held.tasks);
+            Told::Assignments(assignments, held.tasks)
         }
         StreamKind::Endpoints => Told::Endpoints(of_node(state, node)),
     }
@@ -174,6 +177,9 @@ struct Stream {
     kind: StreamKind,
     node: NodeId,
     told: Told,
+    /// What it has told, brought up to date by what it was to look at.
+    assignments: ToldAssignments,
+    withdrawals: Withdrawals,
     networks: BTreeSet<NetworkId>,
     /// Its networks and the index at which it looked, while that is not known to the routes.
     late: Option<(BTreeSet<NetworkId>, u64)>,
@@ -196,6 +202,36 @@ impl Heard {
         self.services.retain(|id, _| !answers.services_gone.contains(id));
         self.services.extend(answers.services.into_iter().map(|it| (it.id, it)));
         self
+    }
+}
+
+impl Stream {
+    fn new(kind: StreamKind, node: NodeId, told: Told) -> Self {
+        let (assignments, withdrawals) = (ToldAssignments::default(), Withdrawals::default());
+        Self { kind, node, told, assignments, withdrawals, networks: BTreeSet::new(), late: None }
+    }
+
+    /// Brings what was told of assignments up to date, and checks that it is what a look at
+    /// everything gives, and that the node was told no more and no less.
+    fn renew(&mut self, state: &State, touched: &Whom<TaskId>) {
+        let Told::Assignments(expected, held) = &self.told else { return };
+        // Somebody is waited for, so that whatever serves and is to stop is held back.
+        let mut marks = Watermarks::default();
+        marks.expect(self.node, Timestamp(0));
+        let now = Timestamp(0);
+        let holds = self.withdrawals.observe(state, self.node, touched, 1, &marks, now);
+        assert_eq!(&holds.tasks, held, "who is held back");
+        let before = self.assignments.has().clone();
+        let told = self.assignments.renew(state, self.node, touched, held);
+        let has = self.assignments.has();
+        assert!(has.difference(expected).is_empty(), "what the node has");
+        let whole = before.difference(expected);
+        let ids = |it: &Difference| {
+            let tasks: Vec<_> = it.tasks.iter().map(|it| it.task.id).collect();
+            let secrets: Vec<_> = it.secrets.iter().map(|it| it.id).collect();
+            (tasks, secrets, it.removed_tasks.clone(), it.removed_secrets.clone())
+        };
+        assert_eq!(ids(&told), ids(&whole), "what it is told");
     }
 }
 
@@ -230,8 +266,8 @@ impl World {
     fn open(&mut self, kind: StreamKind, node: NodeId) {
         let id = self.routes.open(kind, node);
         let told = look(&self.state, kind, node);
-        self.streams.insert(id, Stream { kind, node, told, networks: BTreeSet::new(), late: None });
-        self.look_again(id, false);
+        self.streams.insert(id, Stream::new(kind, node, told));
+        self.look_again(id, false, Look::first());
     }
 
     fn apply(&mut self, choices: &[Choice]) -> Vec<Event> {
@@ -251,9 +287,10 @@ impl World {
         events
     }
 
-    fn look_again(&mut self, id: StreamId, late: bool) {
+    fn look_again(&mut self, id: StreamId, late: bool, at: Look) {
         let stream = self.streams.get_mut(&id).unwrap();
         stream.told = look(&self.state, stream.kind, stream.node);
+        stream.renew(&self.state, &at.tasks);
         if stream.kind == StreamKind::Endpoints {
             let networks = networks_of(&self.state, stream.node);
             stream.networks.clone_from(&networks);
@@ -299,11 +336,13 @@ impl World {
                 continue;
             };
             if self.routes.follow(id, &networks, index) {
-                self.look_again(id, false);
+                self.look_again(id, false, Look::default());
             }
         }
-        for (id, moved) in woken {
-            if !moved && let Told::Endpoints(_) = &self.streams[&id].told {
+        for (id, at) in woken {
+            if !at.moved
+                && let Told::Endpoints(_) = &self.streams[&id].told
+            {
                 let stream = &self.streams[&id];
                 assert_eq!(
                     stream.networks,
@@ -311,7 +350,7 @@ impl World {
                     "it has not moved"
                 );
             }
-            self.look_again(id, late);
+            self.look_again(id, late, at);
         }
     }
 }
@@ -387,6 +426,11 @@ fn concern_of(change: impl FnOnce(&State) -> Action) -> Concern {
     Concern::of(&events, &state)
 }
 
+/// The one task, which is on the first node.
+fn of_node_1() -> NodesTasks {
+    NodesTasks::Some([(NodeId::new(1), [TaskId::new(1)].into())].into())
+}
+
 fn a_task(state: &State) -> Task {
     Task::clone(state.tasks().get(TaskId::new(1)).unwrap())
 }
@@ -410,7 +454,7 @@ fn a_task_that_is_to_stop_concerns_its_node_and_its_networks() {
     });
     let touched = Touched { tasks: [TaskId::new(1)].into(), ..Touched::default() };
     let expected = Concern {
-        assignments: skep_dispatch::Whom::Some([NodeId::new(1)].into()),
+        assignments: of_node_1(),
         networks: Networks::Some([(NetworkId::new(1), touched)].into()),
         places: skep_dispatch::Whom::Some([NodeId::new(1)].into()),
         ..Concern::default()
@@ -444,7 +488,7 @@ fn a_node_says_of_itself_what_concerns_itself_alone_and_a_manager_all() {
         update(Arc::unwrap_or_clone(Arc::new(node)))
     });
     assert_eq!(concern.sessions, skep_dispatch::Whom::All);
-    assert_eq!(concern.assignments, skep_dispatch::Whom::default());
+    assert_eq!(concern.assignments, NodesTasks::default());
 }
 
 #[test]
@@ -462,7 +506,6 @@ fn a_payload_that_only_old_tasks_read_concerns_their_nodes_when_it_goes() {
     apply(&mut state, vec![update(changed)]).unwrap();
     let actions = vec![remove::<Secret>(SecretId::new(1))];
     let events = state.apply(&Transaction { epoch: 1, now: Timestamp(9), actions }).unwrap();
-    let only = skep_dispatch::Whom::Some([NodeId::new(1)].into());
-    let expected = Concern { assignments: only, ..Concern::default() };
+    let expected = Concern { assignments: of_node_1(), ..Concern::default() };
     assert_eq!(Concern::of(&events, &state), expected);
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use skep_dispatch::defaults::WITHDRAWAL_MAX;
-use skep_dispatch::{Assignments, SessionId, Watermarks, Withdrawals};
+use skep_dispatch::{Assignments, SessionId, Watermarks, Whom, Withdrawals};
 use skep_state::{Action, Change, State, Transaction};
 use skep_types::task::Slot;
 use skep_types::*;
@@ -89,7 +89,8 @@ impl World {
 
     /// What the node is told now that the task is to be.
     fn told(&mut self, now: Timestamp) -> (DesiredState, Option<Timestamp>) {
-        let held = self.withdrawals.observe(&self.state, HERE, self.index, &self.marks, now);
+        let held =
+            self.withdrawals.observe(&self.state, HERE, &Whom::All, self.index, &self.marks, now);
         let mut assignments = Assignments::of(&self.state, HERE);
         assignments.hold_back(&self.state, &held.tasks);
         (assignments.tasks[&TASK].task.desired_state, held.look_at)
@@ -119,7 +120,14 @@ fn a_balancer_that_does_not_confirm_is_waited_for_within_a_bound() {
     assert_eq!(world.told(at(0)), (DesiredState::Running, Some(over)));
     world.told_and_confirmed(HERE);
     let unconfirmed = |world: &mut World| {
-        let held = world.withdrawals.observe(&world.state, HERE, world.index, &world.marks, over);
+        let held = world.withdrawals.observe(
+            &world.state,
+            HERE,
+            &Whom::none(),
+            world.index,
+            &world.marks,
+            over,
+        );
         held.unconfirmed
     };
     // It is said once who is to blame.

@@ -10,7 +10,8 @@ use std::time::Instant;
 use async_trait::async_trait;
 use futures::Stream;
 use skep_dispatch::{
-    Assignments, Report, ReportError, SessionId, StreamKind, Withdrawals, reported,
+    Difference, Look, Report, ReportError, SessionId, StreamKind, ToldAssignments, Withdrawals,
+    reported,
 };
 use skep_proto::convert::{reported_status, wire_node, wire_task};
 use skep_proto::swarmkit as pb;
@@ -127,7 +128,7 @@ async fn tell_session(
     let follow = async {
         let Some(changes) = core.router.open(StreamKind::Session, id) else { return over() };
         loop {
-            let (_, view) = changes.view();
+            let (_, view, _) = changes.look();
             let Some(node) = view.nodes().get(id) else {
                 // Applied already, and only not routed yet: it wakes this stream when it is.
                 if core.observer.view().nodes().get(id).is_some() {
@@ -175,19 +176,18 @@ async fn tell_assignments(
     let follow = async {
         let opened = core.router.open(StreamKind::Assignments, node);
         let Some(changes) = opened else { return over() };
-        let (mut known, mut count) = (None, 0u64);
+        let (mut told, mut count) = (ToldAssignments::default(), 0u64);
         let mut withdrawals = Withdrawals::default();
         let mut held_since = BTreeMap::<TaskId, Instant>::new();
         loop {
             confirmations.mark_unchanged();
-            let (index, view) = changes.view();
-            let held = core
-                .dispatch
-                .marks(|marks| withdrawals.observe(&view, node, index, marks, clock::steady()));
+            let (index, view, Look { tasks: touched, .. }) = changes.look();
+            let held = core.dispatch.marks(|marks| {
+                withdrawals.observe(&view, node, &touched, index, marks, clock::steady())
+            });
             // Without a leadership the session is over.
             let held = held.unwrap_or_default();
-            let mut next = Assignments::of(&view, node);
-            next.hold_back(&view, &held.tasks);
+            let news = told.renew(&view, node, &touched, &held.tasks);
             held_since.retain(|task, since| {
                 let waits = held.tasks.contains(task);
                 if !waits {
@@ -208,15 +208,14 @@ async fn tell_assignments(
             for task in &held.tasks {
                 held_since.entry(*task).or_insert_with(Instant::now);
             }
-            let message = assignments_message(known.as_ref(), &next, count);
-            if let Some(message) = message {
+            if count == 0 || !news.is_empty() {
+                let message = assignments_message(&news, count);
                 count += 1;
                 core.metrics.assigned();
                 if out.send(Ok(message)).await.is_err() {
                     return Status::cancelled("the node hung up");
                 }
             }
-            known = Some(next);
             drop(view);
             tokio::time::sleep(ASSIGNMENT_INTERVAL).await;
             tokio::select! {
@@ -241,19 +240,11 @@ fn hostname(view: &State, id: NodeId) -> String {
     described.map_or_else(|| id.to_string(), |it| it.hostname.clone())
 }
 
-/// All of it at first, then what changed; none if nothing did.
-fn assignments_message(
-    known: Option<&Assignments>,
-    next: &Assignments,
-    count: u64,
-) -> Option<pb::AssignmentsMessage> {
+/// All of it at first, then what changed.
+fn assignments_message(difference: &Difference, count: u64) -> pb::AssignmentsMessage {
     use pb::assignment::Item;
     use pb::assignment_change::AssignmentAction as Action;
     use pb::assignments_message::Type;
-    let difference = known.unwrap_or(&Assignments::default()).difference(next);
-    if known.is_some() && difference.is_empty() {
-        return None;
-    }
     let change = |item: Item, action: Action| pb::AssignmentChange {
         assignment: Some(pb::Assignment { item: Some(item) }),
         action: action.into(),
@@ -282,12 +273,12 @@ fn assignments_message(
         let config = pb::Config { id: id.to_string(), ..pb::Config::default() };
         changes.push(change(Item::Config(config), Action::Remove));
     }
-    Some(pb::AssignmentsMessage {
-        r#type: if known.is_none() { Type::Complete } else { Type::Incremental }.into(),
-        applies_to: if known.is_none() { String::new() } else { count.to_string() },
+    pb::AssignmentsMessage {
+        r#type: if count == 0 { Type::Complete } else { Type::Incremental }.into(),
+        applies_to: if count == 0 { String::new() } else { count.to_string() },
         results_in: (count + 1).to_string(),
         changes,
-    })
+    }
 }
 
 #[async_trait]
