@@ -76,24 +76,14 @@ fn change(state: &mut State, key: TallyKey, less: Tally, more: Tally) {
     };
 }
 
-/// A task changed, and its node did not.
+/// A task changed, and its node did not. Neither its service nor its run changes while it stands.
 pub(crate) fn count_task(state: &mut State, before: Option<&Task>, after: Option<&Task>) {
-    let key = |task: &Task| (task.service_id, task.job_iteration);
+    let Some(task) = before.or(after) else { return };
     let of = |task: Option<&Task>| {
         task.map_or_else(Tally::default, |task| Tally::of(task, state.node_lives(task)))
     };
     let (less, more) = (of(before), of(after));
-    match (before.map(key), after.map(key)) {
-        (Some(key), Some(next)) if key == next => change(state, key, less, more),
-        (was, is) => {
-            if let Some(key) = was {
-                change(state, key, less, Tally::default());
-            }
-            if let Some(key) = is {
-                change(state, key, Tally::default(), more);
-            }
-        }
-    }
+    change(state, (task.service_id, task.job_iteration), less, more);
 }
 
 /// A node changed, and none of its tasks did.

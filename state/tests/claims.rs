@@ -296,7 +296,9 @@ fn secrets_and_configs_stay_while_services_read_them() {
     apply(&mut state, vec![remove::<Service>(ServiceId::new(2)), update(reading(&web, &[], &[]))])
         .unwrap();
     assert_eq!(naming(&state, Named::Config(config_id)), [0; 0]);
+    assert!(state.configs().by_name("c1").is_some());
     apply(&mut state, vec![remove::<Secret>(secret_id), remove::<Config>(config_id)]).unwrap();
+    assert!(state.configs().is_empty() && state.secrets().is_empty());
 }
 
 #[test]

@@ -146,13 +146,14 @@ proptest! {
                 }
                 Err(_) => prop_assert_eq!(&one, &before),
             }
-        }
-        prop_assert_eq!(&one, &other);
-        for service in (0..4).map(ServiceId::new) {
-            for iteration in [None, Some(0), Some(1)] {
-                prop_assert_eq!(counted(&one, service, iteration), tally(&one, service, iteration));
+            for service in (0..4).map(ServiceId::new) {
+                for iteration in [None, Some(0), Some(1)] {
+                    let counted = counted(&one, service, iteration);
+                    prop_assert_eq!(counted, tally(&one, service, iteration));
+                }
             }
         }
+        prop_assert_eq!(&one, &other);
         let restored = State::from_objects(one.to_objects());
         prop_assert_eq!(restored.as_ref(), Ok(&one));
     }

@@ -31,8 +31,9 @@ fn what_a_task_is_made_from_and_where_it_is_stays() {
     let mut state = state();
     let placed = changed(&state, 1, |task| task.node_id = Some(NodeId::new(7)));
     apply(&mut state, vec![placed]).unwrap();
-    let changes: [(&str, fn(&mut Task)); 5] = [
+    let changes: [(&str, fn(&mut Task)); 6] = [
         ("service", |task| task.service_id = ServiceId::new(2)),
+        ("run", |task| task.job_iteration = Some(1)),
         ("slot", |task| task.slot = Slot::Replica(2)),
         ("spec version", |task| task.spec_version = Revision(2)),
         ("node", |task| task.node_id = Some(NodeId::new(8))),
@@ -125,4 +126,92 @@ fn tasks_are_found_by_slot_and_by_node() {
     apply(&mut state, vec![remove::<Task>(TaskId::new(1))]).unwrap();
     assert_eq!(ids(&mut state.tasks_on_node(NodeId::new(7))), [0; 0]);
     assert_eq!(ids(&mut state.tasks_of_service(WEB)), [3, 2]);
+}
+
+#[test]
+fn what_runs_is_counted_where_nodes_are_not_down() {
+    let mut state = state();
+    let counts = |state: &State, iteration| {
+        let tally = state.tally(WEB, iteration);
+        [tally.running, tally.completed, tally.wanted, tally.unfinished]
+    };
+    assert_eq!(counts(&state, None), [0, 0, 1, 1]);
+    let runs = changed(&state, 1, |task| {
+        task.node_id = Some(NodeId::new(7));
+        task.status.state = TaskState::Running;
+    });
+    apply(&mut state, vec![runs]).unwrap();
+    assert_eq!(counts(&state, None), [1, 0, 1, 1]);
+    // Of another run of a job, and on a node that is not there.
+    let mut other = task(2, WEB, 2, 2);
+    (other.job_iteration, other.node_id) = (Some(3), Some(NodeId::new(9)));
+    other.status.state = TaskState::Running;
+    apply(&mut state, vec![create(other)]).unwrap();
+    assert_eq!((counts(&state, None), counts(&state, Some(3))), ([1, 0, 1, 1], [0, 0, 1, 1]));
+    let set = |state: &State, to| {
+        let mut node = Node::clone(state.nodes().get(NodeId::new(7)).unwrap());
+        node.status.state = to;
+        update(node)
+    };
+    for (to, running) in [
+        (NodeState::Down, 0),
+        (NodeState::Disconnected, 1),
+        (NodeState::Ready, 1),
+        (NodeState::Down, 0),
+        (NodeState::Ready, 1),
+    ] {
+        let change = set(&state, to);
+        apply(&mut state, vec![change]).unwrap();
+        assert_eq!(counts(&state, None), [running, 0, 1, 1], "{to:?}");
+    }
+    apply(&mut state, vec![remove::<Node>(NodeId::new(7))]).unwrap();
+    assert_eq!(counts(&state, None), [0, 0, 1, 1]);
+    apply(&mut state, vec![create(node(7, NodeRole::Worker)), create(node(9, NodeRole::Worker))])
+        .unwrap();
+    assert_eq!((counts(&state, None), counts(&state, Some(3))), ([1, 0, 1, 1], [1, 0, 1, 1]));
+    let ends = changed(&state, 1, |task| {
+        task.status.state = TaskState::Complete;
+        task.desired_state = DesiredState::Shutdown;
+    });
+    apply(&mut state, vec![ends, remove::<Task>(TaskId::new(2))]).unwrap();
+    assert_eq!((counts(&state, None), counts(&state, Some(3))), ([0, 1, 0, 0], [0; 4]));
+}
+
+#[test]
+fn a_spec_goes_with_the_last_of_its_tasks_unless_its_service_has_it() {
+    let mut state = state();
+    let versions = |state: &State| -> Vec<u64> {
+        state.specs().filter(|(id, ..)| *id == WEB).map(|(_, version, _)| version.0).collect()
+    };
+    apply(&mut state, vec![create(task(2, WEB, 1, 2)), create(task(3, WEB, 2, 3))]).unwrap();
+    for port in [81, 82] {
+        let web = Service::clone(state.services().get(WEB).unwrap());
+        apply(&mut state, vec![update(publishing(&web, port))]).unwrap();
+    }
+    assert_eq!(versions(&state), [1, 2, 3, 4]);
+    apply(&mut state, vec![remove::<Task>(TaskId::new(1))]).unwrap();
+    assert_eq!(versions(&state), [1, 2, 3, 4], "another one was made from it");
+    apply(&mut state, vec![remove::<Task>(TaskId::new(2)), create(task(4, WEB, 4, 4))]).unwrap();
+    assert_eq!(versions(&state), [2, 3, 4]);
+    apply(&mut state, vec![remove::<Task>(TaskId::new(4)), remove::<Task>(TaskId::new(3))])
+        .unwrap();
+    assert_eq!(versions(&state), [3, 4], "the service's own, and the one that it would go back to");
+}
+
+#[test]
+fn a_change_of_anything_but_the_spec_makes_no_new_version() {
+    let mut state = state();
+    let versions = |state: &State| {
+        let web = state.services().get(WEB).unwrap();
+        (web.meta.revision.0, web.spec_version.0, web.previous_spec_version.map(|it| it.0))
+    };
+    assert_eq!(versions(&state), (2, 2, Some(1)));
+    let mut web = Service::clone(state.services().get(WEB).unwrap());
+    web.endpoint = Some(skep_types::service::Endpoint::default());
+    // What a service had before is not for whoever changes it to say.
+    (web.spec_version, web.previous_spec, web.previous_spec_version) = (Revision(9), None, None);
+    apply(&mut state, vec![update(web)]).unwrap();
+    assert_eq!(versions(&state), (3, 2, Some(1)));
+    let web = state.services().get(WEB).unwrap();
+    assert!(web.previous_spec.is_some() && web.endpoint.is_some());
 }

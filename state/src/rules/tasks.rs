@@ -70,6 +70,9 @@ fn moves_forward(before: &Task, after: &Task) -> Result<(), Reason> {
     if after.service_id != before.service_id {
         return fixed("service");
     }
+    if after.job_iteration != before.job_iteration {
+        return fixed("run");
+    }
     if after.slot != before.slot {
         return fixed("slot");
     }
