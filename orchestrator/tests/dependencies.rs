@@ -138,3 +138,67 @@ fn of_two_services_that_are_waited_for_the_one_that_was_told_stays_told() {
     swarm.pass();
     assert_eq!(of(&swarm, WEB).status.error, cache, "it still does not");
 }
+
+/// The tasks of `db`, each in its slot, and which state each comes to; whether `web` may begin.
+fn begins_after(mode: ServiceMode, states: &[TaskState]) -> bool {
+    let mut swarm = waiting_for_db("service_completed_successfully");
+    (2..=states.len() as u128).for_each(|node| swarm.join(node));
+    add_db(&mut swarm, mode);
+    let mut db = Service::clone(swarm.state.services().get(DB).unwrap());
+    Arc::make_mut(&mut db.spec).task.restart.condition = RestartCondition::None;
+    swarm.act(Change::Update(Arc::new(db)));
+    swarm.pass();
+    let mut tasks: Vec<_> = swarm.state.tasks_of_service(DB).cloned().collect();
+    tasks.sort_by_key(|task| task.slot);
+    for (task, state) in tasks.iter().zip(states) {
+        swarm.task(task.id, |task| {
+            task.node_id = task.node_id.or(Some(NodeId::new(1)));
+            task.status.state = *state;
+        });
+    }
+    swarm.pass();
+    of(&swarm, WEB).status.state == TaskState::Pending
+}
+
+#[test]
+fn a_service_has_completed_when_all_of_its_slots_have() {
+    use TaskState::{Complete, Failed, Running};
+    let of_two =
+        |max_concurrent| ServiceMode::ReplicatedJob { max_concurrent, total_completions: 2 };
+    for (mode, states, expected) in [
+        (replicas(2), &[Complete, Complete][..], true),
+        (replicas(2), &[Complete, Running], false),
+        (replicas(2), &[Complete, Failed], false),
+        (of_two(2), &[Complete, Complete], true),
+        (of_two(2), &[Complete, Failed], false),
+        // The second has no task yet.
+        (of_two(1), &[Complete], false),
+        (ServiceMode::GlobalJob, &[Complete, Complete], true),
+        (ServiceMode::GlobalJob, &[Complete, Running], false),
+        (ServiceMode::Global, &[Complete, Complete], true),
+        // No node was there for it: nothing has completed.
+        (ServiceMode::GlobalJob, &[], false),
+    ] {
+        assert_eq!(begins_after(mode, states), expected, "{mode:?} {states:?}");
+    }
+}
+
+#[test]
+fn what_completed_under_an_earlier_spec_has_not_completed() {
+    let mut swarm = waiting_for_db("service_completed_successfully");
+    add_db(&mut swarm, replicas(1));
+    let mut db = Service::clone(swarm.state.services().get(DB).unwrap());
+    Arc::make_mut(&mut db.spec).task.restart.condition = RestartCondition::None;
+    swarm.act(Change::Update(Arc::new(db)));
+    swarm.pass();
+    come_to(&mut swarm, TaskState::Complete);
+    assert_eq!(of(&swarm, WEB).status.state, TaskState::Pending);
+    // Of the next spec nothing has run: who begins now waits.
+    let mut db = Service::clone(swarm.state.services().get(DB).unwrap());
+    Arc::make_mut(&mut db.spec).task.container.image = "two".to_owned();
+    swarm.act(Change::Update(Arc::new(db)));
+    swarm.respec(|spec| spec.mode = replicas(2));
+    swarm.pass();
+    let states: Vec<_> = swarm.state.tasks_of_service(WEB).map(|task| task.status.state).collect();
+    assert_eq!(states, [TaskState::Pending, TaskState::New]);
+}

@@ -218,3 +218,119 @@ fn the_grace_of_nodes_that_are_down_is_read_again_when_the_swarms_label_changes(
     assert!(wanted.iter().all(|task| task.node_id != Some(NodeId::new(1))));
     assert_eq!(wanted.len(), 4);
 }
+
+/// Plans, has part of the plan refused as if somebody had been faster, and gives the rest and what
+/// stands of it.
+fn refuse(followed: &mut Followed, is_refused: impl Fn(&skep_state::Action) -> bool) -> usize {
+    let swarm = &mut followed.swarm;
+    let ids = &mut swarm.ids;
+    let mut mint = || {
+        *ids += 1;
+        *ids
+    };
+    let mut plan = Plan::new(swarm.state.clone(), swarm.now, &mut mint);
+    followed.reconcilers.pass(&mut plan);
+    let events = plan.events().to_vec();
+    let planned = plan.view().clone();
+    let (actions, _) = plan.finish();
+    let (refused, kept): (Vec<_>, Vec<_>) = actions.into_iter().partition(is_refused);
+    followed.apply(kept);
+    let taken_back = skep_orchestrator::taken_back(&events, &refused);
+    // Backwards, the changes of what was refused lead from what was planned to what stands.
+    let mut tasks: std::collections::BTreeMap<TaskId, Option<Arc<Task>>> = Default::default();
+    for event in &taken_back {
+        let Event::Task(skep_state::Delta { before, after }) = event else { unreachable!() };
+        let id = before.as_ref().or(after.as_ref()).unwrap().id;
+        let known = tasks.entry(id).or_insert_with(|| planned.tasks().get(id).cloned());
+        assert_eq!(known, before);
+        known.clone_from(after);
+    }
+    for (id, task) in &tasks {
+        assert_eq!(task.as_ref(), followed.swarm.state.tasks().get(*id));
+    }
+    for action in &refused {
+        followed.reconcilers.refused(&followed.swarm.state, action);
+    }
+    assert!(!followed.reconcilers.is_idle(), "there is something to decide anew");
+    tasks.len()
+}
+
+fn other(followed: &mut Followed, change: impl FnOnce(&mut ServiceSpec)) {
+    let mut web = Service::clone(followed.swarm.state.services().get(WEB).unwrap());
+    change(Arc::make_mut(&mut web.spec));
+    web.update_status = None;
+    for event in followed.apply(vec![Change::Update(Arc::new(web)).into()]) {
+        followed.reconcilers.observe(&followed.swarm.state, &event);
+    }
+}
+
+#[test]
+fn what_was_refused_of_a_plan_is_decided_anew() {
+    use skep_state::Action;
+    let mut swarm = Swarm::new(2);
+    swarm.act(Change::Create(Arc::new(network(7, "front", &["10.9.0.0/29"]))));
+    swarm.service(replicas(2), |spec| {
+        let at = skep_types::service::NetworkAttachmentConfig {
+            target: NetworkId::new(7),
+            aliases: vec![],
+        };
+        spec.task.networks = vec![at];
+    });
+    let mut followed = Followed::of(swarm);
+    followed.swarm.run();
+    followed = Followed::of(followed.swarm);
+    assert_eq!(followed.swarm.wanted().len(), 2);
+
+    // Tasks that are made: with them their addresses are free again.
+    other(&mut followed, |spec| spec.mode = replicas(4));
+    let made = |action: &Action| matches!(action, Action::Task(Change::Create(_)));
+    assert_eq!(refuse(&mut followed, made), 2);
+    assert_eq!(followed.swarm.all().len(), 2);
+    followed.settle();
+    assert_eq!((followed.swarm.wanted().len(), followed.pending()), (4, 2));
+
+    // Tasks that change.
+    followed.swarm.run();
+    followed = Followed::of(followed.swarm);
+    other(&mut followed, |spec| spec.mode = replicas(1));
+    let changed = |action: &Action| matches!(action, Action::Task(Change::Update(_)));
+    assert_eq!(refuse(&mut followed, changed), 3);
+    assert_eq!(followed.swarm.wanted().len(), 4);
+    followed.settle();
+    assert_eq!(followed.swarm.wanted().len(), 1);
+
+    // Tasks that go.
+    let removed = followed.swarm.all().into_iter().find(|it| !it.is_wanted()).unwrap();
+    let mut ended = Task::clone(&removed);
+    ended.status.state = TaskState::Shutdown;
+    for event in followed.apply(vec![Change::Update(Arc::new(ended)).into()]) {
+        followed.reconcilers.observe(&followed.swarm.state, &event);
+    }
+    let gone = |action: &Action| matches!(action, Action::Task(Change::Remove(..)));
+    assert_eq!(refuse(&mut followed, gone), 1);
+    assert!(followed.swarm.state.tasks().get(removed.id).is_some());
+    followed.settle();
+    assert_eq!(followed.swarm.state.tasks().get(removed.id), None);
+
+    // What is allocated to services and networks.
+    other(&mut followed, |spec| {
+        let port = skep_types::service::PortConfig { target_port: 80, ..Default::default() };
+        spec.endpoint.ports = vec![port];
+    });
+    let endpoint = |action: &Action| matches!(action, Action::Service(_));
+    assert_eq!(refuse(&mut followed, endpoint), 0);
+    let ports = |followed: &Followed| {
+        let service = followed.swarm.state.services().get(WEB).unwrap();
+        service.endpoint.as_ref().unwrap().ports.len()
+    };
+    assert_eq!(ports(&followed), 0);
+    let mut ingress = network(8, "ingress", &[]);
+    ingress.spec.ingress = true;
+    for event in followed.apply(vec![Change::Create(Arc::new(ingress)).into()]) {
+        followed.reconcilers.observe(&followed.swarm.state, &event);
+    }
+    assert_eq!(refuse(&mut followed, |action| matches!(action, Action::Network(_))), 0);
+    followed.settle();
+    assert_eq!(ports(&followed), 1);
+    assert!(followed.swarm.state.networks().by_name("ingress").unwrap().vni.is_some());
+}

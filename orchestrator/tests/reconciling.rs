@@ -272,3 +272,76 @@ fn a_full_network_says_so_on_the_task() {
     assert_eq!(task.status.state, TaskState::New);
     assert_eq!(task.status.error, "network tiny has no free address left");
 }
+
+#[test]
+fn scaling_down_takes_from_the_node_that_holds_most() {
+    let mut swarm = Swarm::new(2);
+    swarm.service(replicas(4), |_| {});
+    swarm.pass();
+    for task in swarm.all() {
+        let task::Slot::Replica(slot) = task.slot else { unreachable!() };
+        swarm.task(task.id, |task| {
+            task.node_id = Some(NodeId::new(if slot < 4 { 1 } else { 2 }));
+            task.status.state = TaskState::Running;
+        });
+    }
+    let left = |swarm: &Swarm| {
+        let mut nodes: Vec<u128> =
+            swarm.wanted().iter().map(|task| task.node_id.unwrap().bits()).collect();
+        nodes.sort_unstable();
+        nodes
+    };
+    swarm.respec(|spec| spec.mode = replicas(3));
+    swarm.pass();
+    assert_eq!(left(&swarm), [1, 1, 2]);
+    swarm.respec(|spec| spec.mode = replicas(2));
+    swarm.pass();
+    assert_eq!(left(&swarm), [1, 2]);
+}
+
+#[test]
+fn a_slot_that_gave_up_is_tried_again_under_another_spec_only() {
+    let mut swarm = Swarm::new(1);
+    swarm.service(replicas(2), |spec| spec.task.restart.condition = RestartCondition::None);
+    swarm.pass();
+    swarm.run();
+    swarm.end(swarm.wanted()[0].id, TaskState::Failed);
+    swarm.pass();
+    assert_eq!((swarm.wanted().len(), swarm.all().len()), (1, 2));
+    // Something else of the service changes, and of the swarm.
+    swarm.join(2);
+    swarm.pass();
+    assert_eq!(swarm.all().len(), 2);
+    swarm.respec(|spec| spec.mode = replicas(3));
+    swarm.pass();
+    // The scale is of the spec: so the first slot has another task, too.
+    assert_eq!(swarm.wanted().len(), 3);
+}
+
+#[test]
+fn attempts_are_counted_within_the_window() {
+    let mut swarm = Swarm::new(1);
+    swarm.service(replicas(1), |spec| {
+        spec.task.restart = RestartPolicy {
+            condition: RestartCondition::OnFailure,
+            delay: Duration::ZERO,
+            max_attempts: 2,
+            window: Duration::from_secs(10),
+        };
+    });
+    swarm.pass();
+    let mut fail_after = |seconds| {
+        swarm.run();
+        swarm.wait(Duration::from_secs(seconds));
+        let id = swarm.wanted().first().map(|task| task.id);
+        id.into_iter().for_each(|id| swarm.end(id, TaskState::Failed));
+        swarm.pass();
+        swarm.wanted().len()
+    };
+    // At most one restart lies within ten seconds before each end.
+    for _ in 0..4 {
+        assert_eq!(fail_after(6), 1);
+    }
+    // One that lies just ten seconds back counts.
+    assert_eq!(fail_after(4), 0);
+}
