@@ -148,3 +148,51 @@ impl Host {
 fn difference(has: i64, used: i128) -> i64 {
     (i128::from(has) - used).clamp(i64::MIN.into(), i64::MAX.into()) as i64
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use skep_types::node::NodeDescription;
+
+    #[test]
+    fn what_tasks_take_is_added_up_and_given_back_to_the_last_bit() {
+        let mut node = Node::new(NodeId::new(1), skep_types::NodeSpec::default());
+        let resources = Resources {
+            nano_cpus: 10,
+            memory_bytes: 10,
+            generic: generic::parse(["gpu=9", "ssd=9"]).unwrap(),
+            ..Resources::default()
+        };
+        node.description = Some(NodeDescription { resources, ..NodeDescription::default() });
+        let mut empty = Host::new(NodeId::new(1));
+        empty.set_node(Some(Arc::new(node)));
+        let needs = |kind: &str, count, port| Needs {
+            nano_cpus: 1,
+            memory_bytes: 2,
+            generic: vec![(kind.to_owned(), count)],
+            host_ports: vec![(Protocol::Tcp, port)],
+            ..Needs::default()
+        };
+        let (gpu, ssd) = (needs("gpu", 2, 80), needs("ssd", 3, 81));
+        let mut host = empty.clone();
+        for (needs, stays) in [(&gpu, true), (&ssd, true), (&gpu, false)] {
+            host.take(needs, stays);
+        }
+        assert_eq!((host.free_nano_cpus(), host.free_memory_bytes()), (7, 4));
+        assert_eq!((host.free_generic("gpu"), host.free_generic("ssd")), (5, 6));
+        assert_eq!((host.tasks(), host.is_vacant()), (2, false));
+        assert!(host.has_port((Protocol::Tcp, 80)) && !host.has_port((Protocol::Udp, 80)));
+        host.release(&gpu, true);
+        assert!(host.has_port((Protocol::Tcp, 80)), "the other holds it still");
+        assert_eq!((host.free_generic("gpu"), host.tasks()), (7, 1));
+        host.release(&gpu, false);
+        assert!(!host.has_port((Protocol::Tcp, 80)));
+        host.release(&ssd, true);
+        assert_eq!(host, empty);
+        host.set_node(None);
+        host.add_failure();
+        assert!(!host.is_vacant());
+        host.remove_failure();
+        assert!(host.is_vacant());
+    }
+}

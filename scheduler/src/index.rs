@@ -176,3 +176,108 @@ impl Indexes {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kinds::Kinds;
+    use skep_types::{Node, NodeId, NodeSpec, NodeState};
+
+    fn set(hosts: &mut Hosts, id: u128, zone: usize) {
+        let mut node = Node::new(NodeId::new(id), NodeSpec::default());
+        node.status.state = NodeState::Ready;
+        node.spec.annotations.labels.insert("zone".to_owned(), zone.to_string());
+        let place = hosts.place(node.id);
+        hosts.change(place, |host| host.set_node(Some(Arc::new(node))));
+    }
+
+    fn hosts(count: u128) -> Hosts {
+        let mut hosts = Hosts::default();
+        (1..=count).for_each(|id| set(&mut hosts, id, 0));
+        hosts
+    }
+
+    fn spread_needs(kinds: &mut Kinds) -> (Kind, Arc<Needs>) {
+        let spread = vec!["node.labels.zone".to_owned()];
+        let kind = kinds.enter(Needs { spread, ..Needs::default() });
+        (kind, Arc::clone(kinds.needs(kind)))
+    }
+
+    #[test]
+    fn an_index_is_followed_and_not_made_anew_until_it_is_full_of_branches_of_old() {
+        let mut hosts = hosts(3);
+        let (kind, needs) = spread_needs(&mut Kinds::default());
+        let mut indexes = Indexes::new(1000);
+        let mut branches = |hosts: &mut Hosts| {
+            let tree = indexes.of_kind(kind, &needs, hosts).tree();
+            let fit: usize = tree.children(0).map(|child| tree.hosts(child).len()).sum();
+            assert_eq!(fit, 3, "each host stands on one branch");
+            tree.branches()
+        };
+        assert_eq!(branches(&mut hosts), 2, "the root, and the one zone");
+        // One label after the other: those that no node has any more stay, up to a bound.
+        let bound = 2 * 3 + 64;
+        for zone in 1..=bound - 1 {
+            set(&mut hosts, 1, zone);
+            assert_eq!(branches(&mut hosts), 2 + zone);
+        }
+        set(&mut hosts, 1, bound);
+        assert_eq!(branches(&mut hosts), 3, "made anew: two zones are left");
+    }
+
+    #[test]
+    fn an_index_serves_only_the_needs_that_it_was_made_for() {
+        let mut hosts = hosts(2);
+        let mut kinds = Kinds::default();
+        let (kind, needs) = spread_needs(&mut kinds);
+        let mut indexes = Indexes::new(1000);
+        assert_eq!(indexes.of_kind(kind, &needs, &mut hosts).tree().branches(), 2);
+        kinds.leave(kind);
+        let other = kinds.enter(Needs::default());
+        assert_eq!(other, kind, "the number stands for other needs now");
+        let needs = Arc::clone(kinds.needs(other));
+        assert_eq!(indexes.of_kind(other, &needs, &mut hosts).tree().branches(), 1);
+        // Nor for other limits: with one replica on each host none fits any more.
+        let mut counts = Counts::default();
+        hosts.iter().for_each(|(place, _)| counts.add_task(place));
+        let owner = (kind, ServiceId::new(1));
+        for (most, fit) in [(0, 2), (1, 0), (2, 2)] {
+            let index = indexes.of_service(owner, &needs, &mut hosts, &counts, most);
+            assert_eq!(index.tree().hosts(0).len(), fit, "at most {most}");
+        }
+    }
+
+    #[test]
+    fn those_that_were_not_used_for_longest_are_dropped_when_there_are_too_many() {
+        let mut hosts = hosts(4);
+        let mut kinds = Kinds::default();
+        let all: Vec<(Kind, Arc<Needs>)> = (1..=4)
+            .map(|nano_cpus| {
+                let kind = kinds.enter(Needs { nano_cpus, ..Needs::default() });
+                (kind, Arc::clone(kinds.needs(kind)))
+            })
+            .collect();
+        // Room for three, to the entry.
+        let mut indexes = Indexes::new(12);
+        let mut use_one = |indexes: &mut Indexes, at: usize| {
+            indexes.of_kind(all[at].0, &all[at].1, &mut hosts);
+        };
+        for at in [0, 1, 2, 0] {
+            use_one(&mut indexes, at);
+        }
+        let kept = |indexes: &Indexes| -> Vec<bool> {
+            all.iter().map(|(kind, _)| indexes.has_kind(*kind)).collect()
+        };
+        assert_eq!(kept(&indexes), [true, true, true, false]);
+        use_one(&mut indexes, 3);
+        assert_eq!(kept(&indexes), [true, false, true, true]);
+        // One that has room for one index only, and then not even for that.
+        for most in [7, 3] {
+            let mut indexes = Indexes::new(most);
+            for at in 0..4 {
+                use_one(&mut indexes, at);
+                assert_eq!(indexes.by_owner.len(), 1);
+            }
+        }
+    }
+}

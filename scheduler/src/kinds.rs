@@ -59,3 +59,26 @@ impl Kinds {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn needs_are_kept_once_and_as_long_as_anybody_has_them() {
+        let of = |nano_cpus| Needs { nano_cpus, ..Needs::default() };
+        let mut kinds = Kinds::default();
+        let (one, other) = (kinds.enter(of(1)), kinds.enter(of(2)));
+        assert_eq!(kinds.enter(of(1)), one);
+        assert_ne!(one, other);
+        kinds.leave(one);
+        assert_eq!(kinds.enter(of(1)), one, "the second user had it still");
+        kinds.leave(one);
+        kinds.leave(one);
+        assert_eq!(kinds.by_needs.len(), 1);
+        // The number is given again, to other needs.
+        assert_eq!(kinds.enter(of(3)), one);
+        assert_eq!(kinds.needs(one).nano_cpus, 3);
+        assert_eq!((kinds.needs.len(), kinds.vacant.len()), (2, 0));
+    }
+}

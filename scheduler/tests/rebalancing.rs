@@ -282,3 +282,44 @@ proptest! {
         prop_assert_eq!(planned(&state), vec![]);
     }
 }
+
+#[test]
+fn what_stops_or_waits_is_not_counted_and_does_not_move() {
+    let site = |has| Site { zone: 0, has, active: true, room: 9 };
+    let world =
+        World { sites: vec![site(4), site(0)], spread: false, max_replicas: 0, endless: true };
+    let mut state = world.state();
+    assert_eq!(planned(&state).len(), 2);
+    for id in [1, 2, 3] {
+        let mut stops = Task::clone(state.tasks().get(TaskId::new(id)).unwrap());
+        stops.desired_state = DesiredState::Shutdown;
+        act(&mut state, Change::Update(Arc::new(stops)));
+    }
+    // Nor one that failed, or has a node in view and is not assigned.
+    for (id, state_of) in [(11, TaskState::Failed), (12, TaskState::Pending)] {
+        let mut other = task(id, id);
+        other.node_id = Some(node_id(0));
+        other.status.state = state_of;
+        act(&mut state, Change::Create(Arc::new(other)));
+    }
+    assert_eq!(planned(&state), vec![]);
+}
+
+#[test]
+fn of_nodes_that_are_as_good_the_one_with_fewer_tasks_in_all_is_chosen() {
+    let site = |has| Site { zone: 0, has, active: true, room: 9 };
+    let sites = vec![site(2), site(0), site(0)];
+    let world = World { sites, spread: false, max_replicas: 0, endless: true };
+    let mut state = world.state();
+    let to = |state: &State| planned(state).iter().map(|it| it.to).collect::<Vec<_>>();
+    assert_eq!(to(&state), [node_id(1)]);
+    let mut other = Service::clone(state.services().get(WEB).unwrap());
+    other.id = ServiceId::new(2);
+    Arc::make_mut(&mut other.spec).annotations.name = "other".to_owned();
+    act(&mut state, Change::Create(Arc::new(other)));
+    let mut busy = task(77, 1);
+    (busy.service_id, busy.node_id) = (ServiceId::new(2), Some(node_id(1)));
+    busy.status.state = TaskState::Running;
+    act(&mut state, Change::Create(Arc::new(busy)));
+    assert_eq!(to(&state), [node_id(2)]);
+}

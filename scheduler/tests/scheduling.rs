@@ -5,10 +5,13 @@ use std::sync::Arc;
 
 use skep_scheduler::Claims;
 use skep_scheduler::Scheduler;
+use skep_scheduler::Tuning;
 use skep_scheduler::defaults::FAILURE_WINDOW;
 use skep_state::{Action, Change, Event, State, Transaction};
 use skep_types::node::{NodeDescription, NodeStatus};
-use skep_types::service::{LogDriver, NetworkAttachmentConfig, PortConfig, PublishMode};
+use skep_types::service::{
+    LogDriver, Moving, NetworkAttachmentConfig, PortConfig, PublishMode, UpdateState, UpdateStatus,
+};
 use skep_types::task::Slot;
 use skep_types::*;
 
@@ -453,5 +456,146 @@ fn reasons_are_told_again_in_their_time() {
     assert_eq!(pass(&mut swarm, again - 1, &nothing), (vec![], Some(Timestamp(again))));
     let (told, wake) = pass(&mut swarm, again, &nothing);
     assert_eq!((told, wake), (vec![(101, free(3)), (102, free(3))], None));
-    assert_eq!(pass(&mut swarm, again + 5_000_000_000, &nothing), (vec![], None));
+    // And from then on another while, by now for three.
+    let next = again + 1_003_000_000;
+    assert_eq!(pass(&mut swarm, again + 1, &memory(1)), (vec![], Some(Timestamp(next))));
+    let (told, wake) = pass(&mut swarm, next, &nothing);
+    assert_eq!((told.len(), told[0].1.clone(), wake), (3, free(1), None));
+    assert_eq!(pass(&mut swarm, next + 5_000_000_000, &nothing), (vec![], None));
+}
+
+#[test]
+fn platforms_are_met_by_name_and_by_any_name_of_an_architecture() {
+    let arm = |node: &mut Node| {
+        let description = node.description.as_mut().unwrap();
+        description.architecture = "aarch64".to_owned();
+    };
+    let windows = |node: &mut Node| {
+        let description = node.description.as_mut().unwrap();
+        (description.os, description.architecture) = ("windows".to_owned(), "amd64".to_owned());
+    };
+    let silent = |node: &mut Node| node.description = None;
+    for (platforms, expected) in [
+        (&[][..], [1, 1, 1, 1]),
+        (&[("linux", "")], [2, 2, 0, 0]),
+        (&[("Linux", "arm64")], [0, 4, 0, 0]),
+        (&[("", "amd64")], [2, 0, 2, 0]),
+        (&[("linux", "x86_64"), ("windows", "x86_64")], [2, 0, 2, 0]),
+        (&[("linux", "arm64"), ("windows", "")], [0, 2, 2, 0]),
+        (&[("", "")], [2, 1, 1, 0]),
+    ] {
+        let swarm = Swarm::new().node(1, plain).node(2, arm).node(3, windows).node(4, silent);
+        let own = |(os, arch): &(&str, &str)| ((*os).to_owned(), (*arch).to_owned());
+        let swarm = swarm.service(1, 4, |spec| {
+            spec.task.placement.platforms = platforms.iter().map(own).collect();
+        });
+        assert_eq!(swarm.placed().0, expected, "{platforms:?}");
+    }
+}
+
+#[test]
+fn a_task_that_was_told_to_stop_before_it_had_a_node_gets_none() {
+    let mut swarm = Swarm::new().node(1, plain).service(1, 2, |_| {});
+    swarm.change(101, |task| task.desired_state = DesiredState::Shutdown);
+    swarm.check(&[1], &[]);
+}
+
+/// Has tasks run on a node, without a look at whether they fit.
+fn run_on(swarm: &mut Swarm, node: u128, tasks: impl IntoIterator<Item = u128>) {
+    for task in tasks {
+        swarm.change(task, |task| {
+            task.node_id = Some(NodeId::new(node));
+            task.status.state = TaskState::Running;
+        });
+    }
+}
+
+/// The nodes that tasks got in one pass of a scheduler of that tuning.
+fn chosen(swarm: &Swarm, tuning: Tuning) -> Vec<u128> {
+    let decisions = Scheduler::with(&swarm.0, tuning).schedule(NOW).decisions;
+    decisions.iter().map(|decision| decision.node.as_ref().unwrap().bits()).collect()
+}
+
+#[test]
+fn the_fewest_come_first_in_a_services_own_order_too() {
+    let mut swarm = Swarm::new();
+    for id in 1..=18 {
+        swarm = swarm.node(id, plain);
+    }
+    // Three on each node but the last, which has none: its own order pays.
+    let mut swarm = swarm.service(1, 51, |_| {});
+    for node in 1..=17 {
+        run_on(&mut swarm, node, (0..3).map(|nth| 100 + (node - 1) * 3 + nth + 1));
+    }
+    let swarm = swarm.tasks(1, 61..=64);
+    let tuning = Tuning { own_hosts_min: 0, ..Tuning::default() };
+    assert_eq!(chosen(&swarm, tuning), [18, 18, 18, 1]);
+    assert_eq!(chosen(&swarm, Tuning::default()), [18, 18, 18, 1]);
+}
+
+#[test]
+fn nodes_that_keep_failing_share_what_is_left() {
+    let mut swarm = Swarm::new().node(1, plain).node(2, plain).service(1, 12, |_| {});
+    for (node, first) in [(1, 101), (2, 106)] {
+        for task in first..first + 5 {
+            swarm.change(task, |task| {
+                task.node_id = Some(NodeId::new(node));
+                task.status.state = TaskState::Failed;
+                task.status.timestamp = NOW;
+            });
+        }
+    }
+    run_on(&mut swarm, 1, [111]);
+    run_on(&mut swarm, 2, [112]);
+    assert_eq!(chosen(&swarm.tasks(1, 21..=24), Tuning::default()), [1, 2, 1, 2]);
+}
+
+/// A service whose slots are to move to a node.
+fn pinned(mut swarm: Swarm, to: u128, slots: &[u64]) -> Swarm {
+    let mut service = Service::clone(swarm.0.services().get(ServiceId::new(1)).unwrap());
+    let moving = slots.iter().map(|slot| {
+        let to = NodeId::new(to);
+        (TaskId::new(1000 + u128::from(*slot)), Moving { slot: *slot, to })
+    });
+    service.update_status = Some(UpdateStatus {
+        state: UpdateState::Updating,
+        started_at: NOW,
+        completed_at: None,
+        message: String::new(),
+        moving: moving.collect(),
+    });
+    swarm.act(Change::Update(Arc::new(service)));
+    swarm
+}
+
+#[test]
+fn what_is_rebalanced_goes_where_it_was_planned_if_that_is_a_good_place() {
+    let swarm = || Swarm::new().node(1, plain).node(2, plain).service(1, 3, |_| {});
+    assert_eq!(swarm().placed().0, [2, 1]);
+    assert_eq!(pinned(swarm(), 2, &[1, 2, 3]).placed().0, [0, 3]);
+    assert_eq!(pinned(swarm(), 2, &[3]).placed().0, [2, 1], "the others are spread");
+    assert_eq!(pinned(swarm(), 9, &[1, 2, 3]).placed().0, [2, 1], "there is no such node");
+    let mut drained = pinned(swarm(), 2, &[1, 2, 3]);
+    let mut node = Node::clone(drained.0.nodes().get(NodeId::new(2)).unwrap());
+    node.spec.availability = Availability::Drain;
+    drained.act(Change::Update(Arc::new(node)));
+    assert_eq!(drained.placed().0, [3, 0]);
+    // One that keeps failing is none, though it would fit.
+    let mut failing = Swarm::new().node(1, plain).node(2, plain).service(1, 5, |_| {});
+    for task in 101..=105 {
+        failing.change(task, |task| {
+            task.node_id = Some(NodeId::new(2));
+            task.status.state = TaskState::Failed;
+            task.status.timestamp = NOW;
+        });
+    }
+    assert_eq!(pinned(failing.tasks(1, 11..=12), 2, &[11, 12]).placed().0, [2, 0]);
+    // What was decided and did not come to stand is decided again.
+    let swarm = pinned(swarm(), 2, &[1, 2, 3]);
+    let mut scheduler = Scheduler::of(&swarm.0);
+    let decided = scheduler.schedule(NOW).decisions;
+    assert_eq!(scheduler.schedule(NOW).decisions, decided);
+    scheduler.settle(NOW);
+    let host = scheduler.cluster().hosts.find(NodeId::new(2)).unwrap();
+    assert_eq!(scheduler.cluster().hosts.get(host).tasks(), 0);
 }
