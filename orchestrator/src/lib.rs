@@ -5,7 +5,7 @@
 //! look at what events changed; a full pass ([`reconcile`]) reaches the same end.
 //!
 //! What is here: replicated and global services, jobs, restarts, constraints that no longer hold,
-//! rolling updates and rollback, allocation, history.
+//! rolling updates and rollback, the beginning of a rebalance, allocation, history.
 //!
 //! **Invariant:** no clock, no entropy: `now` and the source of ids come in as arguments.
 
@@ -19,6 +19,7 @@ pub mod job;
 pub mod plan;
 pub mod progress;
 pub mod reaper;
+pub mod rebalance;
 pub mod reconcilers;
 pub mod replicated;
 pub mod restart;
