@@ -44,8 +44,8 @@ pub struct Progress {
     pub moved: BTreeMap<Slot, Moved>,
     /// Those of the moved ones that had a task of an earlier version.
     pub replaced: BTreeSet<Slot>,
-    /// Slots that an update before this one took down and whose task, which is as it should be, does
-    /// not run yet: the service's scale or its labels changed meanwhile.
+    /// Slots that an update or a rebalance before this one took down and whose task, which is as it
+    /// should be, does not run yet: the service's scale or its labels changed meanwhile.
     pub inherited: usize,
 }
 
@@ -60,11 +60,14 @@ impl Progress {
                     let is_new = |task: &&Arc<Task>| task.spec_version == service.spec_version;
                     tasks.iter().filter(is_new).collect()
                 }
-                // Slots of which no task is to move are none of a rebalance's business; in the others
-                // what was made after that task is new.
+                // Slots of which no task is to move are none of a rebalance's business, but for those
+                // that are down already; in the others what was made after that task is new.
                 Some(moving) => {
                     let leaves = |task: &Arc<Task>| moving.contains_key(&task.id);
-                    let Some(place) = tasks.iter().position(leaves) else { continue };
+                    let Some(place) = tasks.iter().position(leaves) else {
+                        progress.inherited += usize::from(is_taken_down(tasks));
+                        continue;
+                    };
                     tasks[..place].iter().collect()
                 }
             };
@@ -130,6 +133,15 @@ fn is_inherited(state: &State, service: &Service, slot: Slot, tasks: &[Arc<Task>
     let serves = live.clone().any(|task| task.status.state == TaskState::Running);
     let comes = live.clone().any(|task| !waits_for_good(slot, task));
     comes && !serves && tasks.iter().any(|task| !is_current(state, service, task))
+}
+
+/// Whether a slot's task was told to stop, by a rebalance that was broken off say, and its successor
+/// comes. One that waits for a node with room may wait for long, and for this rebalance.
+fn is_taken_down(tasks: &[Arc<Task>]) -> bool {
+    let Some(place) = tasks.iter().position(|task| task.is_wanted()) else { return false };
+    let (successor, before) = (&tasks[place], tasks.get(place + 1));
+    let comes = successor.status.state < TaskState::Running && successor.status.error.is_empty();
+    comes && before.is_some_and(|task| !task.is_wanted() && !ended_by_itself(task))
 }
 
 /// A global service has a task on nodes that do not match, too; it never gets further.

@@ -40,18 +40,13 @@ pub fn reconcile(plan: &mut Plan<'_>, service: &Service) -> Outcome {
     if service.update_status.is_none() && is_settled(plan.view(), service) {
         return Outcome::Settled(None);
     }
-    let mut all = slots(plan.view(), service.id);
-    for tasks in all.values() {
+    if rolls_back(plan, service) {
+        return Outcome::RolledBack;
+    }
+    for tasks in slots(plan.view(), service.id).values() {
         retire(plan, service, tasks);
     }
-    all = slots(plan.view(), service.id);
-    if service.spec.mode == ServiceMode::Global {
-        // A node that takes no tasks keeps the one it has as it is.
-        all.retain(|slot, _| match slot {
-            Slot::Node(node) => plan.view().nodes().get(*node).is_some_and(|it| takes_tasks(it)),
-            Slot::Replica(_) => true,
-        });
-    }
+    let all = slots_to_move(plan.view(), service);
     let progress = Progress::of(plan.view(), service, &all);
     let state = service.update_status.as_ref().map(|status| status.state);
     match state {
@@ -73,13 +68,6 @@ pub fn reconcile(plan: &mut Plan<'_>, service: &Service) -> Outcome {
             let Some(failed) = too_many_failures(&progress, config) else {
                 return Outcome::Settled(advance(plan, service, &all, &progress, config));
             };
-            // What is rebalanced has no other spec to go back to.
-            if config.failure_action == FailureAction::Rollback
-                && service.moving().is_none()
-                && status::roll_back(plan, service, failed)
-            {
-                return Outcome::RolledBack;
-            }
             status::pause(plan, service, failed);
             if service.moving().is_some()
                 && let Some(paused) = plan.view().services().get(service.id).cloned()
@@ -103,6 +91,38 @@ pub fn reconcile(plan: &mut Plan<'_>, service: &Service) -> Outcome {
             }
         }
     }
+}
+
+/// Goes back to the previous spec where too many new tasks failed. Nothing was let go before that in
+/// the same look: what is gone back to may still serve beside its successor.
+fn rolls_back(plan: &mut Plan<'_>, service: &Service) -> bool {
+    let config = &service.spec.update;
+    let is_updating =
+        service.update_status.as_ref().is_some_and(|it| it.state == UpdateState::Updating);
+    // What is rebalanced has no other spec to go back to.
+    if !is_updating
+        || config.failure_action != FailureAction::Rollback
+        || service.moving().is_some()
+    {
+        return false;
+    }
+    let all = slots_to_move(plan.view(), service);
+    let progress = Progress::of(plan.view(), service, &all);
+    let failed = too_many_failures(&progress, config);
+    failed.is_some_and(|failed| status::roll_back(plan, service, failed))
+}
+
+/// The slots of a service, but for those of nodes that take no tasks: such a node keeps the task that
+/// it has as it is.
+fn slots_to_move(state: &State, service: &Service) -> BTreeMap<Slot, Vec<Arc<Task>>> {
+    let mut all = slots(state, service.id);
+    if service.spec.mode == ServiceMode::Global {
+        all.retain(|slot, _| match slot {
+            Slot::Node(node) => state.nodes().get(*node).is_some_and(|it| takes_tasks(it)),
+            Slot::Replica(_) => true,
+        });
+    }
+    all
 }
 
 /// Whether every task was made from the current spec, and no slot has two that are to run: then

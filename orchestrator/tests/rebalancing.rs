@@ -5,6 +5,7 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
+use skep_orchestrator::rebalance::{Refusal, begin, check};
 use skep_state::Change;
 use skep_types::service::{Moving, UpdateState, UpdateStatus};
 use skep_types::task::Slot;
@@ -188,4 +189,117 @@ fn a_change_of_the_service_ends_it() {
     for slot in [2, 3, 4] {
         assert_eq!(of_slot(&swarm, slot).len(), 1, "what was not moved stays");
     }
+}
+
+/// Asks for tasks of these slots to go to the second node, as they are now.
+fn ask(swarm: &mut Swarm, slots: &[u64]) {
+    let in_slot = |task: &&Arc<Task>| slots.iter().any(|slot| task.slot == Slot::Replica(*slot));
+    let tasks = swarm.wanted().iter().filter(in_slot).map(|it| (it.id, NodeId::new(2))).collect();
+    let service = Arc::clone(swarm.state.services().get(WEB).unwrap());
+    let begun = begin(&swarm.state, &service, &tasks, swarm.now).unwrap();
+    swarm.act(Change::Update(Arc::new(begun)));
+    swarm.pass();
+}
+
+#[test]
+fn a_slot_that_another_rebalance_took_down_counts_until_it_is_back() {
+    let mut swarm = rebalanced(1, |_| {});
+    assert_eq!(of_slot(&swarm, 1)[0].0, DesiredState::Shutdown);
+    // A change of labels ends that one; what it began goes on.
+    swarm.respec(|spec| drop(spec.annotations.labels.insert("a".to_owned(), "b".to_owned())));
+    swarm.pass();
+    ask(&mut swarm, &[2]);
+    assert_eq!(of_slot(&swarm, 2).len(), 1, "one at a time");
+    go_on(&mut swarm);
+    assert_eq!(of_slot(&swarm, 1)[1], (DesiredState::Running, TaskState::Running));
+    assert_eq!(of_slot(&swarm, 2)[0].0, DesiredState::Shutdown);
+    go_on(&mut swarm);
+    swarm.wait(MONITOR);
+    swarm.pass();
+    assert_eq!(status(&swarm).0, UpdateState::Completed);
+}
+
+#[test]
+fn a_slot_whose_task_has_failed_or_finds_no_node_holds_no_rebalance_up() {
+    for fails in [true, false] {
+        let mut swarm = rebalanced(0, |_| {});
+        let on = |swarm: &Swarm, node: u128| -> Vec<Arc<Task>> {
+            let is_there = |task: &Arc<Task>| task.node_id == Some(NodeId::new(node));
+            swarm.wanted().into_iter().filter(is_there).collect()
+        };
+        let (leaving, stays) = (on(&swarm, 1), on(&swarm, 2));
+        assert_eq!((leaving.len(), stays.len()), (2, 2));
+        if !fails {
+            swarm.node(1, |node| node.spec.availability = Availability::Drain);
+            swarm.pass();
+        }
+        let end = if fails { TaskState::Failed } else { TaskState::Shutdown };
+        leaving.iter().for_each(|task| swarm.end(task.id, end));
+        swarm.pass();
+        for task in swarm.wanted().iter().filter(|task| task.node_id.is_none()) {
+            swarm.task(task.id, |task| task.status.error = "no suitable node".to_owned());
+        }
+        assert_eq!(swarm.wanted().len(), 4);
+        let Slot::Replica(slot) = stays[0].slot else { unreachable!() };
+        ask(&mut swarm, &[slot]);
+        assert_eq!(of_slot(&swarm, slot)[0].0, DesiredState::Shutdown);
+    }
+}
+
+fn asked(swarm: &Swarm) -> Result<(), Refusal> {
+    check(&swarm.state, swarm.state.services().get(WEB).unwrap())
+}
+
+#[test]
+fn only_replicas_that_are_not_being_changed_are_spread_anew() {
+    let job = ServiceMode::ReplicatedJob { max_concurrent: 1, total_completions: 1 };
+    for mode in [ServiceMode::Global, ServiceMode::GlobalJob, job] {
+        let mut swarm = Swarm::new(1);
+        swarm.service(mode, |_| {});
+        swarm.pass();
+        assert_eq!(asked(&swarm), Err(Refusal::NotReplicated(mode)));
+    }
+    let mut swarm = rebalanced(1, |_| {});
+    assert_eq!(asked(&swarm), Err(Refusal::Updating), "another one");
+    go_on(&mut swarm);
+    swarm.wait(MONITOR);
+    swarm.pass();
+    assert_eq!(asked(&swarm), Ok(()));
+    swarm.respec(|spec| spec.task.container.image = "two".to_owned());
+    assert_eq!(asked(&swarm), Err(Refusal::Updating), "an update that has yet to begin");
+    swarm.pass();
+    swarm.run();
+    let new = swarm.wanted().into_iter().find(|task| task.status.state != TaskState::Running);
+    swarm.end(new.unwrap().id, TaskState::Rejected);
+    swarm.pass();
+    assert_eq!(status(&swarm).0, UpdateState::Paused);
+    assert_eq!(asked(&swarm), Err(Refusal::Updating), "one that is not through");
+}
+
+#[test]
+fn what_has_changed_since_it_was_planned_is_not_moved() {
+    let mut swarm = rebalanced(0, |_| {});
+    let mut other = Service::clone(swarm.state.services().get(WEB).unwrap());
+    other.id = ServiceId::new(2);
+    Arc::make_mut(&mut other.spec).annotations.name = "other".to_owned();
+    swarm.act(Change::Create(Arc::new(other)));
+    swarm.pass();
+    swarm.run();
+    let all = swarm.wanted();
+    let begun = |swarm: &Swarm, id: TaskId| {
+        let service = swarm.state.services().get(WEB).unwrap();
+        let tasks = [(id, NodeId::new(2))].into();
+        begin(&swarm.state, service, &tasks, swarm.now).map(|it| it.moves(id))
+    };
+    let id = all[0].id;
+    assert_eq!(begun(&swarm, id), Ok(true));
+    let others = swarm.state.tasks_of_service(ServiceId::new(2)).next().unwrap().id;
+    for gone in [TaskId::new(7), others] {
+        assert_eq!(begun(&swarm, gone), Err(Refusal::Gone(gone)));
+    }
+    swarm.task(id, |task| task.desired_state = DesiredState::Shutdown);
+    assert_eq!(begun(&swarm, id), Err(Refusal::Gone(id)));
+    let id = all[1].id;
+    swarm.end(id, TaskState::Failed);
+    assert_eq!(begun(&swarm, id), Err(Refusal::Gone(id)));
 }

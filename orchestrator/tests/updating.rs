@@ -250,6 +250,33 @@ fn a_failure_rolls_back_to_the_previous_spec() {
     assert_eq!(wanted_of(&swarm, ""), 3);
 }
 
+/// What was let go in the same look in which it came back would serve nobody for a while.
+#[test]
+fn a_rollback_keeps_what_still_serves_beside_its_successor() {
+    let mut swarm = running(3, |spec| {
+        spec.update.order = UpdateOrder::StartFirst;
+        spec.update.parallelism = 2;
+        spec.update.failure_action = FailureAction::Rollback;
+    });
+    let before: Vec<TaskId> = swarm.wanted().iter().map(|task| task.id).collect();
+    update(&mut swarm);
+    let new: Vec<TaskId> = swarm.all().iter().map(|it| it.id).skip(3).collect();
+    assert_eq!(new.len(), 2);
+    // Of the two one runs and one fails before either is looked at.
+    for (id, state) in new.iter().zip([TaskState::Running, TaskState::Rejected]) {
+        swarm.task(*id, |task| {
+            task.node_id = Some(NodeId::new(1));
+            task.status.state = state;
+        });
+    }
+    swarm.pass();
+    let status = message(&swarm);
+    assert!(state(&swarm) == UpdateState::RollbackCompleted, "there was none to move: {status}");
+    let wanted: Vec<TaskId> = swarm.wanted().iter().map(|task| task.id).collect();
+    assert_eq!(wanted, before);
+    assert!(swarm.wanted().iter().all(|task| task.status.state == TaskState::Running));
+}
+
 #[test]
 fn after_a_rollback_by_itself_there_is_nothing_to_go_back_to() {
     let mut swarm = rolled_back();

@@ -18,6 +18,7 @@ mod managers;
 mod network;
 mod objects;
 mod queue;
+mod rebalances;
 mod rng;
 mod shape;
 mod trace;

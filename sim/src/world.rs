@@ -7,10 +7,11 @@ use skep_types::task::Slot;
 use skep_types::{NodeId, ServiceId, TaskId, Timestamp};
 
 use crate::agents::{Agent, Own};
-use crate::invariants::{Invariants, Origin, Settled};
+use crate::invariants::{Invariants, Origin, Settled, Spread};
 use crate::managers::{Managers, Then, clock_error};
 use crate::network::Message;
 use crate::objects;
+use crate::rebalances::{self, Ask};
 use crate::rng::Rng;
 use crate::shape::{Faults, Shape};
 
@@ -41,6 +42,9 @@ pub enum Event {
     Elect,
     StaleEnds,
     User,
+    /// A user looks at how the services are spread.
+    Spread,
+    Rebalance(Ask),
     ManagerTrouble,
     NodeTrouble,
     StartManager(usize),
@@ -80,6 +84,8 @@ pub struct Summary {
     pub completions: u64,
     pub given: u64,
     pub waited: u64,
+    pub rebalances: u64,
+    pub moving: u64,
     /// How long the swarm took to settle.
     pub settled: Duration,
 }
@@ -88,6 +94,7 @@ pub struct Summary {
 pub struct World {
     pub(crate) seed: u64,
     pub(crate) rng: Rng,
+    pub(crate) asks: Rng,
     pub(crate) now: Timestamp,
     pub(crate) queue: crate::queue::Queue<Event>,
     pub(crate) shape: Shape,
@@ -133,6 +140,7 @@ impl World {
         let managers = (0..shape.managers).map(|_| clock_error(&mut rng, clocks)).collect();
         let mut world = Self {
             seed,
+            asks: rebalances::numbers(seed),
             now: BEGINNING,
             queue: crate::queue::Queue::default(),
             faults: shape.faults.clone(),
@@ -159,6 +167,7 @@ impl World {
         world.queue.push(world.now, Event::User);
         world.queue.push(world.now.saturating_add(Duration::from_secs(10)), Event::ManagerTrouble);
         world.queue.push(world.now.saturating_add(Duration::from_secs(10)), Event::NodeTrouble);
+        world.begin_rebalances();
         world
     }
 
@@ -172,23 +181,8 @@ impl World {
         let end = self.now.saturating_add(self.shape.trouble);
         self.until(end, &mut summary)?;
         self.heal();
-        let healed = self.now;
-        self.written = self.written.max(healed);
-        let nodes = u32::try_from(self.managers.truth.nodes().len()).unwrap_or(u32::MAX);
-        let longest = CONVERGENCE_MAX + CONVERGENCE_PER_NODE.saturating_mul(nodes);
-        let last = healed.saturating_add(longest);
-        while self.now.saturating_since(self.written) < QUIET {
-            if self.now > last {
-                self.fail("silence", format!("the log takes changes {longest:?} on"));
-            }
-            let quiet = self.written.saturating_add(QUIET);
-            self.until(quiet, &mut summary)?;
-        }
-        summary.settled = self.written.saturating_since(healed);
-        self.settled();
-        if let Some(violation) = self.violation.take() {
-            return Err(violation);
-        }
+        summary.settled = self.rest(&mut summary)?;
+        self.spread_at_rest(&mut summary)?;
         summary.entries = self.managers.log.len() as u64;
         summary.passes = self.passes;
         summary.leaders = self.managers.epoch;
@@ -200,7 +194,44 @@ impl World {
         summary.completions = counts.completions;
         summary.given = counts.given;
         summary.waited = counts.waited;
+        summary.rebalances = counts.rebalances;
+        summary.moving = counts.moving;
         Ok(summary)
+    }
+
+    /// Lets the swarm come to rest, and gives how long that took.
+    fn rest(&mut self, summary: &mut Summary) -> Result<Duration, Violation> {
+        let begun = self.now;
+        self.written = begun;
+        let nodes = u32::try_from(self.managers.truth.nodes().len()).unwrap_or(u32::MAX);
+        let longest = CONVERGENCE_MAX + CONVERGENCE_PER_NODE.saturating_mul(nodes);
+        let last = begun.saturating_add(longest);
+        while self.now.saturating_since(self.written) < QUIET {
+            if self.now > last {
+                self.fail("silence", format!("the log takes changes {longest:?} on"));
+            }
+            let quiet = self.written.saturating_add(QUIET);
+            self.until(quiet, summary)?;
+        }
+        self.settled();
+        match self.violation.take() {
+            Some(violation) => Err(violation),
+            None => Ok(self.written.saturating_since(begun)),
+        }
+    }
+
+    /// With nothing else going on a rebalance does what it said.
+    fn spread_at_rest(&mut self, summary: &mut Summary) -> Result<(), Violation> {
+        let before = self.managers.truth.clone();
+        let Some(ask) = self.rebalance_at_rest() else { return Ok(()) };
+        self.rest(summary)?;
+        let (now, after) = (self.swarm_time(), &self.managers.truth);
+        let (service, tasks) = (ask.service, &ask.tasks);
+        let spread = Spread { now, before: &before, after, service, tasks };
+        if let Err((name, why)) = self.invariants.spread(&spread) {
+            self.fail(name, why);
+        }
+        self.violation.take().map_or(Ok(()), Err)
     }
 
     /// Lets everything happen up to a moment.
@@ -239,6 +270,10 @@ impl World {
             Event::Elect => self.elect(),
             Event::StaleEnds => self.managers.stale = None,
             Event::User => self.user(),
+            Event::Spread => self.look_at_spread(),
+            Event::Rebalance(ask) => {
+                self.rebalance(&ask);
+            }
             Event::ManagerTrouble => self.manager_trouble(),
             Event::NodeTrouble => self.node_trouble(),
             Event::StartManager(manager) => self.start_manager(manager),

@@ -19,6 +19,8 @@ fn seeds_that_failed_once_do_not_again() {
         (15, "a leader whose clock was behind held a successor for ever"),
         (16, "a global update forgot the slots that the one before it had taken down"),
         (151, "the successor of a rejected one started beside the one that was stopping"),
+        (339, "a rebalance after one that was broken off forgot the slot that was down"),
+        (497, "a rollback stopped the task that it went back to beside its successor"),
         (392, "a task that failed beside its start-first successor stayed wanted"),
         (1132, "a held task that was lost with its node was never made again"),
         (1972, "a starved task was told another reason by a pass over everything"),

@@ -44,6 +44,7 @@ fn every_invariant_holds() {
         ("completed tasks of jobs", sum(|it| it.completions)),
         ("generic resources given", sum(|it| it.given)),
         ("tasks that waited for a service", sum(|it| it.waited)),
+        ("rebalances", sum(|it| it.rebalances)),
     ] {
         assert!(count > 0, "no {what} in {SEEDS} swarms");
     }

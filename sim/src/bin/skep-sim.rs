@@ -85,5 +85,7 @@ fn add(sum: &mut Summary, one: &Summary) {
     sum.completions += one.completions;
     sum.given += one.given;
     sum.waited += one.waited;
+    sum.rebalances += one.rebalances;
+    sum.moving += one.moving;
     sum.settled = sum.settled.max(one.settled);
 }

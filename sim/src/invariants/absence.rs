@@ -23,7 +23,10 @@ impl Invariant for Absence {
             };
             let is_told = before.desired_state < DesiredState::Shutdown
                 && task.desired_state >= DesiredState::Shutdown;
-            if is_told && is_within_grace(seen, task) && is_replaced(seen, task) {
+            // A rebalance moves what it was asked to, though its node was there when it was planned.
+            let moves =
+                seen.before.services().get(task.service_id).is_some_and(|it| it.moves(task.id));
+            if is_told && !moves && is_within_grace(seen, task) && is_replaced(seen, task) {
                 return Err(format!("{task:?} was replaced, and its node is away for a moment"));
             }
         }

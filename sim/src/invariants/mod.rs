@@ -18,6 +18,7 @@ mod managers;
 pub mod payloads;
 mod placement;
 mod ports;
+mod rebalance;
 mod slots;
 mod update;
 mod withdrawal;
@@ -80,6 +81,16 @@ pub struct Settled<'a> {
     pub running: &'a BTreeMap<(ServiceId, Slot), BTreeSet<(NodeId, TaskId)>>,
 }
 
+/// A service of a swarm at rest was spread anew, and the swarm came to rest again.
+pub struct Spread<'a> {
+    pub now: Timestamp,
+    pub before: &'a State,
+    pub after: &'a State,
+    pub service: ServiceId,
+    /// What was to move, and where to.
+    pub tasks: &'a BTreeMap<TaskId, NodeId>,
+}
+
 /// What a user was promised to find from now on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Acknowledged {
@@ -122,6 +133,10 @@ trait Invariant {
     fn settled(&mut self, _: &Settled<'_>) -> Verdict {
         Ok(())
     }
+
+    fn spread(&mut self, _: &Spread<'_>) -> Verdict {
+        Ok(())
+    }
 }
 
 /// What a run met, so that a set of seeds can be shown to reach what it is for.
@@ -137,6 +152,9 @@ pub struct Counts {
     pub given: u64,
     /// Tasks that waited for another service.
     pub waited: u64,
+    /// Rebalances that came to their end with success, and the tasks that they began with.
+    pub rebalances: u64,
+    pub moving: u64,
 }
 
 /// All of them.
@@ -164,6 +182,7 @@ impl Invariants {
             Box::new(dependencies::Dependencies),
             Box::new(placement::Placement),
             Box::new(update::Update::default()),
+            Box::new(rebalance::Rebalance),
             Box::new(containers::Containers::of(shape)),
             Box::new(withdrawal::Withdrawal::default()),
             Box::new(acknowledged::Kept::default()),
@@ -202,6 +221,10 @@ impl Invariants {
         self.ask(|it| it.settled(settled))
     }
 
+    pub(crate) fn spread(&mut self, spread: &Spread<'_>) -> Result<(), Broken> {
+        self.ask(|it| it.spread(spread))
+    }
+
     pub(crate) fn counts(&self) -> Counts {
         self.counts
     }
@@ -237,11 +260,17 @@ impl Invariants {
                     let state = |service: &Option<std::sync::Arc<skep_types::Service>>| {
                         service.as_ref()?.update_status.as_ref().map(|status| status.state)
                     };
+                    let moving = |service: &Option<std::sync::Arc<skep_types::Service>>| {
+                        service.as_ref().and_then(|it| it.moving()).map_or(0, |it| it.len() as u64)
+                    };
+                    let (had, has) = (moving(&delta.before), moving(&delta.after));
+                    self.counts.moving += has.saturating_sub(had);
                     let (before, after) = (state(&delta.before), state(&delta.after));
                     if before == after {
                         continue;
                     }
                     match after {
+                        Some(UpdateState::Completed) if had > 0 => self.counts.rebalances += 1,
                         Some(UpdateState::Completed) => self.counts.completed += 1,
                         Some(UpdateState::Paused) => self.counts.paused += 1,
                         Some(UpdateState::RollbackCompleted) => self.counts.rollbacks += 1,

@@ -1,5 +1,6 @@
 //! The updater takes no more slots down at a time than its parallelism, and none in a start-first
-//! update. Slots that are down for other reasons (a node's, a task's own end) are none of its.
+//! update; nor does a rebalance. Slots that are down for other reasons (a node's, a task's own end) are
+//! none of its. A task that serves, as it should and where it should, is not told to stop at all.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -46,8 +47,13 @@ impl Invariant for Update {
             let Some(before) = before else { continue };
             let told = serves(before) && task.desired_state == DesiredState::Shutdown;
             let Some(service) = seen.after.services().get(task.service_id) else { continue };
-            if !told || seen.origin != Origin::Leader || !is_updaters(seen, service, task) {
+            let is_job = service.spec.mode.is_job();
+            if !told || is_job || seen.origin != Origin::Leader || goes_anyway(seen, service, task)
+            {
                 continue;
+            }
+            if !is_updaters(seen, service, task) {
+                return Err(format!("nothing wanted {task:?} to stop"));
             }
             self.taken_down(seen.after, service, task)?;
         }
@@ -106,21 +112,29 @@ fn is_rollback(service: &Service) -> bool {
     matches!(state, Some(UpdateState::RollbackStarted | UpdateState::RollbackCompleted))
 }
 
-/// Whether a serving task was told to stop for no other reason than that its spec is an old one.
+/// Whether a serving task is an old one, or is to move.
 fn is_updaters(seen: &Seen<'_>, service: &Service, task: &Task) -> bool {
+    let spec = seen.after.spec(task.service_id, task.spec_version);
+    let is_old = spec.is_some_and(|spec| {
+        spec.task != service.spec.task || spec.endpoint != service.spec.endpoint
+    });
+    is_old || seen.before.services().get(service.id).is_some_and(|it| it.moves(task.id))
+}
+
+/// Whether its node, or another task of its slot, is a reason to stop a serving one.
+fn goes_anyway(seen: &Seen<'_>, service: &Service, task: &Task) -> bool {
     let node = task.node_id.and_then(|node| seen.before.nodes().get(node));
     let spec = seen.after.spec(task.service_id, task.spec_version);
-    let (Some(node), Some(spec)) = (node, spec) else { return false };
+    let (Some(node), Some(spec)) = (node, spec) else { return true };
     let node_keeps = node.status.state != NodeState::Down
         && node.spec.availability != Availability::Drain
         && broken_constraint(node, spec).is_none()
         // A global service leaves a node that its new constraints do not allow.
         && (matches!(task.slot, Slot::Replica(_)) || meets_constraints(node, &service.spec));
     let node_keeps = node_keeps && !lacks_generic(seen.before, node, task);
-    let is_old = spec.task != service.spec.task || spec.endpoint != service.spec.endpoint;
     let another_serves =
         seen.after.tasks_of_service(task.service_id).any(|it| it.slot == task.slot && serves(it));
-    node_keeps && is_old && !another_serves
+    !node_keeps || another_serves
 }
 
 /// Whether a node has not what a task was given of it, or not for all that have some of it.
