@@ -10,6 +10,9 @@ use skep_types::service::{Endpoint, VirtualIp};
 use skep_types::*;
 use support::*;
 
+/// What a snapshot is changed by, and how its refusal begins.
+type Case = (&'static str, fn(&mut Objects));
+
 fn objects() -> Objects {
     let web = Service { spec_version: Revision(1), ..publishing(&service(1, "web"), 80) };
     let mut first = task(1, web.id, 1, 1);
@@ -40,7 +43,7 @@ fn one_that_apply_made_is_taken_with_its_leadership() {
 
 #[test]
 fn one_that_apply_could_not_have_made_is_refused() {
-    let changes: [(&str, fn(&mut Objects)); 10] = [
+    let changes: [Case; 10] = [
         ("node id", |it| it.nodes.push(it.nodes[0].clone())),
         ("service id", |it| it.services.push(it.services[0].clone())),
         ("network id", |it| it.networks.push(it.networks[0].clone())),
