@@ -10,6 +10,9 @@ use support::*;
 
 const WEB: ServiceId = ServiceId::new(1);
 
+/// What of a task is changed, and how.
+type Case = (&'static str, fn(&mut Task));
+
 /// A service of two specs, and a task of the first on a node.
 fn state() -> State {
     let mut state = State::default();
@@ -31,7 +34,7 @@ fn what_a_task_is_made_from_and_where_it_is_stays() {
     let mut state = state();
     let placed = changed(&state, 1, |task| task.node_id = Some(NodeId::new(7)));
     apply(&mut state, vec![placed]).unwrap();
-    let changes: [(&str, fn(&mut Task)); 6] = [
+    let changes: [Case; 6] = [
         ("service", |task| task.service_id = ServiceId::new(2)),
         ("run", |task| task.job_iteration = Some(1)),
         ("slot", |task| task.slot = Slot::Replica(2)),
