@@ -7,7 +7,7 @@ use std::sync::Arc;
 use skep_state::{Action, Change, Delta, Event, Object, Reason, State};
 use skep_types::resources::GenericResource;
 use skep_types::{DesiredState, NodeId, task::Slot};
-use skep_types::{Revision, Service, Task, TaskId, TaskState, TaskStatus, Timestamp};
+use skep_types::{Service, Task, TaskId, TaskState, TaskStatus, Timestamp};
 
 use crate::slot::is_still_there;
 
@@ -160,13 +160,12 @@ impl<'a> Plan<'a> {
         };
         let task = Task {
             id: TaskId::new((self.mint)()),
-            meta: skep_types::Meta { revision: Revision(0), ..Default::default() },
+            meta: skep_types::Meta::default(),
             service_id: service.id,
             slot,
             spec_version: service.spec_version,
             node_id,
             status: TaskStatus {
-                state: TaskState::New,
                 timestamp: self.now,
                 message: "created".to_owned(),
                 ..TaskStatus::default()

@@ -188,3 +188,12 @@ fn a_new_task_says_when_and_how_it_was_made() {
     assert_eq!(task.status.timestamp, swarm.now);
     assert_eq!(task.status.error, "the swarm has no ingress network");
 }
+
+#[test]
+fn without_pools_of_its_own_a_swarm_has_dockers() {
+    let mut swarm = Swarm::new(1);
+    swarm.found(&[]);
+    swarm.act(Change::Create(Arc::new(network(1, vec![]))));
+    swarm.pass();
+    assert_eq!(of_swarm(&swarm, 1).ipam, [ipam("10.0.0.0/24", None, Some("10.0.0.1"))]);
+}

@@ -2,6 +2,7 @@
 
 mod support;
 
+use skep_orchestrator::constraint_enforcer::{evicts, holds_room};
 use skep_types::node::NodeDescription;
 use skep_types::resources::GenericResource;
 use skep_types::service::{PortConfig, PublishMode};
@@ -312,4 +313,71 @@ fn a_global_start_first_successor_without_room_is_waited_for_while_the_task_befo
         assert!(!wanted.contains(&second), "it has no room");
         assert_eq!(wanted.len(), 2, "another one waits in its place");
     }
+}
+
+#[test]
+fn only_tasks_that_have_a_place_leave_it() {
+    for (state, expected) in [
+        (TaskState::Pending, false),
+        (TaskState::Assigned, true),
+        (TaskState::Running, true),
+        (TaskState::Complete, false),
+        (TaskState::Failed, false),
+    ] {
+        let mut swarm = in_the_east(replicas(1));
+        let mut task = Task::clone(&swarm.wanted()[0]);
+        assert!(!evicts(&swarm.state, &task));
+        label(&mut swarm, task.node_id.unwrap().bits(), "west");
+        task.status.state = state;
+        assert_eq!(evicts(&swarm.state, &task), expected, "{state:?}");
+    }
+}
+
+#[test]
+fn what_nodes_can_run_out_of_is_held() {
+    let holds = |change: &dyn Fn(&mut ServiceSpec)| {
+        let mut spec = ServiceSpec::new(Annotations::default(), replicas(1));
+        change(&mut spec);
+        holds_room(&spec)
+    };
+    let port = |publish_mode, published_port| {
+        move |spec: &mut ServiceSpec| {
+            let port = PortConfig { target_port: 80, published_port, ..PortConfig::default() };
+            spec.endpoint.ports = vec![PortConfig { publish_mode, ..port }];
+        }
+    };
+    let no_more = |spec: &mut ServiceSpec| {
+        let reserved = &mut spec.task.resources.reservations;
+        (reserved.nano_cpus, reserved.memory_bytes) = (-1, -1);
+    };
+    let gpu = |spec: &mut ServiceSpec| {
+        spec.task.resources.reservations.generic = generic::parse(["gpu=1"]).unwrap();
+    };
+    assert!(!holds(&|_| {}));
+    assert!(!holds(&no_more));
+    assert!(holds(&|spec| spec.task.resources.reservations.nano_cpus = 1));
+    assert!(holds(&|spec| spec.task.resources.reservations.memory_bytes = 1));
+    assert!(holds(&gpu));
+    assert!(holds(&port(PublishMode::Host, 80)));
+    assert!(!holds(&port(PublishMode::Host, 0)), "its node finds one that is free");
+    assert!(!holds(&port(PublishMode::Ingress, 80)));
+}
+
+#[test]
+fn a_task_without_room_that_has_its_successor_gets_no_other() {
+    let mut swarm = roomy(replicas(1), |spec| {
+        spec.update.order = UpdateOrder::StartFirst;
+        spec.task.resources.reservations.memory_bytes = 4;
+    });
+    let first = swarm.wanted()[0].clone();
+    swarm.respec(|spec| spec.task.container.image = "two".to_owned());
+    swarm.now = Timestamp(swarm.now.0 + 1);
+    swarm.pass();
+    assert_eq!(swarm.wanted().len(), 2);
+    describe(&mut swarm, first.node_id.unwrap().bits(), |has| has.memory_bytes = 1);
+    swarm.pass();
+    let wanted = swarm.wanted();
+    assert_eq!(wanted.len(), 1, "{wanted:?}");
+    assert_ne!(wanted[0].id, first.id);
+    assert_eq!(swarm.all().len(), 2);
 }

@@ -334,3 +334,85 @@ fn what_was_refused_of_a_plan_is_decided_anew() {
     assert_eq!(ports(&followed), 1);
     assert!(followed.swarm.state.networks().by_name("ingress").unwrap().vni.is_some());
 }
+
+/// A followed swarm of one node that has 8 bytes, and a service whose task reserves 4 and waits.
+fn reserving() -> (Followed, Task) {
+    let mut swarm = Swarm::new(1);
+    swarm.node(1, |node| {
+        let mut description = skep_types::node::NodeDescription::default();
+        description.resources.memory_bytes = 8;
+        node.description = Some(description);
+    });
+    swarm.service(replicas(1), |spec| spec.task.resources.reservations.memory_bytes = 4);
+    let followed = Followed::of(swarm);
+    let task = Task::clone(&followed.swarm.wanted()[0]);
+    (followed, task)
+}
+
+#[test]
+fn a_node_that_is_given_a_task_is_looked_at_for_it_may_have_less_room_by_now() {
+    let (mut followed, mut task) = reserving();
+    let mut node = Node::clone(followed.swarm.state.nodes().get(NodeId::new(1)).unwrap());
+    node.description.as_mut().unwrap().resources.memory_bytes = 3;
+    followed.act(Change::Update(Arc::new(node)));
+    assert!(task.is_wanted());
+    // Decided before, and only now committed.
+    task.node_id = Some(NodeId::new(1));
+    task.status.state = TaskState::Assigned;
+    let id = task.id;
+    followed.act(Change::Update(Arc::new(task)));
+    assert!(!followed.swarm.state.tasks().get(id).unwrap().is_wanted());
+    assert_eq!(followed.swarm.wanted().len(), 1, "another one waits");
+}
+
+#[test]
+fn what_is_placed_after_a_pass_is_looked_at_by_the_next() {
+    let (mut followed, task) = reserving();
+    assert!(followed.reconcilers.is_idle());
+    let mut mint = || unreachable!("nothing is to be made");
+    let mut plan = Plan::new(followed.swarm.state.clone(), followed.swarm.now, &mut mint);
+    followed.reconcilers.pass(&mut plan);
+    plan.assign(task.id, NodeId::new(1), vec![]);
+    followed.reconcilers.placed(&mut plan);
+    assert!(!followed.reconcilers.is_idle());
+}
+
+#[test]
+fn why_a_task_waits_is_written_when_it_is_news() {
+    let (followed, task) = reserving();
+    let mut mint = || unreachable!("nothing is to be made");
+    let mut plan = Plan::new(followed.swarm.state.clone(), Timestamp(9), &mut mint);
+    for why in ["no room", "no room", "no node"] {
+        plan.leave_pending(task.id, why.to_owned());
+        let status = &plan.view().tasks().get(task.id).unwrap().status;
+        assert_eq!((status.error.as_str(), status.timestamp), (why, Timestamp(9)));
+    }
+    assert_eq!(plan.finish().0.len(), 2);
+}
+
+#[test]
+fn a_node_that_is_back_is_not_given_up_later() {
+    let mut swarm = Swarm::new(2);
+    swarm.service(replicas(2), |spec| {
+        // So that nothing moves meanwhile.
+        spec.annotations.labels.insert(down_grace::LABEL.to_owned(), "24h".to_owned());
+    });
+    swarm.pass();
+    swarm.run();
+    let mut followed = Followed::of(swarm);
+    let before: Vec<TaskState> =
+        followed.swarm.all().iter().map(|task| task.status.state).collect();
+    let mut set = |state| {
+        let mut node = Node::clone(followed.swarm.state.nodes().get(NodeId::new(1)).unwrap());
+        node.status.state = state;
+        node.status.since = followed.swarm.now;
+        followed.act(Change::Update(Arc::new(node)));
+        followed.swarm.wait(defaults::NODE_DOWN_PERIOD / 2 + std::time::Duration::from_secs(1));
+        followed.settle();
+    };
+    for state in [NodeState::Down, NodeState::Ready, NodeState::Ready, NodeState::Down] {
+        set(state);
+    }
+    let after: Vec<TaskState> = followed.swarm.all().iter().map(|task| task.status.state).collect();
+    assert_eq!(after, before);
+}

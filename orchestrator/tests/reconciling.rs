@@ -345,3 +345,45 @@ fn attempts_are_counted_within_the_window() {
     // One that lies just ten seconds back counts.
     assert_eq!(fail_after(4), 0);
 }
+
+#[test]
+fn a_global_task_that_was_told_to_stop_comes_back_whatever_its_policy() {
+    for (end, comes_back) in [
+        (TaskState::Shutdown, true),
+        (TaskState::Orphaned, true),
+        (TaskState::Failed, false),
+        (TaskState::Complete, false),
+    ] {
+        let mut swarm = Swarm::new(1);
+        swarm.service(ServiceMode::Global, |spec| {
+            spec.task.restart.condition = RestartCondition::None;
+        });
+        swarm.pass();
+        swarm.run();
+        let first = swarm.wanted()[0].id;
+        swarm.node(1, |node| node.spec.availability = Availability::Drain);
+        swarm.pass();
+        swarm.end(first, end);
+        swarm.pass();
+        swarm.node(1, |node| node.spec.availability = Availability::Active);
+        swarm.pass();
+        assert_eq!(swarm.wanted().len(), usize::from(comes_back), "{end:?}");
+    }
+}
+
+#[test]
+fn a_global_task_that_its_node_may_know_of_is_waited_for() {
+    let mut swarm = Swarm::new(1);
+    swarm.service(ServiceMode::Global, |_| {});
+    swarm.pass();
+    let first = swarm.wanted()[0].id;
+    swarm.task(first, |task| task.status.state = TaskState::Assigned);
+    swarm.node(1, |node| node.spec.availability = Availability::Drain);
+    swarm.pass();
+    swarm.node(1, |node| node.spec.availability = Availability::Active);
+    swarm.pass();
+    assert_eq!(swarm.wanted().len(), 0);
+    swarm.end(first, TaskState::Shutdown);
+    swarm.pass();
+    assert_eq!(swarm.wanted().len(), 1);
+}

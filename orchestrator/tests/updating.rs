@@ -384,3 +384,79 @@ fn global_services_move_too() {
     swarm.pass();
     assert_eq!(state(&swarm), UpdateState::Completed);
 }
+
+#[test]
+fn a_slot_that_is_new_with_the_spec_takes_no_worker() {
+    let mut swarm = running(3, |_| {});
+    swarm.respec(|spec| {
+        spec.mode = replicas(5);
+        spec.task.container.image = "two".to_owned();
+    });
+    swarm.pass();
+    // Two that are new, and of the others one at a time.
+    assert_eq!((wanted_of(&swarm, "two"), wanted_of(&swarm, "")), (3, 2));
+    // While the new ones find no node the update goes on.
+    let moved = swarm.wanted().into_iter().find(|it| it.desired_state == DesiredState::Ready);
+    stop(&mut swarm);
+    swarm.pass();
+    swarm.task(moved.unwrap().id, |task| {
+        task.node_id = Some(NodeId::new(1));
+        task.status.state = TaskState::Running;
+    });
+    swarm.pass();
+    assert_eq!((wanted_of(&swarm, "two"), wanted_of(&swarm, "")), (4, 1));
+}
+
+#[test]
+fn a_rollback_is_watched_for_as_long_as_it_says_itself() {
+    for (ran, expected) in [
+        (Duration::from_secs(7), UpdateState::RollbackPaused),
+        (Duration::from_secs(8), UpdateState::RollbackStarted),
+    ] {
+        let mut swarm = running(3, |spec| {
+            spec.update.failure_action = FailureAction::Rollback;
+            spec.update.monitor = Duration::from_secs(1);
+            spec.rollback.monitor = Duration::from_secs(7);
+            spec.rollback.failure_action = FailureAction::Pause;
+        });
+        update(&mut swarm);
+        stop(&mut swarm);
+        swarm.pass();
+        swarm.run();
+        fail_new(&mut swarm);
+        assert_eq!(state(&swarm), UpdateState::RollbackStarted);
+        stop(&mut swarm);
+        swarm.pass();
+        swarm.run();
+        let version = swarm.state.services().get(WEB).unwrap().spec_version;
+        let back = swarm.wanted().into_iter().find(|task| task.spec_version == version).unwrap();
+        swarm.task(back.id, |task| {
+            task.status.running_since = Some(Timestamp(SECOND));
+            task.status.timestamp = Timestamp(SECOND).saturating_add(ran);
+            task.status.state = TaskState::Failed;
+        });
+        swarm.pass();
+        assert_eq!(state(&swarm), expected, "after {ran:?}");
+    }
+}
+
+#[test]
+fn a_successor_waits_a_minute_at_most_and_as_long_as_the_task_before_it_drains() {
+    for (drain, seconds) in [(None, 60), (Some("30s"), 90)] {
+        let mut swarm = running(1, |spec| {
+            let label = drain.map(|time| (drain::LABEL.to_owned(), time.to_owned()));
+            spec.annotations.labels.extend(label);
+        });
+        update(&mut swarm);
+        let last = Timestamp((1 + seconds) * SECOND);
+        assert_eq!(swarm.wake, Some(last));
+        for (now, expected) in
+            [(Timestamp(last.0 - 1), DesiredState::Ready), (last, DesiredState::Running)]
+        {
+            swarm.now = now;
+            swarm.pass();
+            assert_eq!(swarm.wanted()[0].desired_state, expected, "{drain:?} at {now:?}");
+        }
+        assert_ne!(swarm.wake, Some(last));
+    }
+}

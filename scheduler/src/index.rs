@@ -181,6 +181,7 @@ impl Indexes {
 mod tests {
     use super::*;
     use crate::kinds::Kinds;
+    use crate::picker::{Order, Pick, Picker};
     use skep_types::{Node, NodeId, NodeSpec, NodeState};
 
     fn set(hosts: &mut Hosts, id: u128, zone: usize) {
@@ -248,6 +249,20 @@ mod tests {
     }
 
     #[test]
+    fn no_more_hosts_are_tested_in_vain_than_was_said() {
+        let mut hosts = hosts(4);
+        let needs = Needs { nano_cpus: 1, ..Needs::default() };
+        let counts = Counts::default();
+        let mut indexes = Indexes::new(1000);
+        let index = indexes.of_all(&mut hosts);
+        let demand = Demand { hosts: &hosts, needs: &needs, counts: &counts, max_replicas: 0 };
+        for (most, expected) in [(0, Pick::TooFar), (3, Pick::TooFar), (4, Pick::None)] {
+            let mut picker = Picker::new(index.tree(), Order::Untested(most), &demand);
+            assert_eq!(picker.next(&demand), expected, "{most} of four");
+        }
+    }
+
+    #[test]
     fn those_that_were_not_used_for_longest_are_dropped_when_there_are_too_many() {
         let mut hosts = hosts(4);
         let mut kinds = Kinds::default();
@@ -259,23 +274,30 @@ mod tests {
             .collect();
         // Room for three, to the entry.
         let mut indexes = Indexes::new(12);
-        let mut use_one = |indexes: &mut Indexes, at: usize| {
-            indexes.of_kind(all[at].0, &all[at].1, &mut hosts);
+        let use_one = |indexes: &mut Indexes, at: usize, hosts: &mut Hosts| {
+            indexes.of_kind(all[at].0, &all[at].1, hosts);
         };
         for at in [0, 1, 2, 0] {
-            use_one(&mut indexes, at);
+            use_one(&mut indexes, at, &mut hosts);
         }
         let kept = |indexes: &Indexes| -> Vec<bool> {
             all.iter().map(|(kind, _)| indexes.has_kind(*kind)).collect()
         };
         assert_eq!(kept(&indexes), [true, true, true, false]);
-        use_one(&mut indexes, 3);
+        use_one(&mut indexes, 3, &mut hosts);
         assert_eq!(kept(&indexes), [true, false, true, true]);
+        // A larger one takes the place of two.
+        for at in [0, 1, 2] {
+            use_one(&mut indexes, at, &mut hosts);
+        }
+        (5..=8).for_each(|id| set(&mut hosts, id, 0));
+        use_one(&mut indexes, 3, &mut hosts);
+        assert_eq!(kept(&indexes), [false, false, true, true]);
         // One that has room for one index only, and then not even for that.
-        for most in [7, 3] {
+        for most in [15, 7] {
             let mut indexes = Indexes::new(most);
             for at in 0..4 {
-                use_one(&mut indexes, at);
+                use_one(&mut indexes, at, &mut hosts);
                 assert_eq!(indexes.by_owner.len(), 1);
             }
         }

@@ -52,7 +52,7 @@ fn node_id(site: usize) -> NodeId {
 }
 
 impl World {
-    /// Tasks reserve memory for one each, and a node has it for those that it has and its room.
+    /// Tasks reserve two bytes each, and a node has them for those that it has and its room, and one.
     fn state(&self) -> State {
         let mut state = State::default();
         for (at, site) in self.sites.iter().enumerate() {
@@ -62,7 +62,7 @@ impl World {
                 ..Node::new(node_id(at), NodeSpec::default())
             };
             node.description.as_mut().unwrap().resources.memory_bytes =
-                (site.has + site.room) as i64;
+                2 * (site.has + site.room) as i64 + 1;
             let labels = &mut node.spec.annotations.labels;
             labels.insert("zone".to_owned(), site.zone.to_string());
             if !site.active {
@@ -75,7 +75,7 @@ impl World {
             Annotations { name: "web".to_owned(), ..Annotations::default() },
             ServiceMode::Replicated { replicas: total },
         );
-        spec.task.resources.reservations.memory_bytes = i64::from(!self.endless);
+        spec.task.resources.reservations.memory_bytes = if self.endless { 0 } else { 2 };
         spec.task.placement.max_replicas_per_node = self.max_replicas;
         if self.spread {
             spec.task.placement.spread = vec!["node.labels.zone".to_owned()];
@@ -264,6 +264,9 @@ proptest! {
             planned[to.bits() as usize - 1] += 1;
         }
         prop_assert!(world.is_even(&planned), "planned {planned:?}");
+        let mut bounds = planned.iter().zip(world.bounds());
+        let within = bounds.all(|(count, (least, most))| (least..=most).contains(count));
+        prop_assert!(within, "planned {planned:?} within {:?}", world.bounds());
     }
 
     #[test]
@@ -322,4 +325,25 @@ fn of_nodes_that_are_as_good_the_one_with_fewer_tasks_in_all_is_chosen() {
     busy.status.state = TaskState::Running;
     act(&mut state, Change::Create(Arc::new(busy)));
     assert_eq!(to(&state), [node_id(2)]);
+}
+
+#[test]
+fn what_does_not_run_yet_leaves_first_and_then_the_youngest() {
+    let site = |has| Site { zone: 0, has, active: true, room: 9 };
+    let sites = vec![site(0), site(0)];
+    let world = World { sites, spread: false, max_replicas: 0, endless: true };
+    let mut state = world.state();
+    for (id, state_of) in [
+        (1, TaskState::Running),
+        (2, TaskState::Preparing),
+        (3, TaskState::Running),
+        (4, TaskState::Running),
+    ] {
+        let mut made = task(id, id);
+        made.node_id = Some(node_id(0));
+        made.status.state = state_of;
+        act(&mut state, Change::Create(Arc::new(made)));
+    }
+    let moved: Vec<u128> = planned(&state).iter().map(|it| it.task.bits()).collect();
+    assert_eq!(moved, [2, 4]);
 }

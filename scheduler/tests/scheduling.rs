@@ -174,6 +174,10 @@ fn generic_resources_are_counted_and_given_by_name_once() {
             spec.task.resources.reservations.generic = both;
         });
     swarm.check(&[3, 1, 0], &["no suitable node: 3 nodes lack gpu (need 2, most free 0)"]);
+    let small = Swarm::new().node(1, plain).node(2, declaring("gpu=A")).service(1, 1, |spec| {
+        spec.task.resources.reservations.generic = generic::parse(["gpu=2"]).unwrap();
+    });
+    small.check(&[0, 0], &["no suitable node: 2 nodes lack gpu (need 2, most free 1)"]);
 
     let mut claims = Claims::default();
     let mut given = Vec::new();
@@ -598,4 +602,30 @@ fn what_is_rebalanced_goes_where_it_was_planned_if_that_is_a_good_place() {
     scheduler.settle(NOW);
     let host = scheduler.cluster().hosts.find(NodeId::new(2)).unwrap();
     assert_eq!(scheduler.cluster().hosts.get(host).tasks(), 0);
+}
+
+#[test]
+fn what_no_task_and_no_service_has_any_more_is_forgotten() {
+    let mut swarm = Swarm::new().node(1, plain).service(1, 2, |_| {});
+    let mut scheduler = Scheduler::of(&swarm.0);
+    let mut known = |swarm: &mut Swarm, action: Action| {
+        for event in swarm.events(action) {
+            scheduler.observe(&event);
+        }
+        let tally = scheduler.cluster().services.get(&ServiceId::new(1));
+        let mut versions: Vec<u64> =
+            tally.map_or(Vec::new(), |it| it.versions().iter().map(|of| of.revision.0).collect());
+        versions.sort_unstable();
+        versions
+    };
+    for (image, expected) in [("two", &[1, 2][..]), ("three", &[1, 2, 3])] {
+        let mut service = Service::clone(swarm.0.services().get(ServiceId::new(1)).unwrap());
+        Arc::make_mut(&mut service.spec).task.container.image = image.to_owned();
+        assert_eq!(known(&mut swarm, Change::Update(Arc::new(service)).into()), expected);
+    }
+    let gone = |id| Change::<Task>::Remove(TaskId::new(id), None).into();
+    assert_eq!(known(&mut swarm, gone(101)), [1, 2, 3], "the other was made from it, too");
+    assert_eq!(known(&mut swarm, gone(102)), [2, 3]);
+    let removed = Change::<Service>::Remove(ServiceId::new(1), None).into();
+    assert_eq!(known(&mut swarm, removed), [0; 0]);
 }

@@ -77,6 +77,7 @@ mod tests {
         for (first, taken) in cases {
             let mut taken: BTreeSet<u32> = taken.into_iter().collect();
             let mut book = Book::of(first, taken.iter().copied());
+            assert!(book.freed.len() <= GAPS_MAX);
             let mut asking = Book::default();
             for _ in 0..5 {
                 let found = book.lowest(first, u32::MAX, |it| taken.contains(&it));
