@@ -52,8 +52,9 @@ pub const ASSIGNMENT_INTERVAL: Duration = Duration::from_millis(10);
 pub const JOURNALS_MAX: usize = 1 << 17;
 
 /// Whole networks that are kept encoded, so that many nodes that ask at the same time, as after a
-/// change of leader, are told one encoding: half a million endpoints.
-pub const WHOLE_NETWORKS_BYTES_MAX: usize = 64 << 20;
+/// change of leader, are told one encoding: two million endpoints. Where they do not fit, each is
+/// made again for nearly every node.
+pub const WHOLE_NETWORKS_BYTES_MAX: usize = 256 << 20;
 
 /// Between two looks at what became of a node's networks. The first of several changes is told at
 /// once; each message costs a confirmation, and those of all nodes of a network come together.

@@ -78,10 +78,7 @@ impl Router {
         // meanwhile finds that it is to be told anew.
         let news = news(&shared, &concern.networks, &step.view);
         let mut routed = locked(&shared);
-        match news {
-            Some(news) => routed.networks.write(step.index, news),
-            None => routed.networks = Networks::from(step.index),
-        }
+        routed.networks.write(step.index, news);
         routed.index = step.index;
         let old = std::mem::replace(&mut routed.view, step.view);
         let Routed { routes, wakers, .. } = &mut *routed;
@@ -101,16 +98,15 @@ impl Router {
     }
 }
 
-/// What became of networks; none where that is not known.
-fn news(shared: &Shared, networks: &skep_dispatch::Networks, view: &State) -> Option<Vec<News>> {
-    let skep_dispatch::Networks::Some(networks) = networks else { return None };
+/// What became of networks.
+fn news(shared: &Shared, networks: &skep_dispatch::Networks, view: &State) -> Vec<News> {
     let followed: BTreeSet<NetworkId> = {
         let routed = locked(shared);
         networks.keys().copied().filter(|id| routed.routes.is_followed(*id)).collect()
     };
     let news =
         |(id, touched): (&NetworkId, &Touched)| News::of(view, *id, touched, followed.contains(id));
-    Some(networks.iter().map(news).collect())
+    networks.iter().map(news).collect()
 }
 
 fn locked(shared: &Shared) -> MutexGuard<'_, Routed> {
@@ -236,10 +232,8 @@ impl Drop for Listener {
 pub async fn run(core: &Core, mut follower: Follower) {
     loop {
         let step = follower.next().await;
-        let concern = match &step.news {
-            Some(news) => Concern::of(news.iter().flat_map(|entry| entry.iter()), &step.view),
-            None => Concern::everything(),
-        };
+        let events = step.news.iter().flat_map(|entry| entry.iter());
+        let concern = Concern::of(events, &step.view);
         // Before anybody sees it: a task that is to stop waits for those who must hear of it.
         core.dispatch.mark(|marks| {
             marks.advance(step.index, &concern.networks, &step.view);
@@ -275,7 +269,7 @@ mod tests {
     impl World {
         fn new() -> Self {
             let (router, state) = (Router::default(), State::default());
-            router.begin(&Step { index: 0, view: state.clone(), news: None });
+            router.begin(&Step { index: 0, view: state.clone(), news: Vec::new() });
             Self { router, state, index: 0 }
         }
 
@@ -355,7 +349,7 @@ mod tests {
 
         fn advance(&mut self, concern: &Concern) {
             self.index += 1;
-            let step = Step { index: self.index, view: self.state.clone(), news: None };
+            let step = Step { index: self.index, view: self.state.clone(), news: Vec::new() };
             self.router.advance(step, concern);
         }
     }
@@ -365,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn only_whom_a_change_concerns_is_woken_and_all_after_a_lag() {
+    fn only_whom_a_change_concerns_is_woken() {
         let mut world = World::new();
         let one = world.router.open(StreamKind::Session, ONE).unwrap();
         let two = world.router.open(StreamKind::Session, TWO).unwrap();
@@ -376,8 +370,6 @@ mod tests {
         assert!(view.nodes().get(ONE).is_some());
         world.change(ONE, skep_types::Availability::Active);
         assert!(!is_woken(&one), "nothing of it is news to the node");
-        world.advance(&Concern::everything());
-        assert!(is_woken(&one) && is_woken(&two));
     }
 
     #[test]
@@ -386,7 +378,7 @@ mod tests {
         let old = world.router.open(StreamKind::Session, ONE).unwrap();
         world.router.end();
         assert!(world.router.open(StreamKind::Session, ONE).is_none());
-        world.router.begin(&Step { index: 0, view: world.state.clone(), news: None });
+        world.router.begin(&Step { index: 0, view: world.state.clone(), news: Vec::new() });
         let new = world.router.open(StreamKind::Session, ONE).unwrap();
         drop(old);
         world.change(ONE, skep_types::Availability::Active);
@@ -440,10 +432,8 @@ mod tests {
         assert_eq!(hear(&latest, &mut ToldNetworks::default()), ["all: +1 +3 +4"]);
         drop(latest);
 
-        // A lag: nobody knows what came.
         world.task(5, true);
-        world.advance(&Concern::everything());
-        assert_eq!(hear(&one, &mut known), ["all: +1 +3 +4 +5"]);
+        assert_eq!(hear(&one, &mut known), ["more: +4 +5"]);
 
         for task in [1, 3, 4, 5] {
             world.task(task, false);

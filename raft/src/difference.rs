@@ -1,7 +1,6 @@
 //! The events that lead from one state to another: what followers of the state are told when a
-//! snapshot takes its place, since no transaction says what changed.
-
-use std::sync::Arc;
+//! snapshot takes its place, since no transaction says what changed, or when they are so far behind
+//! that the transactions are not there any more.
 
 use skep_state::{Delta, Event, Object, State, Table};
 
@@ -27,13 +26,5 @@ fn table<T: Object>(
     event: fn(Delta<T>) -> Event,
     events: &mut Vec<Event>,
 ) {
-    for gone in before.iter().filter(|object| after.get(object.id()).is_none()) {
-        events.push(event(Delta { before: Some(Arc::clone(gone)), after: None }));
-    }
-    for new in after.iter() {
-        let old = before.get(new.id());
-        if old != Some(new) {
-            events.push(event(Delta { before: old.cloned(), after: Some(Arc::clone(new)) }));
-        }
-    }
+    events.extend(before.changes_to(after).map(event));
 }

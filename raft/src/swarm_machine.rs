@@ -149,10 +149,11 @@ impl Observer {
         // It is told after the view is set: what is seen already may be told once more.
         applied.mark_unchanged();
         let seen = self.shared.seen();
-        let begin = Step { index: seen.index, view: seen.state.clone(), news: None };
+        let begin = Step { index: seen.index, view: seen.state.clone(), news: Vec::new() };
         let events = self.shared.events.subscribe();
         drop(seen);
-        (begin, Follower { shared: Arc::clone(&self.shared), applied, events })
+        let (shared, view) = (Arc::clone(&self.shared), begin.view.clone());
+        (begin, Follower { shared, applied, events, view })
     }
 }
 
@@ -162,17 +163,19 @@ pub struct Step {
     /// Of the newest entry in the view.
     pub index: u64,
     pub view: State,
-    /// Exactly what lies between the view before and this one, entry by entry; none where that is
-    /// not known, as at the beginning.
-    pub news: Option<Vec<Arc<Vec<Event>>>>,
+    /// Exactly what lies between the view before and this one, entry by entry, or as one where it
+    /// is too much; nothing at the beginning.
+    pub news: Vec<Arc<Vec<Event>>>,
 }
 
-/// Follows the state step by step. However slow it is, it holds nothing up: it is told then that it
-/// has missed something.
+/// Follows the state step by step. However slow it is, it holds nothing up and misses nothing: what it
+/// cannot be told entry by entry it is told as what its last view and the newest have apart.
 pub struct Follower {
     shared: Arc<Shared>,
     applied: watch::Receiver<u64>,
     events: broadcast::Receiver<Arc<Vec<Event>>>,
+    /// As far as it has come.
+    view: State,
 }
 
 impl Follower {
@@ -181,14 +184,20 @@ impl Follower {
         self.applied.changed().await.expect("what is shared holds the sender");
         // Whatever is told from here on is in the next step, if it is not in this one.
         let seen = self.shared.seen();
-        let mut news = Some(Vec::new());
+        let (index, view) = (seen.index, seen.state.clone());
+        let (mut news, mut lags) = (Vec::new(), false);
         loop {
             match self.events.try_recv() {
-                Ok(events) => news.iter_mut().for_each(|news| news.push(Arc::clone(&events))),
-                Err(TryRecvError::Lagged(_)) => news = None,
+                Ok(events) => news.push(events),
+                Err(TryRecvError::Lagged(_)) => lags = true,
                 Err(TryRecvError::Empty | TryRecvError::Closed) => break,
             }
         }
-        Step { index: seen.index, view: seen.state.clone(), news }
+        drop(seen);
+        if lags {
+            news = vec![Arc::new(difference(&self.view, &view))];
+        }
+        self.view = view.clone();
+        Step { index, view, news }
     }
 }

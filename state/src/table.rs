@@ -4,6 +4,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use imbl::OrdMap;
+use imbl::ordmap::DiffItem;
 use skep_types::{Meta, Revision, Timestamp};
 
 use crate::action::Change;
@@ -50,6 +51,18 @@ impl<T: Object> Table<T> {
     pub fn after(&self, id: Option<T::Id>) -> impl Iterator<Item = &Arc<T>> {
         let first = id.map_or(Bound::Unbounded, Bound::Excluded);
         self.by_id.range((first, Bound::Unbounded)).map(|(_, object)| object)
+    }
+
+    /// What leads from this table to another, by id. Costs as much as they have apart: what both
+    /// share is not visited.
+    pub fn changes_to<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = Delta<T>> + 'a {
+        self.by_id.diff(&other.by_id).map(|item| match item {
+            DiffItem::Add(_, after) => Delta { before: None, after: Some(Arc::clone(after)) },
+            DiffItem::Remove(_, before) => Delta { before: Some(Arc::clone(before)), after: None },
+            DiffItem::Update { old: (_, before), new: (_, after) } => {
+                Delta { before: Some(Arc::clone(before)), after: Some(Arc::clone(after)) }
+            }
+        })
     }
 
     pub fn len(&self) -> usize {

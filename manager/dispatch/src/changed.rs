@@ -36,10 +36,6 @@ impl Changed {
     /// The state has come to an index, and these networks have changed on the way there. One that is
     /// not part of the state any more is remembered no longer: nothing can be withdrawn from it.
     pub fn advance(&mut self, index: u64, networks: &Networks, view: &State) {
-        let Networks::Some(networks) = networks else {
-            *self = Self::up_to(index);
-            return;
-        };
         for network in networks.keys() {
             match view.networks().get(*network) {
                 Some(_) => self.by_network.insert(*network, index),

@@ -53,30 +53,7 @@ impl<T: Ord> Whom<T> {
 }
 
 /// Tasks of which their nodes may be to hear something else.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum NodesTasks {
-    /// All of every node.
-    All,
-    Some(BTreeMap<NodeId, BTreeSet<TaskId>>),
-}
-
-impl Default for NodesTasks {
-    fn default() -> Self {
-        Self::Some(BTreeMap::new())
-    }
-}
-
-impl NodesTasks {
-    fn add<'a>(&mut self, tasks: impl IntoIterator<Item = &'a Task>) {
-        if let Self::Some(some) = self {
-            for task in tasks {
-                if let Some(node) = task.node_id {
-                    some.entry(node).or_default().insert(task.id);
-                }
-            }
-        }
-    }
-}
+pub type NodesTasks = BTreeMap<NodeId, BTreeSet<TaskId>>;
 
 /// Who may answer otherwise on a network than before.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -90,44 +67,15 @@ pub struct Touched {
 }
 
 /// The networks on which somebody may answer otherwise.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Networks {
-    /// Everybody may on every network.
-    All,
-    Some(BTreeMap<NetworkId, Touched>),
-}
+pub type Networks = BTreeMap<NetworkId, Touched>;
 
-impl Default for Networks {
-    fn default() -> Self {
-        Self::Some(BTreeMap::new())
-    }
-}
-
-impl Networks {
-    /// Everybody may answer otherwise on these.
-    pub fn all_of(networks: impl IntoIterator<Item = NetworkId>) -> Self {
-        let all = || Touched { all: true, ..Touched::default() };
-        Self::Some(networks.into_iter().map(|id| (id, all())).collect())
-    }
-
-    fn touch(
-        &mut self,
-        networks: impl IntoIterator<Item = NetworkId>,
-        touch: impl Fn(&mut Touched),
-    ) {
-        if let Self::Some(some) = self {
-            for network in networks {
-                touch(some.entry(network).or_default());
-            }
-        }
-    }
-
-    fn touch_tasks<'a>(&mut self, tasks: impl IntoIterator<Item = &'a Arc<Task>>) {
-        for task in tasks.into_iter().filter(|task| task.has_place()) {
-            self.touch(on(task), |it| {
-                it.tasks.insert(task.id);
-            });
-        }
+fn touch(
+    all: &mut Networks,
+    networks: impl IntoIterator<Item = NetworkId>,
+    touch: impl Fn(&mut Touched),
+) {
+    for network in networks {
+        touch(all.entry(network).or_default());
     }
 }
 
@@ -149,12 +97,6 @@ pub struct Concern {
 }
 
 impl Concern {
-    /// Everybody: what happened is not known.
-    pub fn everything() -> Self {
-        let (assignments, networks) = (NodesTasks::All, Networks::All);
-        Self { sessions: Whom::All, assignments, networks, places: Whom::All }
-    }
-
     /// Whom events concern that led to a view.
     pub fn of<'a>(events: impl IntoIterator<Item = &'a Event>, view: &State) -> Self {
         let mut concern = Self::default();
@@ -209,13 +151,13 @@ impl Concern {
         if moved {
             let had_and_has = delta.before.iter().chain(&delta.after);
             for address in had_and_has.filter_map(|node| node.status.addr.parse().ok()) {
-                self.networks.touch(ingress(view), |it| {
+                touch(&mut self.networks, ingress(view), |it| {
                     it.addresses.insert((address, id));
                 });
             }
         }
         if moved || differs(delta, |node| node.status.state == NodeState::Down) {
-            self.networks.touch_tasks(view.tasks_on_node(id));
+            self.touch_tasks(view.tasks_on_node(id));
         }
     }
 
@@ -226,11 +168,11 @@ impl Concern {
         let drain_label = |it: &Service| it.spec.annotations.labels.get(drain::LABEL).cloned();
         let endpoint = |it: &Service| it.endpoint.clone();
         if differs(delta, endpoint) || differs(delta, drain_label) {
-            self.assignments.add(view.tasks_of_service(id).map(Arc::as_ref));
+            self.assign(view.tasks_of_service(id));
         }
         let name = |it: &Service| it.spec.annotations.name.clone();
         if differs(delta, name) {
-            self.networks.touch_tasks(view.tasks_of_service(id));
+            self.touch_tasks(view.tasks_of_service(id));
         }
         let on_networks =
             |it: &Service| -> (String, Vec<NetworkAttachmentConfig>, Option<Endpoint>) {
@@ -241,7 +183,7 @@ impl Concern {
                 let joined = service.spec.task.networks.iter().map(|at| at.target);
                 let publishes = service.endpoint.as_ref().is_some_and(|it| !it.ports.is_empty());
                 let ingress = ingress(view).filter(|_| publishes);
-                self.networks.touch(joined.chain(ingress), |it| {
+                touch(&mut self.networks, joined.chain(ingress), |it| {
                     it.services.insert(id);
                 });
             }
@@ -250,24 +192,38 @@ impl Concern {
 
     fn task(&mut self, delta: &Delta<Task>) {
         let (before, after) = (delta.before.as_deref(), delta.after.as_deref());
-        let both = || before.into_iter().chain(after);
+        let both = || delta.before.iter().chain(&delta.after);
         if before.and_then(assigned) != after.and_then(assigned) {
-            self.assignments.add(both());
+            self.assign(both());
         }
         if before.and_then(place) != after.and_then(place) {
             let on_networks = both().filter(|task| !task.networks.is_empty());
             self.places.add(on_networks.filter_map(|task| task.node_id));
-            for task in both().filter(|task| task.has_place()) {
-                self.networks.touch(on(task), |it| {
-                    it.tasks.insert(task.id);
-                });
+            self.touch_tasks(both());
+        }
+    }
+
+    /// What these tasks' nodes are told of them may be something else.
+    fn assign<'a>(&mut self, tasks: impl IntoIterator<Item = &'a Arc<Task>>) {
+        for task in tasks {
+            if let Some(node) = task.node_id {
+                self.assignments.entry(node).or_default().insert(task.id);
             }
+        }
+    }
+
+    /// These tasks may answer otherwise on their networks.
+    fn touch_tasks<'a>(&mut self, tasks: impl IntoIterator<Item = &'a Arc<Task>>) {
+        for task in tasks.into_iter().filter(|task| task.has_place()) {
+            touch(&mut self.networks, on(task), |it| {
+                it.tasks.insert(task.id);
+            });
         }
     }
 
     fn network(&mut self, delta: &Delta<Network>) {
         for network in delta.before.iter().chain(&delta.after) {
-            self.networks.touch([network.id], |it| it.all = true);
+            touch(&mut self.networks, [network.id], |it| it.all = true);
             if network.spec.ingress {
                 // Every node has it.
                 self.places = Whom::All;
@@ -279,7 +235,7 @@ impl Concern {
     fn readers(&mut self, view: &State, reads: impl Fn(&ServiceSpec) -> bool) {
         for (service, version, _) in view.specs().filter(|(_, _, spec)| reads(spec)) {
             let tasks = view.tasks_of_service(service).filter(|it| it.spec_version == version);
-            self.assignments.add(tasks.map(Arc::as_ref));
+            self.assign(tasks);
         }
     }
 }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use skep_types::{NetworkId, NodeId, TaskId};
 
-use crate::concern::{Concern, Networks, NodesTasks, Whom};
+use crate::concern::{Concern, Whom};
 
 /// Names one stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -117,33 +117,14 @@ impl Routes {
         self.of_nodes(StreamKind::Session, &concern.sessions, &mut woken);
         let mut moved = BTreeSet::new();
         self.of_nodes(StreamKind::Endpoints, &concern.places, &mut moved);
-        match &concern.networks {
-            Networks::All => self.of_nodes(StreamKind::Endpoints, &Whom::All, &mut woken),
-            Networks::Some(networks) => {
-                woken.extend(networks.keys().flat_map(|network| self.followers(*network)));
-            }
-        }
+        woken.extend(concern.networks.keys().flat_map(|network| self.followers(*network)));
         let moved = moved.into_iter().map(|id| (id, Look { moved: true, ..Look::default() }));
         let woken = woken.into_iter().map(|id| (id, Look::default()));
-        woken.chain(moved).chain(self.assignments(&concern.assignments)).collect()
-    }
-
-    fn assignments(&self, concern: &NodesTasks) -> Vec<(StreamId, Look)> {
-        let look = |id, tasks| (id, Look { moved: false, tasks });
-        let mut streams = BTreeSet::new();
-        match concern {
-            NodesTasks::All => {
-                self.of_nodes(StreamKind::Assignments, &Whom::All, &mut streams);
-                streams.into_iter().map(|id| look(id, Whom::All)).collect()
-            }
-            NodesTasks::Some(nodes) => {
-                let of = |node| self.between(StreamKind::Assignments, node, node);
-                let looks = nodes.iter().flat_map(|(node, tasks)| {
-                    of(*node).map(|id| look(id, Whom::Some(tasks.clone())))
-                });
-                looks.collect()
-            }
-        }
+        let assigned = concern.assignments.iter().flat_map(|(node, tasks)| {
+            let look = || Look { moved: false, tasks: Whom::Some(tasks.clone()) };
+            self.between(StreamKind::Assignments, *node, *node).map(move |id| (id, look()))
+        });
+        woken.chain(moved).chain(assigned).collect()
     }
 
     /// The streams that tell of a network.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use skep_dispatch::endpoints::{self, Answers, NetworkView, networks_of, of_node};
 use skep_dispatch::{
-    Assignments, Concern, Difference, Look, Networks, NodesTasks, Routes, StreamId, StreamKind,
+    Assignments, Concern, Difference, Look, NodesTasks, Routes, StreamId, StreamKind,
     ToldAssignments, Touched, Watermarks, Whom, Withdrawals,
 };
 use skep_state::{Action, Event, State, Transaction};
@@ -304,26 +304,18 @@ impl World {
         }
     }
 
-    /// Takes in what became of networks, or all of them where that is not known.
+    /// Takes in what became of networks.
     fn hear(&mut self, concern: &Concern) {
         let state = &self.state;
         let whole = |id| NetworkView::of(state, id).map(|view| Heard::default().and(view.answers));
-        match &concern.networks {
-            Networks::All => {
-                self.heard.extend(state.networks().iter().map(|it| (it.id, None)));
-                self.heard.iter_mut().for_each(|(id, heard)| *heard = whole(*id));
-            }
-            Networks::Some(networks) => {
-                for (id, touched) in networks {
-                    let heard = self.heard.entry(*id).or_default();
-                    *heard = match (heard.take(), state.networks().get(*id)) {
-                        (Some(heard), Some(network)) if !touched.all => {
-                            Some(heard.and(Answers::of(state, network, touched)))
-                        }
-                        _ => whole(*id),
-                    };
+        for (id, touched) in &concern.networks {
+            let heard = self.heard.entry(*id).or_default();
+            *heard = match (heard.take(), state.networks().get(*id)) {
+                (Some(heard), Some(network)) if !touched.all => {
+                    Some(heard.and(Answers::of(state, network, touched)))
                 }
-            }
+                _ => whole(*id),
+            };
         }
     }
 
@@ -371,10 +363,7 @@ proptest! {
             for choices in entries {
                 events.extend(world.apply(&choices));
             }
-            let concern = match chance {
-                0 => Concern::everything(),
-                _ => Concern::of(&events, &world.state),
-            };
+            let concern = Concern::of(&events, &world.state);
             world.hear(&concern);
             world.step(&concern, late);
             if chance == 1 {
@@ -428,7 +417,7 @@ fn concern_of(change: impl FnOnce(&State) -> Action) -> Concern {
 
 /// The one task, which is on the first node.
 fn of_node_1() -> NodesTasks {
-    NodesTasks::Some([(NodeId::new(1), [TaskId::new(1)].into())].into())
+    [(NodeId::new(1), [TaskId::new(1)].into())].into()
 }
 
 fn a_task(state: &State) -> Task {
@@ -455,7 +444,7 @@ fn a_task_that_is_to_stop_concerns_its_node_and_its_networks() {
     let touched = Touched { tasks: [TaskId::new(1)].into(), ..Touched::default() };
     let expected = Concern {
         assignments: of_node_1(),
-        networks: Networks::Some([(NetworkId::new(1), touched)].into()),
+        networks: [(NetworkId::new(1), touched)].into(),
         places: skep_dispatch::Whom::Some([NodeId::new(1)].into()),
         ..Concern::default()
     };
