@@ -308,6 +308,36 @@ fn what_stops_or_waits_is_not_counted_and_does_not_move() {
     assert_eq!(planned(&state), vec![]);
 }
 
+/// Tasks of another service with the same needs run on a node.
+fn occupy(state: &mut State, node: NodeId, tasks: std::ops::Range<u64>) {
+    let id = ServiceId::new(2);
+    if state.services().get(id).is_none() {
+        let mut other = Service::clone(state.services().get(WEB).unwrap());
+        other.id = id;
+        Arc::make_mut(&mut other.spec).annotations.name = "other".to_owned();
+        act(state, Change::Create(Arc::new(other)));
+    }
+    for number in tasks {
+        let mut busy = task(7000 + number, number);
+        (busy.service_id, busy.node_id) = (id, Some(node));
+        busy.status.state = TaskState::Running;
+        act(state, Change::Create(Arc::new(busy)));
+    }
+}
+
+#[test]
+fn a_full_node_is_given_nothing_though_it_has_the_fewest_tasks_in_all() {
+    let site = |has, room| Site { zone: 0, has, active: true, room };
+    let sites = vec![site(2, 0), site(0, 9), site(0, 9), site(8, 0)];
+    let world = World { sites, spread: false, max_replicas: 0, endless: false };
+    let mut state = world.state();
+    occupy(&mut state, node_id(1), 1..4);
+    occupy(&mut state, node_id(2), 4..7);
+    let mut to: Vec<NodeId> = planned(&state).iter().map(|it| it.to).collect();
+    to.sort_unstable();
+    assert_eq!(to, [1, 1, 1, 2, 2].map(node_id));
+}
+
 #[test]
 fn of_nodes_that_are_as_good_the_one_with_fewer_tasks_in_all_is_chosen() {
     let site = |has| Site { zone: 0, has, active: true, room: 9 };
@@ -316,14 +346,7 @@ fn of_nodes_that_are_as_good_the_one_with_fewer_tasks_in_all_is_chosen() {
     let mut state = world.state();
     let to = |state: &State| planned(state).iter().map(|it| it.to).collect::<Vec<_>>();
     assert_eq!(to(&state), [node_id(1)]);
-    let mut other = Service::clone(state.services().get(WEB).unwrap());
-    other.id = ServiceId::new(2);
-    Arc::make_mut(&mut other.spec).annotations.name = "other".to_owned();
-    act(&mut state, Change::Create(Arc::new(other)));
-    let mut busy = task(77, 1);
-    (busy.service_id, busy.node_id) = (ServiceId::new(2), Some(node_id(1)));
-    busy.status.state = TaskState::Running;
-    act(&mut state, Change::Create(Arc::new(busy)));
+    occupy(&mut state, node_id(1), 1..2);
     assert_eq!(to(&state), [node_id(2)]);
 }
 
