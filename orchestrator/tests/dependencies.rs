@@ -176,8 +176,6 @@ fn a_service_has_completed_when_all_of_its_slots_have() {
         (ServiceMode::GlobalJob, &[Complete, Complete], true),
         (ServiceMode::GlobalJob, &[Complete, Running], false),
         (ServiceMode::Global, &[Complete, Complete], true),
-        // No node was there for it: nothing has completed.
-        (ServiceMode::GlobalJob, &[], false),
     ] {
         assert_eq!(begins_after(mode, states), expected, "{mode:?} {states:?}");
     }
@@ -201,4 +199,17 @@ fn what_completed_under_an_earlier_spec_has_not_completed() {
     swarm.pass();
     let states: Vec<_> = swarm.state.tasks_of_service(WEB).map(|task| task.status.state).collect();
     assert_eq!(states, [TaskState::Pending, TaskState::New]);
+}
+
+#[test]
+fn where_no_node_is_one_for_a_global_job_nothing_has_completed() {
+    let mut swarm = waiting_for_db("service_completed_successfully");
+    add_db(&mut swarm, ServiceMode::GlobalJob);
+    let mut db = Service::clone(swarm.state.services().get(DB).unwrap());
+    Arc::make_mut(&mut db.spec).task.placement.constraints =
+        vec!["node.role == manager".to_owned()];
+    swarm.act(Change::Update(Arc::new(db)));
+    swarm.pass();
+    assert_eq!(swarm.state.tasks_of_service(DB).count(), 0);
+    assert_eq!(of(&swarm, WEB).status.state, TaskState::New);
 }

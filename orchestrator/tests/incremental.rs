@@ -324,6 +324,8 @@ fn what_was_refused_of_a_plan_is_decided_anew() {
         service.endpoint.as_ref().unwrap().ports.len()
     };
     assert_eq!(ports(&followed), 0);
+    followed.settle();
+    assert_eq!(ports(&followed), 1);
     let mut ingress = network(8, "ingress", &[]);
     ingress.spec.ingress = true;
     for event in followed.apply(vec![Change::Create(Arc::new(ingress)).into()]) {
@@ -331,7 +333,6 @@ fn what_was_refused_of_a_plan_is_decided_anew() {
     }
     assert_eq!(refuse(&mut followed, |action| matches!(action, Action::Network(_))), 0);
     followed.settle();
-    assert_eq!(ports(&followed), 1);
     assert!(followed.swarm.state.networks().by_name("ingress").unwrap().vni.is_some());
 }
 
@@ -415,4 +416,104 @@ fn a_node_that_is_back_is_not_given_up_later() {
     }
     let after: Vec<TaskState> = followed.swarm.all().iter().map(|task| task.status.state).collect();
     assert_eq!(after, before);
+}
+
+#[test]
+fn a_task_whose_address_was_refused_is_given_one_again() {
+    use skep_state::Action;
+    let mut swarm = Swarm::new(1);
+    swarm.service(replicas(1), |spec| {
+        let label = dependency::LABEL.to_owned();
+        spec.annotations.labels.insert(label, "db:service_started".to_owned());
+    });
+    let mut followed = Followed::of(swarm);
+    assert_eq!(followed.pending(), 0);
+    other(&mut followed, |spec| spec.annotations.labels.clear());
+    let given = |action: &Action| matches!(action, Action::Task(Change::Update(_)));
+    assert_eq!(refuse(&mut followed, given), 1);
+    assert_eq!(followed.pending(), 0);
+    followed.settle();
+    assert_eq!(followed.pending(), 1);
+}
+
+#[test]
+fn a_task_that_comes_to_a_node_which_is_emptied_by_now_goes_elsewhere() {
+    let (mut followed, mut task) = reserving();
+    let mut node = Node::clone(followed.swarm.state.nodes().get(NodeId::new(1)).unwrap());
+    node.spec.availability = Availability::Drain;
+    followed.act(Change::Update(Arc::new(node)));
+    assert_eq!(followed.swarm.wanted()[0].id, task.id);
+    task.node_id = Some(NodeId::new(1));
+    task.status.state = TaskState::Assigned;
+    let id = task.id;
+    followed.act(Change::Update(Arc::new(task)));
+    assert!(!followed.swarm.state.tasks().get(id).unwrap().is_wanted());
+}
+
+#[test]
+fn tasks_of_a_node_that_stays_away_are_given_up_in_time() {
+    let mut swarm = Swarm::new(1);
+    swarm.service(replicas(1), |_| {});
+    swarm.pass();
+    swarm.run();
+    let id = swarm.wanted()[0].id;
+    let mut followed = Followed::of(swarm);
+    let mut node = Node::clone(followed.swarm.state.nodes().get(NodeId::new(1)).unwrap());
+    node.status.state = NodeState::Down;
+    node.status.since = followed.swarm.now;
+    followed.act(Change::Update(Arc::new(node)));
+    let second = std::time::Duration::from_secs(1);
+    for (wait, expected) in
+        [(defaults::NODE_DOWN_PERIOD - second, TaskState::Running), (second, TaskState::Orphaned)]
+    {
+        followed.swarm.wait(wait);
+        followed.settle();
+        assert_eq!(followed.swarm.state.tasks().get(id).unwrap().status.state, expected);
+    }
+}
+
+#[test]
+fn what_is_given_back_is_given_to_the_next() {
+    let mut swarm = Swarm::new(1);
+    swarm.act(Change::Create(Arc::new(network(1, "one", &[]))));
+    swarm.act(Change::Create(Arc::new(network(2, "two", &[]))));
+    let at =
+        skep_types::service::NetworkAttachmentConfig { target: NetworkId::new(2), aliases: vec![] };
+    swarm.service(replicas(0), |spec| spec.task.networks = vec![at]);
+    let mut followed = Followed::of(swarm);
+    let web = Service::clone(followed.swarm.state.services().get(WEB).unwrap());
+    let make = |followed: &mut Followed, id: u128| -> String {
+        let mut spec = ServiceSpec::clone(&web.spec);
+        spec.annotations.name = format!("s{id}");
+        let id = ServiceId::new(id);
+        let made = Service::new(id, Arc::new(spec));
+        followed.act(Change::Create(Arc::new(made)));
+        let service = followed.swarm.state.services().get(id).unwrap();
+        service.endpoint.as_ref().unwrap().virtual_ips[0].address.to_string()
+    };
+    // The first is the first service's own.
+    assert_eq!(make(&mut followed, 2), "10.0.1.3");
+    assert_eq!(make(&mut followed, 3), "10.0.1.4");
+    followed.act(Change::<Service>::Remove(ServiceId::new(2), None));
+    assert_eq!(make(&mut followed, 4), "10.0.1.3");
+
+    followed.act(Change::<Network>::Remove(NetworkId::new(1), None));
+    followed.act(Change::Create(Arc::new(network(3, "three", &[]))));
+    let three = followed.swarm.state.networks().by_name("three").unwrap();
+    assert_eq!(three.vni, Some(Vni(defaults::VNI_FIRST)));
+    assert_eq!(three.ipam[0].subnet.to_string(), "10.0.0.0/24");
+}
+
+#[test]
+fn a_subnet_that_a_user_named_and_another_had_is_had_when_that_goes() {
+    let mut swarm = Swarm::new(1);
+    swarm.act(Change::Create(Arc::new(network(1, "one", &["10.9.0.0/24"]))));
+    swarm.act(Change::Create(Arc::new(network(2, "two", &["10.9.0.0/16"]))));
+    let mut followed = Followed::of(swarm);
+    let has = |followed: &Followed, name: &str| {
+        followed.swarm.state.networks().by_name(name).is_some_and(|it| !it.ipam.is_empty())
+    };
+    assert!(has(&followed, "one") && !has(&followed, "two"));
+    followed.act(Change::<Network>::Remove(NetworkId::new(1), None));
+    assert!(has(&followed, "two"));
 }
