@@ -65,11 +65,12 @@ pub const NETWORKS_INTERVAL_MIN: Duration = Duration::from_millis(20);
 /// nodes each of them is a second behind then.
 pub const NETWORKS_SHARE: Duration = Duration::from_micros(100);
 
-/// Endpoints or services in one part of what is told of a network: some 25 KiB.
-pub const NETWORK_PART_MAX: usize = 200;
+/// Endpoints or services in one part of what is told of a network: some 12 KiB.
+pub const NETWORK_PART_MAX: usize = 100;
 
-/// Parts in one message of a network. Both ends keep a buffer of the largest message for each node.
-pub const NETWORK_PARTS_MAX: usize = 2;
+/// What one message of a network bears beside its last part. Both ends keep a buffer of the largest
+/// message for each node.
+pub const NETWORK_MESSAGE_BYTES: usize = 8 << 10;
 
 /// Between two attempts at something that failed for want of a quorum or a peer.
 pub const RETRY_INTERVAL: Duration = Duration::from_millis(250);

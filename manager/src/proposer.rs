@@ -315,12 +315,17 @@ impl Proposer {
             }
             Ok((index, verdicts)) => {
                 let mut in_step = true;
+                let mut old = None;
                 // The lock first: whoever is answered sees a view that has its change.
                 if let Some(lead) = self.lock().as_mut() {
                     for Carried { ticket, .. } in &carried {
                         in_step &= lead.speculation.applied(*ticket);
                     }
+                    let agrees = in_step && verdicts.iter().all(Result::is_ok);
+                    old = agrees.then(|| lead.speculation.adopt(self.observer.view()));
                 }
+                // Outside the lock: it may be the last of its kind, and large.
+                drop(old);
                 for (Carried { since, done, .. }, verdict) in carried.into_iter().zip(verdicts) {
                     in_step &= verdict.is_ok();
                     let fate = if verdict.is_ok() { Fate::Applied } else { Fate::Refused };

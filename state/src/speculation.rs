@@ -120,6 +120,16 @@ impl Speculation {
         ticket
     }
 
+    /// With nothing in flight, what is applied is what will be: takes it for the view, so that both
+    /// are one in memory, and gives back what the view was. The caller drops that where it holds
+    /// nobody up; with something in flight it is what was given.
+    pub fn adopt(&mut self, applied: State) -> State {
+        match self.in_flight.is_empty() {
+            true => std::mem::replace(&mut self.view, applied),
+            false => applied,
+        }
+    }
+
     /// The oldest transaction in flight was applied. Entries are applied in the order of
     /// proposing, so any other ticket says that the view is wrong: the caller starts anew.
     #[must_use]

@@ -106,6 +106,33 @@ async fn full_entries_go_on_within_the_bound_and_come_in_order() {
 }
 
 #[tokio::test]
+async fn what_will_be_and_what_is_are_one_in_memory_once_nothing_is_under_way() {
+    let world = World::new();
+    let first = world.submit(create(1, "a"));
+    world.under_way(1).await;
+    let second = world.submit(create(2, "b"));
+    world.under_way(2).await;
+    let is_one = |id| {
+        let (will, is) = (world.proposer.view().unwrap(), world.observer.view());
+        let of =
+            |state: &skep_state::State| Arc::clone(state.secrets().get(SecretId::new(id)).unwrap());
+        (Arc::ptr_eq(&of(&will), &of(&is)), will == is)
+    };
+    world.log.apply();
+    answer(first).await.unwrap();
+    assert_eq!(is_one(1), (false, false), "the second is still under way");
+    world.log.apply();
+    answer(second).await.unwrap();
+    assert_eq!([is_one(1), is_one(2)], [(true, true); 2]);
+    let third = world.submit(label(1, "a"));
+    world.under_way(1).await;
+    world.log.apply();
+    answer(third).await.unwrap();
+    assert_eq!([is_one(1), is_one(2)], [(true, true); 2]);
+    world.running.abort();
+}
+
+#[tokio::test]
 async fn what_comes_little_by_little_makes_few_entries() {
     let world = World::new();
     let mut pending = Vec::new();

@@ -17,7 +17,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use crate::core::Core;
-use crate::defaults::{NETWORK_PARTS_MAX, STREAM_QUEUE};
+use crate::defaults::{NETWORK_MESSAGE_BYTES, STREAM_QUEUE};
 use crate::gate::Caller;
 use crate::router::{ToldNetworks, Word};
 use crate::service::dispatcher::{over, parse};
@@ -93,7 +93,13 @@ fn in_parts(
     let mut next = pb::EndpointsMessage { generation, ..head };
     let mut parts = answers.into_iter().peekable();
     loop {
-        next.answers = parts.by_ref().take(NETWORK_PARTS_MAX).collect();
+        let mut bytes = 0;
+        while bytes < NETWORK_MESSAGE_BYTES
+            && let Some(part) = parts.next()
+        {
+            bytes += part.len();
+            next.answers.push(part);
+        }
         next.goes_on = parts.peek().is_some();
         let going_on = pb::EndpointsMessage {
             network_id: next.network_id.clone(),
@@ -217,7 +223,10 @@ mod tests {
         let id = NetworkId::new(7);
         let spec = skep_types::NetworkSpec::default();
         let network = Arc::new(Network::new(id, spec));
-        let parts: Vec<Bytes> = (0..5u8).map(|it| Bytes::from(vec![it])).collect();
+        // Two small ones, and three that each leave no room for another.
+        let sizes = [1, 1, NETWORK_MESSAGE_BYTES, NETWORK_MESSAGE_BYTES, NETWORK_MESSAGE_BYTES];
+        let parts = sizes.iter().enumerate().map(|(it, size)| Bytes::from(vec![it as u8; *size]));
+        let parts: Vec<Bytes> = parts.collect();
         let mut generations = Generations::new();
         let words = vec![Word::Whole(Arc::clone(&network), parts.clone())];
         let whole = messages(words, &mut generations, 3);
@@ -230,7 +239,7 @@ mod tests {
         assert_eq!(shapes, expected);
         assert_eq!(whole.iter().flat_map(|it| it.answers.clone()).collect::<Vec<_>>(), parts);
 
-        let words = vec![Word::More(id, parts[..3].to_vec())];
+        let words = vec![Word::More(id, parts[1..4].to_vec())];
         let more: Vec<_> = messages(words, &mut generations, 4).iter().map(shape).collect();
         assert_eq!(more, [(Kind::Delta, 4, 3, true), (Kind::Delta, 4, 4, false)]);
         // An empty network is told too.
