@@ -29,6 +29,16 @@ fn said_on(host: &Host, service: &str, node: &str) -> String {
     })
 }
 
+/// What a driver would write of a host with two.
+const GPUS: &str = "
+cdiVersion: 0.6.0
+kind: nvidia.com/gpu
+devices:
+  - { name: all, containerEdits: { env: [GPU=all] } }
+  - { name: \"0\", containerEdits: { env: [GPU=0] } }
+  - { name: \"1\", containerEdits: { env: [GPU=1] } }
+";
+
 #[test]
 fn a_service_has_privileges_where_the_operator_allows_them() {
     if !nix::unistd::geteuid().is_root() {
@@ -45,6 +55,7 @@ fn a_service_has_privileges_where_the_operator_allows_them() {
     let create = ["service", "create", "--detach", "--no-resolve-image", "--name"];
     let asks = ["probe", "--privileged", "--device", "/dev/null:/dev/given:r"];
     let tail = [IMAGE, "sh", "-c", script];
+    let gpu_tail = [IMAGE, "sh", "-c", "echo gpu=$GPU; echo told; exec sleep 86400"];
     run(&one, "skep", &[&create[..], &asks, &tail].concat()).unwrap();
     eventually_blocking(SOON, || {
         let ps = run(&one, "skep", &["service", "ps", "--no-trunc", "probe"])?;
@@ -52,7 +63,18 @@ fn a_service_has_privileges_where_the_operator_allows_them() {
         Ok(())
     });
 
-    let file = r#"{"allow-service-privileges": ["devices", "privileged"]}"#;
+    // GPUs that do no harm.
+    run(&one, "skep", &[&create[..], &["gpu", "--gpus", "all"], &gpu_tail].concat()).unwrap();
+    eventually_blocking(SOON, || {
+        let ps = run(&one, "skep", &["service", "ps", "--no-trunc", "gpu"])?;
+        ensure!(ps.contains("no suitable node: 2 nodes do not allow GPUs in tasks"), "{ps}");
+        Ok(())
+    });
+    let describe = format!("mkdir -p /etc/skep/cdi; echo '{GPUS}' > /etc/skep/cdi/nvidia.yaml");
+    two.check(&["sh", "-c", &describe]).unwrap();
+
+    let file = r#"{"allow-service-privileges": ["devices", "gpus", "privileged"],
+        "cdi-spec-dirs": ["/etc/skep/cdi"]}"#;
     let write = format!("mkdir -p /etc/skep; echo '{file}' > /etc/skep/daemon.json");
     two.check(&["sh", "-c", &write]).unwrap();
     two.restart().unwrap();
@@ -62,6 +84,21 @@ fn a_service_has_privileges_where_the_operator_allows_them() {
     let all = all.trim().replace("CapBnd", "CapEff");
     assert!(said.contains(&all), "{said}");
     assert!(said.contains("/dev/given"), "{said}");
+
+    assert!(said_on(&one, "gpu", "host2").contains("gpu=all"));
+    // Only some of them, and one that there is not.
+    let asks = ["one-gpu", "--gpus", "device=0", "--restart-condition", "none"];
+    run(&one, "skep", &[&create[..], &asks, &gpu_tail].concat()).unwrap();
+    assert!(said_on(&one, "one-gpu", "host2").contains("gpu=0"));
+    let asks = ["no-gpu", "--gpus", "device=7", "--restart-condition", "none"];
+    run(&one, "skep", &[&create[..], &asks, &gpu_tail].concat()).unwrap();
+    eventually_blocking(SOON, || {
+        let ps = run(&one, "skep", &["service", "ps", "--no-trunc", "no-gpu"])?;
+        let why = "CDI device injection failed: unresolvable CDI devices nvidia.com/gpu=7";
+        ensure!(ps.contains("Rejected") && ps.contains(why), "{ps}");
+        Ok(())
+    });
+    run(&one, "skep", &["service", "rm", "gpu", "one-gpu", "no-gpu"]).unwrap();
 
     // Changed, and taken away again.
     let update = |change: &[&str]| {
@@ -88,10 +125,16 @@ fn a_service_has_privileges_where_the_operator_allows_them() {
         let bad = ["bad", "--container-label", "skep.privileged=perhaps", IMAGE];
         let error = run(&one, program, &[&create[..], &bad].concat()).unwrap_err();
         assert!(format!("{error:#}").contains("expected true or false"), "{error:#}");
+        // By hand nobody need allow it.
+        for (gpus, given) in [("all", "all"), ("1", "0"), ("device=1", "1")] {
+            let words = ["run", "--rm", "--gpus", gpus, IMAGE, "sh", "-c", "echo $GPU"];
+            assert_eq!(run(&two, program, &words).unwrap().trim(), given, "{program} {gpus}");
+        }
     }
-    let gpus = run(&one, "skep", &[&create[..], &["bad", "--gpus", "all", IMAGE]].concat());
+    let devices = run(&two, "skep", &["info", "--format", "{{json .DiscoveredDevices}}"]).unwrap();
+    assert!(devices.contains(r#"{"Source":"cdi","ID":"nvidia.com/gpu=all"}"#), "{devices}");
+    let gpus = run(&one, "skep", &[&create[..], &["bad", "--gpus", "0", IMAGE]].concat());
     let error = format!("{:#}", gpus.unwrap_err());
-    let driver = "could not select device driver \"\" with capabilities: [[gpu]]";
-    assert!(error.contains(driver), "{error}");
+    assert!(error.contains("invalid label skep.gpus=\"0\": expected all"), "{error}");
     fleet.down().unwrap();
 }

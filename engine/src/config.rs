@@ -4,6 +4,7 @@
 mod check;
 mod device;
 mod file;
+mod hook;
 mod isolation;
 mod logging;
 mod mount;
@@ -16,9 +17,10 @@ use serde::{Deserialize, Serialize};
 use skep_idmap::IdMaps;
 
 pub use self::check::check_id;
-pub use self::device::Device;
 pub(crate) use self::device::DeviceRule;
+pub use self::device::{Device, DeviceKind, DeviceNode};
 pub use self::file::{Content, File};
+pub use self::hook::{Hook, HookPoint};
 pub use self::isolation::{Namespace, NetworkNamespace, Seccomp};
 pub use self::logging::{LogDriver, LogLimits};
 pub(crate) use self::mount::Propagation;
@@ -88,6 +90,12 @@ pub struct ContainerConfig {
     pub privileged: bool,
     #[serde(default)]
     pub devices: Vec<Device>,
+    /// Further devices, with what is said of their nodes. Of two at one place these count.
+    #[serde(default)]
+    pub device_nodes: Vec<DeviceNode>,
+    /// In the order in which those of one point are run.
+    #[serde(default)]
+    pub hooks: Vec<Hook>,
     /// Further rules of the device cgroup: `c 10:200 rwm`.
     #[serde(default)]
     pub device_rules: Vec<String>,
@@ -167,6 +175,8 @@ impl ContainerConfig {
             log_path: None,
             privileged: false,
             devices: Vec::new(),
+            device_nodes: Vec::new(),
+            hooks: Vec::new(),
             device_rules: Vec::new(),
             seccomp: Seccomp::default(),
             apparmor: None,

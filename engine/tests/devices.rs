@@ -4,7 +4,9 @@
 mod common;
 
 use common::{Fixture, root_or_skip};
-use skep_engine::config::{Device, Mount, MountSource, Seccomp};
+use skep_engine::config::{
+    Device, DeviceKind, DeviceNode, Hook, HookPoint, Mount, MountSource, Seccomp,
+};
 use skep_engine::{ContainerConfig, Exec};
 
 /// Runs a script to its end and gives its output.
@@ -262,4 +264,145 @@ async fn memory_filesystems_take_options() {
     assert_eq!(said, "0 1777\n4096*4096\n");
     let said = refused(&fixture, |c| c.mounts.push(tmpfs(&["remount"]))).await;
     assert!(said.contains("Invalid tmpfs option"), "{said}");
+}
+
+fn told(path: &str, on_host: &str, access: &str) -> DeviceNode {
+    DeviceNode {
+        path: path.into(),
+        on_host: on_host.into(),
+        kind: None,
+        number: None,
+        mode: None,
+        uid: None,
+        gid: None,
+        access: access.into(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_devices_node_is_what_is_said_of_it() {
+    if !root_or_skip("a_devices_node_is_what_is_said_of_it") {
+        return;
+    }
+    let fixture = Fixture::new().await;
+    let script = "stat -c '%F %t:%T %a %u:%g' /dev/told; \
+                  ( head -c 1 /dev/told | wc -c ) 2>/dev/null";
+    // The host says what is not said, and the container's user has it.
+    let said = inside(&fixture, script, |config| {
+        config.device_nodes = vec![told("/dev/told", "/dev/zero", "rw")];
+        config.user = "5:6".into();
+    })
+    .await;
+    assert_eq!(said, "character special file 1:5 666 5:6\n1\n");
+    // All is said, and the host has no such node.
+    let said = inside(&fixture, script, |config| {
+        config.device_nodes = vec![DeviceNode {
+            kind: Some(DeviceKind::Char),
+            number: Some((1, 5)),
+            mode: Some(0o640),
+            uid: Some(7),
+            ..told("/dev/told", "/dev/nosuch", "r")
+        }];
+    })
+    .await;
+    assert_eq!(said, "character special file 1:5 640 7:0\n1\n");
+    // It goes over one that was asked for at that place, and may be there for show.
+    let said = inside(&fixture, script, |config| {
+        config.devices = vec![device("/dev/null", "/dev/told", "rwm")];
+        config.device_nodes = vec![told("/dev/told", KMSG, "")];
+        config.capability_add = vec!["SYSLOG".into()];
+    })
+    .await;
+    assert!(said.starts_with("character special file 1:b") && said.ends_with("\n0\n"), "{said}");
+    let why = refused(&fixture, |config| {
+        config.device_nodes = vec![told("/dev/told", "/dev/nosuch", "rwm")];
+    })
+    .await;
+    assert!(why.contains("failed to stat CDI host device \"/dev/nosuch\": "), "{why}");
+    let why = refused(&fixture, |config| {
+        let kind = Some(DeviceKind::Block);
+        config.device_nodes = vec![DeviceNode { kind, ..told("/dev/told", "/dev/null", "rwm") }];
+    })
+    .await;
+    assert!(why.contains("host type mismatch (b, c)"), "{why}");
+    fixture.assert_clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bind_has_the_options_it_is_given() {
+    if !root_or_skip("a_bind_has_the_options_it_is_given") {
+        return;
+    }
+    let fixture = Fixture::new().await;
+    std::fs::write(fixture.path("library"), "of a driver").unwrap();
+    let bind = |options: &[&str]| Mount {
+        options: options.iter().map(|option| (*option).to_owned()).collect(),
+        ..Mount::new("/lib/driver.so", MountSource::Bind(fixture.path("library")), true)
+    };
+    let script = "cat /lib/driver.so; grep -o ' /lib/driver.so [^ ]*' /proc/self/mountinfo";
+    let said = inside(&fixture, script, |config| {
+        config.mounts = vec![bind(&["nosuid", "nodev", "noexec"])];
+    })
+    .await;
+    let flags = said.split_once(" /lib/driver.so ").unwrap().1.trim();
+    for flag in ["ro", "nosuid", "nodev", "noexec"] {
+        assert!(flags.split(',').any(|it| it == flag), "{said}");
+    }
+    let why = refused(&fixture, |config| config.mounts = vec![bind(&["size=1"])]).await;
+    assert!(why.contains("invalid option of a bind: \"size=1\""), "{why}");
+    fixture.assert_clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn programs_are_run_as_a_container_comes_and_goes() {
+    if !root_or_skip("programs_are_run_as_a_container_comes_and_goes") {
+        return;
+    }
+    let fixture = Fixture::new().await;
+    let told = |point: HookPoint| fixture.path(&format!("{}.json", point.name()));
+    let on_host = |point: HookPoint| Hook {
+        point,
+        path: "/bin/sh".into(),
+        args: vec!["sh".into(), "-c".into(), "cat > \"$TO\"".into()],
+        env: vec![format!("TO={}", told(point).display())],
+        timeout_s: Some(30),
+    };
+    let points = HookPoint::ALL.into_iter().filter(|point| *point != HookPoint::StartContainer);
+    let said = inside(&fixture, "cat /tmp/started; id -u", |config| {
+        config.hooks = points.clone().map(on_host).collect();
+        // In the container, before its command.
+        let args = ["sh", "-c", "mkdir -p /tmp; echo here > /tmp/started"];
+        config.hooks.push(Hook {
+            point: HookPoint::StartContainer,
+            path: "/bin/sh".into(),
+            args: args.map(str::to_owned).to_vec(),
+            env: vec!["PATH=/bin".into()],
+            timeout_s: None,
+        });
+    })
+    .await;
+    assert_eq!(said, "here\n0\n");
+    for point in points {
+        let text = std::fs::read_to_string(told(point)).unwrap();
+        let state: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert!(state["id"].as_str().unwrap().starts_with("inside"), "{point:?}: {text}");
+        let stopped = point == HookPoint::Poststop;
+        assert_eq!(state["status"] == "stopped", stopped, "{point:?}: {text}");
+    }
+    // One that fails, or takes too long, keeps the container from running.
+    for (script, timeout_s) in [("exit 3", None), ("exec sleep 600", Some(1))] {
+        let args = ["sh", "-c", script].map(str::to_owned).to_vec();
+        let why = refused(&fixture, |config| {
+            let hook = Hook { args, timeout_s, ..on_host(HookPoint::CreateContainer) };
+            config.hooks = vec![hook];
+        })
+        .await;
+        assert!(why.contains("hook"), "{why}");
+    }
+    let why = refused(&fixture, |config| {
+        config.hooks = vec![Hook { path: "sh".into(), ..on_host(HookPoint::Poststart) }];
+    })
+    .await;
+    assert!(why.contains("invalid poststart hook: sh: the path must be absolute"), "{why}");
+    fixture.assert_clean().await;
 }

@@ -277,7 +277,7 @@ fn privileges_are_where_the_operator_allows_them() {
         Swarm::new()
             .node(1, plain)
             .node(2, allows("devices"))
-            .node(3, allows("devices,privileged"))
+            .node(3, allows("devices,gpus,privileged"))
             .node(4, allows("everything"))
     };
     let asks = |labels: &'static [(&str, &str)]| {
@@ -289,6 +289,10 @@ fn privileges_are_where_the_operator_allows_them() {
     swarm().service(1, 4, asks(&[])).check(&[1, 1, 1, 1], &[]);
     swarm().service(1, 2, asks(&[(privilege::DEVICES, "/dev/fuse")])).check(&[0, 1, 1, 0], &[]);
     swarm().service(1, 2, asks(&[(privilege::PRIVILEGED, "true")])).check(&[0, 0, 2, 0], &[]);
+    swarm().service(1, 2, asks(&[(privilege::GPUS, "all")])).check(&[0, 0, 2, 0], &[]);
+    let why = "no suitable node: 1 node does not allow GPUs in tasks";
+    let none = Swarm::new().node(1, allows("devices,privileged"));
+    none.service(1, 1, asks(&[(privilege::GPUS, "device=0")])).check(&[0], &[why]);
     let why = "no suitable node: 2 nodes do not allow privileged tasks";
     let none = Swarm::new().node(1, plain).node(2, allows("devices"));
     none.service(1, 1, asks(&[(privilege::PRIVILEGED, "true")])).check(&[0, 0], &[why]);

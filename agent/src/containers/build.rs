@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use skep_agent_plan::HealthCheck;
+use skep_containers::Defaults;
+use skep_docker_api::json::DeviceRequest;
 use skep_engine::Container;
 use skep_engine::ContainerConfig;
 use skep_engine::config::{
@@ -17,7 +20,7 @@ use skep_proto::convert::NodeTask;
 use skep_template::service::Names;
 use skep_types::container::{ContainerSpec, FileTarget};
 use skep_types::node::NodeDescription;
-use skep_types::privilege::{self, Asked};
+use skep_types::privilege::{self, Asked, Gpus};
 use skep_types::{Mount as MountSpec, MountKind, Payload, defaults};
 use time::OffsetDateTime;
 
@@ -113,6 +116,7 @@ pub async fn create(
         .map(|it| Ulimit { name: it.name.clone(), soft: it.soft, hard: it.hard })
         .collect();
     defaults.apply(&mut container).map_err(refused)?;
+    let gpus = asked.gpus.as_ref().map(gpus);
     give(&mut container, asked);
     container.resources = Resources {
         memory_bytes: task.spec.resources.limits.memory_bytes,
@@ -137,7 +141,34 @@ pub async fn create(
     if let Some(grace) = spec.stop_grace_period {
         container.annotations.insert(STOP_GRACE.to_owned(), grace.as_millis().to_string());
     }
+    let container = with_devices(&defaults, gpus, container).await?;
     parts.runtime.create(container).await.map(drop).map_err(refused)
+}
+
+/// What drivers of devices are asked for, as Docker's command asks them.
+fn gpus(asked: &Gpus) -> DeviceRequest {
+    let (count, ids) = match asked {
+        Gpus::All => (-1, None),
+        Gpus::First(count) => (i64::from(*count), None),
+        Gpus::Named(ids) => (0, Some(ids.clone())),
+    };
+    let capabilities = Some(vec![vec!["gpu".to_owned()]]);
+    DeviceRequest { count, device_ids: ids, capabilities, ..DeviceRequest::default() }
+}
+
+/// The host's descriptions of devices are read where that may take its time.
+async fn with_devices(
+    defaults: &Arc<Defaults>,
+    request: Option<DeviceRequest>,
+    mut container: ContainerConfig,
+) -> Result<ContainerConfig, ExecutorError> {
+    let Some(request) = request else { return Ok(container) };
+    let defaults = Arc::clone(defaults);
+    let given = tokio::task::spawn_blocking(move || {
+        defaults.cdi.give(&[request], &mut container).map_err(refused)?;
+        Ok(container)
+    });
+    given.await.map_err(failed)?
 }
 
 /// What the task asks for, if this node's operator allows it. The managers send no task that it does

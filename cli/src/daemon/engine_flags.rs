@@ -38,9 +38,12 @@ pub struct EngineFlags {
     /// Set the default shutdown timeout in seconds
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
     pub shutdown_timeout: Option<i64>,
-    /// Let services of the swarm have these on this node ("devices"|"privileged")
+    /// Let services of the swarm have these on this node ("devices"|"gpus"|"privileged")
     #[arg(long = "allow-service-privilege", value_name = "PRIVILEGE")]
     pub allow_service_privileges: Vec<String>,
+    /// CDI specification directories to use
+    #[arg(long = "cdi-spec-dir", value_name = "DIRECTORY")]
+    pub cdi_spec_dirs: Vec<String>,
     /// Advertise user-defined resource
     #[arg(long = "node-generic-resource", value_name = "RESOURCE")]
     pub generic: Vec<String>,
@@ -160,6 +163,7 @@ impl EngineFlags {
             ("experimental", self.experimental.map(Value::from)),
             ("shutdown-timeout", self.shutdown_timeout.map(Value::from)),
             ("allow-service-privileges", list(self.allow_service_privileges)),
+            ("cdi-spec-dirs", list(self.cdi_spec_dirs)),
             ("node-generic-resources", list(self.generic)),
             ("swarm-default-advertise-addr", self.swarm_default_advertise_addr.map(Value::from)),
             ("storage-driver", self.storage_driver.map(Value::from)),

@@ -71,6 +71,9 @@ shape! {
     /// Which build of a program is there.
     Commit { "ID" id: String }
 
+    /// A device that a driver knows.
+    DeviceInfo { "Source" source: String, "ID" id: String }
+
     InfoAddressPool { "Base" base: String, "Size" size: u64 }
 
     /// `GET /info`.
@@ -130,6 +133,8 @@ shape! {
         "InitCommit" init_commit: Commit,
         "SecurityOptions" security_options: Vec<String>,
         "DefaultAddressPools" default_address_pools: Vec<InfoAddressPool> => "omitempty",
+        "CDISpecDirs" cdi_spec_dirs: Vec<String>,
+        "DiscoveredDevices" discovered_devices: Vec<DeviceInfo> => "omitempty",
         "Warnings" warnings: Option<Vec<String>>,
     }
 }

@@ -123,13 +123,15 @@ fn files_are_validated_and_bad_ones_refused() {
 fn what_the_node_has_is_told() {
     let flags = "--node-generic-resource gpu=one --node-generic-resource ssd=2 --label tier=db \
                  --swarm-default-advertise-addr 127.0.0.1 --experimental --shutdown-timeout 20 \
-                 --http-proxy http://u:p@proxy:1 --https-proxy http://proxy:2 --no-proxy local -D";
+                 --http-proxy http://u:p@proxy:1 --https-proxy http://proxy:2 --no-proxy local -D \
+                 --cdi-spec-dir /tmp/cdi --cdi-spec-dir /etc/cdi";
     let Some(told) = told(flags) else { return };
     let cli = &told.cli;
     let info = |format: &str| cli.ok(&["info", "--format", format]);
     assert_eq!(info("{{.Debug}} {{.ExperimentalBuild}}"), "true true");
     let proxies = info("{{.HttpProxy}} {{.HttpsProxy}} {{.NoProxy}}");
     assert_eq!(proxies, "http://xxxxx:xxxxx@proxy:1 http://proxy:2 local");
+    assert_eq!(info("{{.CDISpecDirs}}"), "[/tmp/cdi /etc/cdi]");
     let kinds = "{{range .GenericResources}}{{json .}} {{end}}";
     let generic = info(kinds);
     assert!(generic.contains(r#""Kind":"gpu","Value":"one""#), "{generic}");

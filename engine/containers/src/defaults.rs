@@ -8,6 +8,7 @@ use skep_docker_api::json::{HostConfig, Map};
 use skep_engine::ContainerConfig;
 use skep_engine::config::{Seccomp, Ulimit};
 
+use crate::cdi::Cdi;
 use crate::spec;
 
 /// Docker's, in bytes.
@@ -29,6 +30,8 @@ pub struct Defaults {
     pub seccomp: Seccomp,
     /// What `host-gateway` means; none: the default bridge's address.
     pub host_gateway: Option<IpAddr>,
+    /// Where the devices of vendors are described.
+    pub cdi: Cdi,
 }
 
 impl Default for Defaults {
@@ -44,6 +47,7 @@ impl Default for Defaults {
             no_new_privileges: false,
             seccomp: Seccomp::Default,
             host_gateway: None,
+            cdi: Cdi::default(),
         }
     }
 }

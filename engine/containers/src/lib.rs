@@ -1,7 +1,7 @@
 //! The containers of a node that its users make by hand: their documents, their names, their life
 //! from creation to removal, and what runs in them.
 //!
-//! `record` remembers; `merge`, `mounts`, `spec`, `policy` and `etc` decide and are pure; `life`
+//! `cdi` knows devices of vendors; `record` remembers; `merge`, `mounts`, `spec`, `policy` and `etc` decide and are pure; `life`
 //! drives the runtime, the networks, the images and the volumes; `take_up` ends what a killed daemon
 //! had begun; `show` tells.
 //!
@@ -11,6 +11,7 @@
 //! end. What outlives it is the record, the root file system, the log and the volumes.
 
 mod attach;
+mod cdi;
 mod containers;
 mod create;
 mod defaults;
@@ -38,6 +39,7 @@ pub mod uptime;
 mod volumes;
 
 pub use attach::Attachment;
+pub use cdi::Cdi;
 pub use containers::{Containers, Parts};
 pub use defaults::{Defaults, Shared};
 pub use exec::Execs;

@@ -7,14 +7,14 @@ use std::time::Duration;
 use skep_agent_plan::HealthCheck;
 use skep_bridge::SandboxRequest;
 use skep_docker_api::ApiError;
-use skep_docker_api::json::{ContainerWaitResponse, HostConfig, StopOptions, WaitCondition};
+use skep_docker_api::json::{ContainerWaitResponse, StopOptions, WaitCondition};
 use skep_engine::config::{MountSource, Namespace, Rootfs};
 use skep_engine::{Container, ContainerConfig, Error, ExitStatus, Signal};
 use skep_idmap::{IdMaps, Owner};
 use skep_types::error_chain;
 use time::OffsetDateTime;
 
-use crate::containers::{Containers, Result, images, runtime};
+use crate::containers::{Containers, Result, blocking, images, runtime};
 use crate::entry::{Entry, Seen};
 use crate::mounts::Source;
 use crate::policy::{self, Ended};
@@ -99,7 +99,6 @@ impl Containers {
 
     async fn try_run(&self, entry: &Entry, record: &Record) -> Result<Container> {
         let sources = self.sources(record)?;
-        driven(&record.host_config)?;
         let pid = self.namespace("PID", &record.host_config.pid_mode).await?;
         let ipc = self.namespace("IPC", &record.host_config.ipc_mode).await?;
         let id_maps = self.id_maps(&record.host_config);
@@ -129,6 +128,7 @@ impl Containers {
             let mut config = spec::build(record, ground)?;
             // What the user says of a name goes over what a link does.
             config.env.splice(0..0, self.link_variables(record).await?);
+            let config = self.give_devices(record, config).await?;
             let run = self.make_run(config).await?;
             match self.begin(entry, record, &run).await {
                 Ok(()) => Ok(run),
@@ -154,6 +154,22 @@ impl Containers {
                 Err(error)
             }
         }
+    }
+
+    /// With the devices that drivers choose for it. As in Docker, whatever is wrong is told at the
+    /// start, and is the daemon's failure.
+    async fn give_devices(
+        &self,
+        record: &Record,
+        mut config: ContainerConfig,
+    ) -> Result<ContainerConfig> {
+        let requests = record.host_config.device_requests.clone().unwrap_or_default();
+        let defaults = self.parts.defaults.get();
+        blocking(move || {
+            defaults.cdi.give(&requests, &mut config).map_err(ApiError::system)?;
+            Ok(config)
+        })
+        .await
     }
 
     /// A run in the place of one that is over and could not be taken away then.
@@ -546,18 +562,6 @@ impl Containers {
             ContainerWaitResponse { status_code: last.exit_code, error: None }
         })
     }
-}
-
-/// Docker's words where no driver chooses devices; none does here.
-fn driven(host: &HostConfig) -> Result<()> {
-    let Some(request) = host.device_requests.iter().flatten().next() else { return Ok(()) };
-    let set = |words: &Vec<String>| format!("[{}]", words.join(" "));
-    let sets: Vec<String> = request.capabilities.iter().flatten().map(set).collect();
-    Err(ApiError::system(format!(
-        "could not select device driver {:?} with capabilities: [{}]",
-        request.driver,
-        sets.join(" ")
-    )))
 }
 
 /// A volume's subpath; never outside of it.

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::path::{Component, Path};
 
 use super::device::is_access;
-use super::mount::is_tmpfs_option;
+use super::mount::{is_bind_option, is_tmpfs_option};
 use super::{
     ContainerConfig, DeviceRule, MountSource, Namespace, NetworkNamespace, Rootfs, Seccomp,
     ulimit_type,
@@ -26,7 +26,8 @@ impl ContainerConfig {
         }
         let strings =
             self.args.iter().chain(&self.env).chain([&self.cwd, &self.user, &self.hostname]);
-        if strings.chain(&self.groups).any(|text| text.contains('\0')) {
+        let of_hooks = self.hooks.iter().flat_map(|hook| hook.args.iter().chain(&hook.env));
+        if strings.chain(&self.groups).chain(of_hooks).any(|text| text.contains('\0')) {
             return Err(Error::Invalid("a string holds a NUL byte".into()));
         }
         if let Some(bad) = self.env.iter().find(|v| v.starts_with('=') || !v.contains('=')) {
@@ -120,6 +121,19 @@ impl ContainerConfig {
                 )));
             }
         }
+        for node in &self.device_nodes {
+            check_target(&node.path)?;
+            if !(node.access.is_empty() || is_access(&node.access)) {
+                return Err(Error::Invalid(format!("invalid device mode: {}", node.access)));
+            }
+        }
+        if let Some(hook) = self.hooks.iter().find(|hook| !hook.path.is_absolute()) {
+            return Err(Error::Invalid(format!(
+                "invalid {} hook: {}: the path must be absolute",
+                hook.point.name(),
+                hook.path.display()
+            )));
+        }
         let paths = self.masked_paths.iter().chain(&self.read_only_paths).flatten();
         if let Some(path) = paths.into_iter().find(|path| !path.starts_with('/')) {
             return Err(Error::Invalid(format!("invalid masked or read-only path: {path}")));
@@ -142,6 +156,9 @@ impl ContainerConfig {
                 return Err(Error::Invalid(format!("Invalid tmpfs option {bad:?}")));
             }
             if let MountSource::Bind(source) = &mount.source {
+                if let Some(bad) = mount.options.iter().find(|option| !is_bind_option(option)) {
+                    return Err(Error::Invalid(format!("invalid option of a bind: {bad:?}")));
+                }
                 if !source.is_absolute() {
                     return Err(Error::Invalid(format!(
                         "invalid mount path: '{}' mount path must be absolute",

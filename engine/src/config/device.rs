@@ -13,6 +13,32 @@ pub struct Device {
     pub access: String,
 }
 
+/// A device's node, of which more is said than where it is on the host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceNode {
+    /// In the container.
+    pub path: PathBuf,
+    /// Says what is not said here.
+    pub on_host: PathBuf,
+    pub kind: Option<DeviceKind>,
+    /// Major and minor.
+    pub number: Option<(u32, u32)>,
+    /// Permission bits.
+    pub mode: Option<u32>,
+    /// None: the container's user.
+    pub uid: Option<u32>,
+    pub gid: Option<u32>,
+    /// Of `rwm`; empty: the device cgroup does not allow it.
+    pub access: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DeviceKind {
+    Block,
+    Char,
+    Fifo,
+}
+
 /// A rule of the device cgroup, as Docker writes it: `c 10:* rwm`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DeviceRule {

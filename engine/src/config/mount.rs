@@ -32,6 +32,9 @@ pub struct Mount {
     /// What is mounted below a read-only bind stays writable.
     #[serde(default)]
     pub read_only_non_recursive: bool,
+    /// Further options of a bind, as mount(8) has them: `nosuid`, `nodev`, `noexec` …
+    #[serde(default)]
+    pub options: Vec<String>,
 }
 
 impl Mount {
@@ -43,6 +46,7 @@ impl Mount {
             propagation: String::new(),
             non_recursive: false,
             read_only_non_recursive: false,
+            options: Vec::new(),
         }
     }
 
@@ -79,6 +83,28 @@ pub enum MountSource {
         #[serde(default)]
         options: Vec<String>,
     },
+}
+
+/// Flags that a bind may have beside being read-only or not.
+pub(super) fn is_bind_option(option: &str) -> bool {
+    const FLAGS: [&str; 15] = [
+        "defaults",
+        "suid",
+        "nosuid",
+        "dev",
+        "nodev",
+        "exec",
+        "noexec",
+        "sync",
+        "async",
+        "dirsync",
+        "atime",
+        "noatime",
+        "relatime",
+        "norelatime",
+        "strictatime",
+    ];
+    FLAGS.contains(&option)
 }
 
 pub(super) fn is_tmpfs_option(option: &str) -> bool {

@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use crate::config::{ContainerConfig, Device, DeviceRule};
+use crate::config::{ContainerConfig, Device, DeviceKind, DeviceNode, DeviceRule};
 use crate::protocol::Failure;
 
 /// A device's node, as it is to be made in the container.
@@ -13,20 +13,23 @@ use crate::protocol::Failure;
 pub struct Node {
     pub on_host: PathBuf,
     pub path: PathBuf,
-    /// `c` or `b`.
+    /// `c`, `b` or `p`.
     pub kind: &'static str,
     pub major: u32,
     pub minor: u32,
     /// Permission bits.
     pub mode: u32,
-    pub uid: u32,
-    pub gid: u32,
-    /// Of `rwm`.
+    /// None: the container's user.
+    pub uid: Option<u32>,
+    pub gid: Option<u32>,
+    /// Of `rwm`; empty: it may not be used.
     pub access: String,
 }
 
 /// What of /dev is not the host's own hardware: every container has its own of these.
 const OWN: [&str; 5] = ["pts", "shm", "fd", "mqueue", "console"];
+/// Of a node that is nowhere on the host: what the specification of runtimes has.
+const MODE: u32 = 0o666;
 /// Trees of devices are shallow (`/dev/snd/by-path`).
 const DEPTH_MAX: u32 = 8;
 
@@ -58,6 +61,13 @@ pub fn gather(config: &ContainerConfig) -> Result<Vec<Node>, Failure> {
         if nodes.len() == before {
             return Err(failed(io::Error::other("not a device node")));
         }
+    }
+    for told in &config.device_nodes {
+        nodes.push(described(told).map_err(|error| {
+            let path = told.on_host.display().to_string();
+            let message = format!("failed to stat CDI host device {path:?}: {error}");
+            Failure { message, exit_code: None }
+        })?);
     }
     // The last of two at one place is the one that was asked for.
     let mut last: Vec<Node> = Vec::new();
@@ -106,10 +116,56 @@ fn node(real: &Path, device: &Device) -> io::Result<Option<Node>> {
         major: libc::major(found.rdev()),
         minor: libc::minor(found.rdev()),
         mode: found.mode() & 0o777,
-        uid: found.uid(),
-        gid: found.gid(),
+        uid: Some(found.uid()),
+        gid: Some(found.gid()),
         access: device.access.clone(),
     }))
+}
+
+/// A node of which kind and number are said stands for itself; else the host's says what is missing.
+fn described(told: &DeviceNode) -> io::Result<Node> {
+    let word = |kind: DeviceKind| match kind {
+        DeviceKind::Block => "b",
+        DeviceKind::Char => "c",
+        DeviceKind::Fifo => "p",
+    };
+    let whole = match told.kind {
+        Some(DeviceKind::Fifo) => Some(("p", (0, 0))),
+        Some(kind) => told.number.map(|number| (word(kind), number)),
+        None => None,
+    };
+    let found = fs::symlink_metadata(&told.on_host);
+    let mode = told.mode.or(found.as_ref().ok().map(|found| found.mode() & 0o777));
+    let (kind, (major, minor)) = match whole {
+        Some(whole) => whole,
+        None => {
+            let found = found?;
+            let file = found.file_type();
+            let kind = match () {
+                () if file.is_char_device() => "c",
+                () if file.is_block_device() => "b",
+                () if file.is_fifo() => "p",
+                () => return Err(io::Error::new(ErrorKind::InvalidInput, "not a device node")),
+            };
+            if let Some(said) = told.kind.map(word).filter(|said| *said != kind) {
+                let why = format!("host type mismatch ({said}, {kind})");
+                return Err(io::Error::new(ErrorKind::InvalidInput, why));
+            }
+            let on_host = (libc::major(found.rdev()), libc::minor(found.rdev()));
+            (kind, told.number.unwrap_or(on_host))
+        }
+    };
+    Ok(Node {
+        on_host: told.on_host.clone(),
+        path: told.path.clone(),
+        kind,
+        major,
+        minor,
+        mode: mode.unwrap_or(MODE),
+        uid: told.uid,
+        gid: told.gid,
+        access: told.access.clone(),
+    })
 }
 
 /// All devices below a directory. Links are not followed; what is no device, or goes away while

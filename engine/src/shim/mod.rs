@@ -16,6 +16,7 @@ mod exec;
 mod executor;
 mod files;
 pub(crate) mod filter;
+mod hooks;
 mod init;
 mod netns;
 mod nursery;

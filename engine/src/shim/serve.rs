@@ -18,9 +18,11 @@ use time::OffsetDateTime;
 
 use super::client::{Client, Heard};
 use super::create::{Created, told};
+use super::hooks;
 use super::streams::{Input, Output, Read};
 use crate::attach::AttachOptions;
 use crate::cgroup::Hierarchies;
+use crate::config::Hook;
 use crate::defaults::{
     ATTACHED_MAX, CLIENTS_MAX, DRAIN_TIMEOUT, EXEC_TIMEOUT, EXIT_CODE_CANNOT_RUN,
 };
@@ -47,6 +49,8 @@ pub struct Shim<'a> {
     live: Live,
     /// Why the command could not be run.
     start_failure: Option<String>,
+    /// What is to be run when the container has ended.
+    after_end: Vec<Hook>,
     buffer: Vec<u8>,
 }
 
@@ -99,6 +103,7 @@ pub fn take<'a>(
         clients: Vec::new(),
         live,
         start_failure: None,
+        after_end: hooks::after_end(&launch.config),
         buffer: vec![0; PIPE_BYTES],
     })
 }
@@ -349,6 +354,7 @@ impl Shim<'_> {
             WaitStatus::Signaled(_, signal, _) => (128 + signal as i32, Some(signal as i32)),
             _ => (EXIT_CODE_CANNOT_RUN, None),
         };
+        hooks::run_after_end(&self.after_end, &mut self.created.container);
         let exit = ExitStatus {
             code,
             signal,

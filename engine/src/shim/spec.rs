@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::devices::Node;
 use super::user::Identity;
 use super::userns::Joined;
-use super::{cgroup_mounts, trees};
+use super::{cgroup_mounts, hooks, trees};
 use crate::config::{
     ContainerConfig, DeviceRule, Mount, MountSource, Namespace, NetworkNamespace, Ulimit,
     ulimit_type,
@@ -78,6 +78,9 @@ pub fn build(config: &ContainerConfig, prepared: &Prepared) -> Value {
         "mounts": mounts(config, prepared),
         "linux": linux(config, prepared),
     });
+    if let Some(hooks) = hooks::spec(&config.hooks) {
+        spec["hooks"] = hooks;
+    }
     // Another's names are not to be changed.
     if config.uts == Namespace::Private {
         spec["hostname"] = hostname(config).into();
@@ -258,6 +261,9 @@ fn user_mount(mount: &Mount, prepared: Option<&Path>) -> Value {
             if mount.read_only && mount.read_only_non_recursive {
                 bound["options"] = json!([bound["options"][0], "ro"]);
             }
+            if let Some(options) = bound["options"].as_array_mut() {
+                options.extend(mount.options.iter().map(|it| it.as_str().into()));
+            }
             bound
         }
         MountSource::Tmpfs { size_bytes, mode, options: further } => {
@@ -335,7 +341,7 @@ fn linux(config: &ContainerConfig, prepared: &Prepared) -> Value {
         "maskedPaths": masked,
         "readonlyPaths": read_only,
         "sysctl": sysctls(config),
-        "devices": devices(prepared.devices, prepared.joined.user.is_some()),
+        "devices": devices(prepared),
         "resources": resources(config, prepared.devices),
     })
 }
@@ -357,13 +363,16 @@ fn sysctls(config: &ContainerConfig) -> BTreeMap<String, String> {
 /// Docker's, which all users may read and write (libcontainer's own list would shut out an owner
 /// that has no capability to override), and the host's as they are there.
 /// In a user namespace the host's are mounted.
-fn devices(hosts: &[Node], mounted: bool) -> Vec<Value> {
+fn devices(prepared: &Prepared) -> Vec<Value> {
+    let (hosts, mounted) = (prepared.devices, prepared.joined.user.is_some());
+    let Identity { uid, gid, .. } = *prepared.identity;
     let below = hosts.iter().filter(|node| !mounted && node.path.starts_with("/dev"));
     let mut all: Vec<Value> = below
         .map(|node| {
             json!({
                 "path": node.path, "type": node.kind, "major": node.major, "minor": node.minor,
-                "fileMode": node.mode, "uid": node.uid, "gid": node.gid,
+                "fileMode": node.mode,
+                "uid": node.uid.unwrap_or(uid), "gid": node.gid.unwrap_or(gid),
             })
         })
         .collect();
@@ -401,7 +410,7 @@ fn resources(config: &ContainerConfig, hosts: &[Node]) -> Value {
     for (major, minor) in usable.into_iter().chain([(136, None)]) {
         devices.push(may("c", Some(major), minor, "rwm"));
     }
-    for node in hosts {
+    for node in hosts.iter().filter(|node| node.kind != "p" && !node.access.is_empty()) {
         devices.push(may(node.kind, Some(node.major), Some(node.minor), &node.access));
     }
     for rule in config.device_rules.iter().filter_map(|rule| DeviceRule::parse(rule)) {

@@ -4,7 +4,8 @@ use std::fs;
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 
-use skep_docker_api::json::Info;
+use skep_containers::Cdi;
+use skep_docker_api::json::{DeviceInfo, Info};
 use skep_engine::apparmor::{self, Support as AppArmor};
 use skep_engine::cgroup::Hierarchies;
 use skep_engine::config::Seccomp;
@@ -103,6 +104,21 @@ fn warnings(info: &Info) -> Vec<String> {
     missing.map(|(_, what)| format!("WARNING: {what}")).collect()
 }
 
+/// What drivers of devices know, with Docker's words on what is wrong with their descriptions.
+fn devices(info: &mut Info, cdi: &Cdi) -> Vec<String> {
+    let registry = cdi.registry();
+    if cdi.enabled {
+        let directories = cdi.directories.iter().map(|it| it.display().to_string());
+        info.cdi_spec_dirs = directories.collect();
+    }
+    let device = |name: &String| DeviceInfo { source: "cdi".to_owned(), id: name.clone() };
+    info.discovered_devices = registry.names().map(device).collect();
+    let wrong = registry.errors.iter().map(|(path, error)| {
+        format!("CDI: Error associated with spec file {}: {error}", path.display())
+    });
+    wrong.collect()
+}
+
 /// Fills in the host's part. It blocks on small files of the kernel's alone.
 pub fn fill(info: &mut Info, config: &Config) {
     // As is said by who applies them: the engine has one profile of its own for system calls.
@@ -157,6 +173,7 @@ pub fn fill(info: &mut Info, config: &Config) {
                     profile unless they name one";
         said.push(text.to_owned());
     }
+    said.extend(devices(info, &config.settings.containers.cdi));
     info.warnings = (!said.is_empty()).then_some(said);
 }
 

@@ -1,9 +1,10 @@
 //! What a container is where nobody says otherwise.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use serde_json::{Map, Value};
-use skep_containers::{Defaults, bytes, log_driver};
+use skep_containers::{Cdi, Defaults, bytes, log_driver};
 use skep_engine::config::{Seccomp, Ulimit, ulimit_type};
 
 use super::ConfigError;
@@ -45,6 +46,8 @@ pub fn defaults(keys: &Map<String, Value>) -> Result<Defaults, ConfigError> {
             "init" => made.init = given.truth()?,
             "no-new-privileges" => made.no_new_privileges = given.truth()?,
             "seccomp-profile" => made.seccomp = seccomp(given.text()?)?,
+            "cdi-spec-dirs" => made.cdi.directories = directories(&given)?,
+            "features" => made.cdi.enabled = cdi_is_on(&given),
             "host-gateway-ip" => made.host_gateway = Some(parse::<IpAddr>(key, given.text()?)?),
             // Another room's.
             _ => {}
@@ -54,6 +57,21 @@ pub fn defaults(keys: &Map<String, Value>) -> Result<Defaults, ConfigError> {
         ConfigError::Value(format!("failed to set log opts: {}", error.message))
     })?;
     Ok(made)
+}
+
+/// Where devices are described. As in Docker one empty name means nowhere.
+fn directories(given: &Given<'_>) -> Result<Vec<PathBuf>, ConfigError> {
+    let texts = given.texts()?;
+    Ok(match texts.as_slice() {
+        [] => Cdi::default().directories,
+        [one] if one.is_empty() => Vec::new(),
+        all => all.iter().map(PathBuf::from).collect(),
+    })
+}
+
+/// Unless it is off by name. What is no truth is refused with the other features.
+fn cdi_is_on(given: &Given<'_>) -> bool {
+    given.value.get("cdi").and_then(Value::as_bool).unwrap_or(true)
 }
 
 /// A profile's file is read once, when the daemon starts.

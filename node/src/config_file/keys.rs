@@ -12,6 +12,7 @@ const DONE: &[&str] = &[
     "allow-service-privileges",
     "bip",
     "bridge",
+    "cdi-spec-dirs",
     "certs-dir",
     "cgroup-parent",
     "data-root",
@@ -97,7 +98,6 @@ const REFUSED: &[(&str, Unless, &str)] = &[
     ("bip6", Unless::Empty, "use fixed-cidr-v6: the bridge has its first address"),
     ("bridge-accept-fwmark", Unless::Empty, "packets are not told apart by marks"),
     ("builder", Unless::Empty, "images are not built by this daemon"),
-    ("cdi-spec-dirs", Unless::Empty, "there are no drivers of devices"),
     ("cluster-advertise", Unless::Empty, "Docker has given it up: use swarm init --advertise-addr"),
     (
         "cluster-store",

@@ -293,8 +293,8 @@ fn features(given: &Given<'_>) -> Result<BTreeMap<String, bool>, ConfigError> {
     let mut made = BTreeMap::new();
     for (name, on) in entries {
         let on = on.as_bool().ok_or_else(|| given.wrong())?;
-        // `buildkit` is for clients: it says by whom they want images built.
-        if on && name != "buildkit" {
+        // `buildkit` is for clients: it says by whom they want images built. `cdi` is on by itself.
+        if on && !matches!(name.as_str(), "buildkit" | "cdi") {
             return Err(ConfigError::Value(format!("features: {name} is not supported")));
         }
         made.insert(name.clone(), on);
@@ -321,10 +321,7 @@ fn allowed(given: &Given<'_>) -> Result<BTreeSet<Privilege>, ConfigError> {
     let privilege = |word: &String| {
         let known = Privilege::of_word(word);
         known.ok_or_else(|| {
-            let why = match word.as_str() {
-                "gpus" => "there are no drivers of devices",
-                _ => "expected devices or privileged",
-            };
+            let why = "expected devices, gpus or privileged";
             ConfigError::Value(format!("invalid value for {}: {word}: {why}", given.key))
         })
     };
@@ -353,18 +350,30 @@ mod tests {
             labels.get(skep_types::privilege::ALLOWED).cloned()
         };
         assert_eq!(told(json!({})), None);
-        let both = json!({ "allow-service-privileges": ["privileged", "devices"] });
-        assert_eq!(told(both).as_deref(), Some("devices,privileged"));
+        let all = json!({ "allow-service-privileges": ["privileged", "gpus", "devices"] });
+        assert_eq!(told(all).as_deref(), Some("devices,gpus,privileged"));
         // A label alone allows nothing.
         let label = format!("{}=privileged", skep_types::privilege::ALLOWED);
         assert_eq!(told(json!({ "labels": [label] })), None);
-        for (word, why) in
-            [("gpus", "there are no drivers of devices"), ("all", "expected devices or privileged")]
-        {
-            let error = read(json!({ "allow-service-privileges": [word] })).unwrap_err();
-            let expected = format!("invalid value for allow-service-privileges: {word}: {why}");
-            assert_eq!(error, expected);
-        }
+        let error = read(json!({ "allow-service-privileges": ["all"] })).unwrap_err();
+        let expected = "invalid value for allow-service-privileges: all: \
+                        expected devices, gpus or privileged";
+        assert_eq!(error, expected);
+    }
+
+    #[test]
+    fn devices_are_described_where_it_is_said() {
+        let cdi = |file: Value| {
+            let cdi = read(file).unwrap().containers.cdi;
+            let directories = cdi.directories.iter().map(|it| it.display().to_string());
+            (cdi.enabled, directories.collect::<Vec<_>>().join(" "))
+        };
+        let usual = "/etc/cdi /var/run/cdi".to_owned();
+        assert_eq!(cdi(json!({})), (true, usual.clone()));
+        assert_eq!(cdi(json!({ "features": { "cdi": true } })), (true, usual.clone()));
+        assert_eq!(cdi(json!({ "features": { "cdi": false } })), (false, usual));
+        assert_eq!(cdi(json!({ "cdi-spec-dirs": ["/a", "/b"] })), (true, "/a /b".to_owned()));
+        assert_eq!(cdi(json!({ "cdi-spec-dirs": [""] })), (true, String::new()));
     }
 
     #[test]
@@ -403,7 +412,7 @@ mod tests {
                 "specified default runtime 'kata' does not exist",
             ),
             (json!({ "log-level": "loud" }), "invalid logging level: loud"),
-            (json!({ "features": { "cdi": true } }), "features: cdi is not supported"),
+            (json!({ "features": { "beer": true } }), "features: beer is not supported"),
             (json!({ "exec-opts": ["native.cgroupdriver=systemd"] }), "is not supported"),
             (json!({ "exec-opts": ["bee=1"] }), "invalid exec-opt: bee=1"),
             (json!({ "proxies": { "bee": "x" } }), "invalid value for bee: x"),

@@ -193,6 +193,18 @@ fn write_info(out: &mut String, info: &Info) -> std::fmt::Result {
         writeln!(out, "  Authorization: {}", info.plugins.authorization.join(" "))?;
     }
     writeln!(out, "  Log: {}", info.plugins.log.join(" "))?;
+    if !info.cdi_spec_dirs.is_empty() {
+        writeln!(out, " CDI spec directories:")?;
+        for directory in &info.cdi_spec_dirs {
+            writeln!(out, "  {directory}")?;
+        }
+    }
+    if !info.discovered_devices.is_empty() {
+        writeln!(out, " Discovered Devices:")?;
+        for device in &info.discovered_devices {
+            writeln!(out, "  {}: {}", device.source, device.id)?;
+        }
+    }
     writeln!(out, " Swarm: {}", info.swarm.local_node_state)?;
     write_swarm(out, info)?;
     let runtimes: Vec<&str> = info.runtimes.keys().map(String::as_str).collect();
