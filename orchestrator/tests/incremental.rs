@@ -403,17 +403,18 @@ fn a_node_that_is_back_is_not_given_up_later() {
     let mut followed = Followed::of(swarm);
     let before: Vec<TaskState> =
         followed.swarm.all().iter().map(|task| task.status.state).collect();
-    let mut set = |state| {
+    for state in [NodeState::Down, NodeState::Ready] {
         let mut node = Node::clone(followed.swarm.state.nodes().get(NodeId::new(1)).unwrap());
         node.status.state = state;
         node.status.since = followed.swarm.now;
         followed.act(Change::Update(Arc::new(node)));
-        followed.swarm.wait(defaults::NODE_DOWN_PERIOD / 2 + std::time::Duration::from_secs(1));
-        followed.settle();
-    };
-    for state in [NodeState::Down, NodeState::Ready, NodeState::Ready, NodeState::Down] {
-        set(state);
+        for _ in 0..3 {
+            followed.swarm.wait(defaults::NODE_DOWN_PERIOD / 4);
+            followed.settle();
+        }
     }
+    followed.swarm.wait(defaults::NODE_DOWN_PERIOD);
+    followed.settle();
     let after: Vec<TaskState> = followed.swarm.all().iter().map(|task| task.status.state).collect();
     assert_eq!(after, before);
 }
