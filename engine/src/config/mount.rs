@@ -85,54 +85,34 @@ pub enum MountSource {
     },
 }
 
-/// Flags that a bind may have beside being read-only or not.
+/// Flags that binds and tmpfs may have alike, beside being read-only or not.
+const FLAGS: [&str; 15] = [
+    "defaults",
+    "suid",
+    "nosuid",
+    "dev",
+    "nodev",
+    "exec",
+    "noexec",
+    "sync",
+    "async",
+    "dirsync",
+    "atime",
+    "noatime",
+    "relatime",
+    "norelatime",
+    "strictatime",
+];
+
 pub(super) fn is_bind_option(option: &str) -> bool {
-    const FLAGS: [&str; 15] = [
-        "defaults",
-        "suid",
-        "nosuid",
-        "dev",
-        "nodev",
-        "exec",
-        "noexec",
-        "sync",
-        "async",
-        "dirsync",
-        "atime",
-        "noatime",
-        "relatime",
-        "norelatime",
-        "strictatime",
-    ];
     FLAGS.contains(&option)
 }
 
 pub(super) fn is_tmpfs_option(option: &str) -> bool {
-    const FLAGS: [&str; 20] = [
-        "defaults",
-        "ro",
-        "rw",
-        "suid",
-        "nosuid",
-        "dev",
-        "nodev",
-        "exec",
-        "noexec",
-        "sync",
-        "async",
-        "dirsync",
-        "atime",
-        "noatime",
-        "diratime",
-        "nodiratime",
-        "relatime",
-        "norelatime",
-        "strictatime",
-        "nostrictatime",
-    ];
+    const OWN: [&str; 5] = ["ro", "rw", "diratime", "nodiratime", "nostrictatime"];
     const VALUES: [&str; 7] = ["mode", "uid", "gid", "size", "nr_inodes", "nr_blocks", "mpol"];
     match option.split_once('=') {
         Some((name, _)) => VALUES.contains(&name),
-        None => FLAGS.contains(&option),
+        None => FLAGS.contains(&option) || OWN.contains(&option),
     }
 }
