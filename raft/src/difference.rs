@@ -26,5 +26,8 @@ fn table<T: Object>(
     event: fn(Delta<T>) -> Event,
     events: &mut Vec<Event>,
 ) {
-    events.extend(before.changes_to(after).map(event));
+    // What is gone first: what comes may have its name, its address or its ports.
+    let (gone, others): (Vec<_>, Vec<_>) =
+        before.changes_to(after).partition(|delta| delta.after.is_none());
+    events.extend(gone.into_iter().chain(others).map(event));
 }
