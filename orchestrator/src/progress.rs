@@ -61,14 +61,18 @@ impl Progress {
                     tasks.iter().filter(is_new).collect()
                 }
                 // Slots of which no task is to move are none of a rebalance's business, but for those
-                // that are down already; in the others what was made after that task is new.
+                // that are down already; in the others what was made after that task, and since the
+                // rebalance began, is new: an earlier one may have failed there.
                 Some(moving) => {
                     let leaves = |task: &Arc<Task>| moving.contains_key(&task.id);
                     let Some(place) = tasks.iter().position(leaves) else {
                         progress.inherited += usize::from(is_taken_down(tasks));
                         continue;
                     };
-                    tasks[..place].iter().collect()
+                    let began = service.update_status.as_ref().map(|it| it.started_at);
+                    let is_new =
+                        |task: &&Arc<Task>| began.is_none_or(|at| task.meta.created_at >= at);
+                    tasks[..place].iter().filter(is_new).collect()
                 }
             };
             let mut live =

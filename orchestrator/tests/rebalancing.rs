@@ -220,6 +220,36 @@ fn a_slot_that_another_rebalance_took_down_counts_until_it_is_back() {
 }
 
 #[test]
+fn what_an_earlier_rebalance_could_not_start_does_not_count_for_the_next() {
+    let mut swarm = rebalanced(1, |spec| {
+        spec.update.order = UpdateOrder::StartFirst;
+        spec.update.failure_action = FailureAction::Continue;
+        spec.task.restart.condition = RestartCondition::None;
+    });
+    let successor = swarm.all().into_iter().max_by_key(|task| task.id).unwrap();
+    assert_eq!(successor.slot, Slot::Replica(1));
+    swarm.end(successor.id, TaskState::Failed);
+    swarm.pass();
+    assert_eq!(status(&swarm).0, UpdateState::Completed);
+    let serves =
+        |swarm: &Swarm| of_slot(swarm, 1)[0] == (DesiredState::Running, TaskState::Running);
+    assert!(serves(&swarm), "what it was to take over from serves on");
+    swarm.wait(Duration::from_secs(1));
+    swarm.pass();
+    let before = of_slot(&swarm, 1).len();
+    ask(&mut swarm, &[1]);
+    assert_eq!(status(&swarm).0, UpdateState::Updating, "nothing has moved yet");
+    assert_eq!(of_slot(&swarm, 1).len(), before + 1, "another successor is made");
+    assert!(serves(&swarm));
+    go_on(&mut swarm);
+    go_on(&mut swarm);
+    swarm.wait(MONITOR);
+    swarm.pass();
+    assert_eq!(status(&swarm).0, UpdateState::Completed);
+    assert_eq!(of_slot(&swarm, 1).last(), Some(&(DesiredState::Running, TaskState::Running)));
+}
+
+#[test]
 fn a_slot_whose_task_has_failed_or_finds_no_node_holds_no_rebalance_up() {
     for fails in [true, false] {
         let mut swarm = rebalanced(0, |_| {});

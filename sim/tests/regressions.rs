@@ -30,6 +30,7 @@ fn seeds_that_failed_once_do_not_again() {
         (7503, "a starved task was told another reason by a pass over everything"),
         (7841, "a global slot that served was filled again and again"),
         (9649, "the same, with another way to it"),
+        (9964, "a rebalance was over at once where an earlier one had failed"),
     ] {
         if let Err(violation) = run(seed) {
             panic!("once more: {fault}\n{violation}");
