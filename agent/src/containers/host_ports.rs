@@ -17,17 +17,11 @@ struct Stored {
     published: u16,
 }
 
-const PROTOCOLS: [(Protocol, &str); 3] =
-    [(Protocol::Tcp, "tcp"), (Protocol::Udp, "udp"), (Protocol::Sctp, "sctp")];
-
 /// The annotation that keeps a task's ports; None where it has none.
 pub fn annotation(ports: &[PortConfig]) -> Option<(String, String)> {
-    let word = |port: &PortConfig| {
-        PROTOCOLS.iter().find(|(it, _)| *it == port.protocol).map_or("tcp", |(_, word)| word)
-    };
     let stored = |port: &PortConfig| Stored {
         name: port.name.clone(),
-        protocol: word(port).to_owned(),
+        protocol: port.protocol.word().to_owned(),
         target: port.target_port,
         published: port.published_port,
     };
@@ -38,14 +32,15 @@ pub fn annotation(ports: &[PortConfig]) -> Option<(String, String)> {
 
 /// The ports in host mode that a task's container was made with.
 pub fn host_ports_of(container: &ContainerConfig) -> Vec<PortConfig> {
-    let text = container.annotations.get(PORTS);
-    let stored: Vec<Stored> =
-        text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    let Some(text) = container.annotations.get(PORTS) else { return Vec::new() };
+    let stored: Vec<Stored> = serde_json::from_str(text).unwrap_or_else(|error| {
+        tracing::warn!(container = container.id, %error, "its host ports are not known any more");
+        Vec::new()
+    });
     let port = |it: Stored| {
-        let (protocol, _) = PROTOCOLS.into_iter().find(|(_, word)| *word == it.protocol)?;
         Some(PortConfig {
             name: it.name,
-            protocol,
+            protocol: Protocol::of_word(&it.protocol)?,
             target_port: it.target,
             published_port: it.published,
             publish_mode: PublishMode::Host,

@@ -208,13 +208,11 @@ fn port(node: &Node) -> Result<PortConfig, Problem> {
     Ok(PortConfig {
         name: node.text_of("name").to_owned(),
         protocol: match node.text_of("protocol") {
-            "" | "tcp" => Protocol::Tcp,
-            "udp" => Protocol::Udp,
-            "sctp" => Protocol::Sctp,
-            other => {
+            "" => Protocol::default(),
+            word => Protocol::of_word(word).ok_or_else(|| {
                 let at = field(node, "protocol").at;
-                return Err(at.problem(format!("invalid protocol value '{other}'")));
-            }
+                at.problem(format!("invalid protocol value '{word}'"))
+            })?,
         },
         target_port,
         published_port: number("published"),

@@ -20,10 +20,9 @@ pub(super) fn spec_from_api(spec: Option<&json::EndpointSpec>) -> Answer<Endpoin
 fn port_from_api(port: &json::PortConfig) -> Answer<PortConfig> {
     // Docker takes an unknown protocol or publish mode for its default; a typing error is better told.
     let protocol = match port.protocol.as_str() {
-        "tcp" | "" => Protocol::Tcp,
-        "udp" => Protocol::Udp,
-        "sctp" => Protocol::Sctp,
-        other => return Err(ApiError::invalid(format!("invalid protocol: {other:?}"))),
+        "" => Protocol::default(),
+        word => Protocol::of_word(word)
+            .ok_or_else(|| ApiError::invalid(format!("invalid protocol: {word:?}")))?,
     };
     let publish_mode = match port.publish_mode.as_str() {
         "ingress" | "" => PublishMode::Ingress,
@@ -47,11 +46,7 @@ fn port_from_api(port: &json::PortConfig) -> Answer<PortConfig> {
 }
 
 pub(super) fn port_to_api(port: &PortConfig) -> json::PortConfig {
-    let protocol = match port.protocol {
-        Protocol::Tcp => "tcp",
-        Protocol::Udp => "udp",
-        Protocol::Sctp => "sctp",
-    };
+    let protocol = port.protocol.word();
     let publish_mode = match port.publish_mode {
         PublishMode::Ingress => "ingress",
         PublishMode::Host => "host",

@@ -10,7 +10,7 @@ use skep_docker_api::json::{self, ContainerInspect, ContainerSummary};
 use skep_docker_api::{ApiError, Kind};
 use skep_engine::config::{ContainerConfig, Mount, MountSource, NetworkNamespace};
 use skep_engine::{Container, ContainerState, Status};
-use skep_types::service::{PortConfig, Protocol};
+use skep_types::service::PortConfig;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -75,14 +75,6 @@ fn mount(volumes: &Volumes, mount: &Mount) -> json::MountPoint {
     }
 }
 
-fn protocol(port: &PortConfig) -> &'static str {
-    match port.protocol {
-        Protocol::Tcp => "tcp",
-        Protocol::Udp => "udp",
-        Protocol::Sctp => "sctp",
-    }
-}
-
 fn network_mode(config: &ContainerConfig) -> &'static str {
     match config.network {
         NetworkNamespace::Host => "host",
@@ -132,7 +124,7 @@ impl Seen<'_> {
             ip: EVERYWHERE.to_owned(),
             private_port: port.target_port,
             public_port: port.published_port,
-            kind: protocol(port).to_owned(),
+            kind: port.protocol.word().to_owned(),
         };
         self.host_ports().iter().map(summary).collect()
     }
@@ -140,7 +132,7 @@ impl Seen<'_> {
     fn port_bindings(&self) -> BTreeMap<String, Option<Vec<json::PortBinding>>> {
         let mut bindings: BTreeMap<String, Option<Vec<json::PortBinding>>> = BTreeMap::new();
         for port in self.host_ports() {
-            let key = format!("{}/{}", port.target_port, protocol(&port));
+            let key = format!("{}/{}", port.target_port, port.protocol.word());
             bindings.entry(key).or_default().get_or_insert_default().push(json::PortBinding {
                 host_ip: EVERYWHERE.to_owned(),
                 host_port: port.published_port.to_string(),

@@ -13,7 +13,6 @@ use skep_types::{NetworkAttachment, NetworkId, TaskId};
 use crate::host_port::HostPort;
 use crate::network::NetworkState;
 use crate::observed::{Interface, Tunnel};
-use crate::rules::protocol_name;
 use crate::task_mac;
 
 /// What VXLAN adds to each packet: outer Ethernet, IP, UDP and VXLAN headers (RFC 7348).
@@ -119,7 +118,7 @@ pub enum TaskNetError {
     #[error(
         "Bind for 0.0.0.0:{number} failed: port is already allocated: this node chose {number}/{} \
          for task {other}, whose service publishes a port in host mode without a number",
-        protocol_name(*protocol)
+        protocol.word()
     )]
     PortTaken { protocol: Protocol, number: u16, other: TaskId },
     /// The first words are Docker's.
@@ -127,7 +126,7 @@ pub enum TaskNetError {
         "all ports are allocated: none from {first} to {last} is free for the service's port \
          {target}/{} in host mode: give it a number, free some, or widen \
          net.ipv4.ip_local_port_range on this node",
-        protocol_name(*protocol)
+        protocol.word()
     )]
     PortsExhausted { protocol: Protocol, target: u16, first: u16, last: u16 },
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
-use skep_types::service::{PortConfig, Protocol};
+use skep_types::service::PortConfig;
 
 use super::{INGRESS_PREFIX, OUTSIDE_PREFIX, Ruleset, one_of};
 use crate::balance::{Balanced, Target, published};
@@ -48,7 +48,7 @@ pub fn host_rules(desired: &Desired) -> Ruleset {
         if port.serving.is_empty() {
             continue;
         }
-        let (name, to) = (protocol_name(protocol), one_of(&port.serving, port.target_port));
+        let (name, to) = (protocol.word(), one_of(&port.serving, port.target_port));
         let _ = write!(
             inet,
             "\tchain port_{name}_{number} {{\n\
@@ -131,13 +131,4 @@ fn members_alone(desired: &Desired) -> String {
         vnis.join(", "),
         members.join(", ")
     )
-}
-
-/// As nftables, and everybody else, writes it.
-pub fn protocol_name(protocol: Protocol) -> &'static str {
-    match protocol {
-        Protocol::Tcp => "tcp",
-        Protocol::Udp => "udp",
-        Protocol::Sctp => "sctp",
-    }
 }

@@ -10,7 +10,7 @@ mod task;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
-pub use host::{host_ports, host_rules, protocol_name};
+pub use host::{host_ports, host_rules};
 pub use task::{task_rules, task_vips};
 
 /// The one table of ours in each family that we use.
