@@ -144,7 +144,8 @@ fn list(directory: &Path) -> std::io::Result<Vec<(PathBuf, Format)>> {
             Some("yaml") => Format::Yaml,
             _ => continue,
         };
-        if !path.is_dir() {
+        // No pipe, which would be waited for, and nothing without an end.
+        if path.is_file() {
             paths.push((path, format));
         }
     }

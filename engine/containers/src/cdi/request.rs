@@ -2,6 +2,7 @@
 //! its words. Pure.
 
 use skep_docker_api::json::DeviceRequest;
+use skep_types::privilege::DEVICES_MAX;
 
 use super::Cdi;
 use super::registry::Registry;
@@ -42,6 +43,10 @@ impl Driver {
                 return Err("cannot set both Count and DeviceIDs on device request".to_owned());
             }
             count if count < 0 => vec!["all".to_owned()],
+            count if count > DEVICES_MAX as i64 => {
+                let why = format!("too many devices: expected at most {DEVICES_MAX}, got {count}");
+                return Err(why);
+            }
             count => (0..count).map(|number| number.to_string()).collect(),
         };
         let full = |id: String| if id.contains('=') { id } else { format!("{}={id}", self.kind) };
@@ -119,6 +124,8 @@ mod tests {
     fn requests_are_devices_of_a_kind() {
         let nvidia = &["amd.com/gpu", "nvidia.com/gpu"][..];
         check(nvidia, ("", -1, &[], &["gpu"]), Ok("nvidia.com/gpu=all"));
+        let many = format!("too many devices: expected at most {DEVICES_MAX}, got {}", i64::MAX);
+        check(nvidia, ("", i64::MAX, &[], &["gpu"]), Err(&many));
         check(nvidia, ("", 2, &[], &["gpu", "utility"]), Ok("nvidia.com/gpu=0 nvidia.com/gpu=1"));
         check(
             nvidia,
