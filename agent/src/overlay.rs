@@ -21,6 +21,13 @@ pub struct MalformedNetwork {
     what: &'static str,
 }
 
+impl MalformedNetwork {
+    /// It comes in the middle of what is told of another.
+    pub fn broken_off(network: NetworkId) -> Self {
+        Self { network: network.to_string(), what: "it comes in the middle of another" }
+    }
+}
+
 /// What a message says.
 pub enum Told {
     Network(NetworkUpdate),

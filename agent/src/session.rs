@@ -263,7 +263,11 @@ fn waiting(
         let goes_on = message.goes_on;
         match overlay::read(message)? {
             overlay::Told::Network(update) => {
-                let update = follow(unfinished.take(), update)?;
+                let begun = unfinished.take();
+                if begun.as_ref().is_some_and(|begun| begun.network() != update.network()) {
+                    return Err(overlay::MalformedNetwork::broken_off(update.network()).into());
+                }
+                let update = follow(begun, update)?;
                 if goes_on {
                     *unfinished = Some(update);
                 } else {
