@@ -44,6 +44,15 @@ fn come_to(swarm: &mut Swarm, state: TaskState) {
     swarm.pass();
 }
 
+/// What it depends on changes: a task that has waited for it goes on, another one waits anew.
+fn only_who_begins_now_waits(swarm: &mut Swarm, db: Service) {
+    swarm.act(Change::Update(Arc::new(db)));
+    swarm.respec(|spec| spec.mode = replicas(2));
+    swarm.pass();
+    let states: Vec<_> = swarm.state.tasks_of_service(WEB).map(|task| task.status.state).collect();
+    assert_eq!(states, [TaskState::Pending, TaskState::New]);
+}
+
 #[test]
 fn tasks_begin_when_what_they_wait_for_has_come_so_far() {
     let job = ServiceMode::ReplicatedJob { max_concurrent: 1, total_completions: 1 };
@@ -105,11 +114,7 @@ fn a_job_that_failed_has_not_completed_and_one_that_runs_again_neither() {
     // Another run: what begins from now on waits for it.
     let mut db = Service::clone(swarm.state.services().get(DB).unwrap());
     db.job = Some(JobStatus { iteration: 1, last_execution: swarm.now });
-    swarm.act(Change::Update(Arc::new(db)));
-    swarm.respec(|spec| spec.mode = replicas(2));
-    swarm.pass();
-    let states: Vec<_> = swarm.state.tasks_of_service(WEB).map(|task| task.status.state).collect();
-    assert_eq!(states, [TaskState::Pending, TaskState::New]);
+    only_who_begins_now_waits(&mut swarm, db);
 }
 
 #[test]
@@ -194,11 +199,7 @@ fn what_completed_under_an_earlier_spec_has_not_completed() {
     // Of the next spec nothing has run: who begins now waits.
     let mut db = Service::clone(swarm.state.services().get(DB).unwrap());
     Arc::make_mut(&mut db.spec).task.container.image = "two".to_owned();
-    swarm.act(Change::Update(Arc::new(db)));
-    swarm.respec(|spec| spec.mode = replicas(2));
-    swarm.pass();
-    let states: Vec<_> = swarm.state.tasks_of_service(WEB).map(|task| task.status.state).collect();
-    assert_eq!(states, [TaskState::Pending, TaskState::New]);
+    only_who_begins_now_waits(&mut swarm, db);
 }
 
 #[test]
