@@ -53,7 +53,7 @@ impl News {
         let network = view.networks().get(id);
         let told = network.filter(|_| is_followed && !touched.all);
         let answers = told.map(|network| Answers::of(view, network, touched));
-        let answers = answers.map(|answers| (encode(&answers), answers.len()));
+        let answers = answers.map(|answers| (encode(&answers), answers.weight()));
         Self { network: id, answers, gone: network.is_none() }
     }
 }
@@ -136,7 +136,7 @@ impl Networks {
     }
 }
 
-pub fn bytes(address: IpAddr) -> Vec<u8> {
+fn bytes(address: IpAddr) -> Vec<u8> {
     match address {
         IpAddr::V4(v4) => v4.octets().to_vec(),
         IpAddr::V6(v6) => v6.octets().to_vec(),

@@ -32,11 +32,6 @@ impl<T: Ord> Default for Whom<T> {
 }
 
 impl<T: Ord> Whom<T> {
-    /// Nobody.
-    pub fn none() -> Self {
-        Self::default()
-    }
-
     /// These, too.
     pub fn join(&mut self, more: Self) {
         match more {

@@ -148,12 +148,8 @@ impl Answers {
         answers
     }
 
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
-
     /// How many objects it speaks of.
-    pub fn len(&self) -> usize {
+    pub fn weight(&self) -> usize {
         let nodes = self.nodes.len() + self.nodes_gone.len();
         let endpoints = self.endpoints.len() + self.endpoints_gone.len();
         nodes + endpoints + self.services.len() + self.services_gone.len()

@@ -28,20 +28,13 @@ struct Stream {
     networks: BTreeSet<NetworkId>,
 }
 
-/// What a stream is to look at again.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What a stream is to look at again, beside what concerns it whatever has changed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Look {
     /// Its node may have other networks than before.
     pub moved: bool,
     /// Tasks of its node that may be to be told otherwise.
     pub tasks: Whom<TaskId>,
-}
-
-impl Default for Look {
-    /// At what concerns it whatever has changed.
-    fn default() -> Self {
-        Self { moved: false, tasks: Whom::none() }
-    }
 }
 
 impl Look {

@@ -123,7 +123,7 @@ fn a_balancer_that_does_not_confirm_is_waited_for_within_a_bound() {
         let held = world.withdrawals.observe(
             &world.state,
             HERE,
-            &Whom::none(),
+            &Whom::default(),
             world.index,
             &world.marks,
             over,
