@@ -103,26 +103,25 @@ fn read_answers(answers: pb::NetworkAnswers) -> Result<Answers, &'static str> {
             "" => None,
             id => Some(id.parse().map_err(|_| "an endpoint's service")?),
         };
-        let address = address(&it.ip).ok_or("an endpoint's address")?;
+        let addresses = addresses(&it.ips).ok_or("an endpoint's address")?;
+        let mac =
+            addresses.first().copied().map(task_mac).ok_or("an endpoint without an address")?;
         let state = match it.state() {
             pb::network_endpoint::State::Unknown => EndpointState::Starting,
             pb::network_endpoint::State::Serving => EndpointState::Serving,
             pb::network_endpoint::State::Draining => EndpointState::Draining,
         };
         let node = self::address(&it.node_ip).ok_or("an endpoint's node")?;
-        let (mac, names) = (task_mac(address), it.names);
-        endpoints.insert(task, TaskEndpoint { service, names, address, mac, node, state });
+        let names = it.names;
+        endpoints.insert(task, TaskEndpoint { service, names, addresses, mac, node, state });
     }
     let mut services = BTreeMap::new();
     for it in answers.services {
         let id = it.service_id.parse().map_err(|_| "a service's id")?;
-        let vip = match it.vip.as_slice() {
-            [] => None,
-            bytes => Some(address(bytes).ok_or("a service's address")?),
-        };
+        let vips = addresses(&it.vips).ok_or("a service's address")?;
         let ports = it.ports.iter().filter(|port| !port.host_mode).map(port);
         let ports = ports.collect::<Option<_>>().ok_or("a service's port")?;
-        services.insert(id, ServiceEntry { name: it.name, aliases: it.aliases, vip, ports });
+        services.insert(id, ServiceEntry { name: it.name, aliases: it.aliases, vips, ports });
     }
     let nodes = |nodes: &[Vec<u8>]| -> Result<BTreeSet<IpAddr>, _> {
         nodes.iter().map(|bytes| address(bytes)).collect::<Option<_>>().ok_or("a node's address")
@@ -150,6 +149,10 @@ fn port(port: &pb::network_service::Port) -> Option<PublishedPort> {
         published: u16::try_from(port.published_port).ok()?,
         target: u16::try_from(port.target_port).ok()?,
     })
+}
+
+fn addresses(all: &[Vec<u8>]) -> Option<Vec<IpAddr>> {
+    all.iter().map(|bytes| address(bytes)).collect()
 }
 
 /// 4 or 16 bytes.

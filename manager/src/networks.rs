@@ -174,7 +174,7 @@ fn endpoint(it: &Endpoint) -> pb::NetworkEndpoint {
         task_id: it.task.to_string(),
         service_id: it.service.to_string(),
         names: it.names.clone(),
-        ip: bytes(it.address),
+        ips: it.addresses.iter().copied().map(bytes).collect(),
         mac: Vec::new(),
         node_ip: bytes(it.node),
         state: match it.readiness {
@@ -190,7 +190,7 @@ fn service(it: &Service) -> pb::NetworkService {
     pb::NetworkService {
         service_id: it.id.to_string(),
         name: it.name.clone(),
-        vip: it.vip.map(bytes).unwrap_or_default(),
+        vips: it.vips.iter().copied().map(bytes).collect(),
         aliases: it.aliases.clone(),
         ports: it.ports.iter().map(port).collect(),
     }

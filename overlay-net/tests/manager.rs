@@ -31,7 +31,7 @@ fn endpoint(address: &str, host: u8, name: &str) -> TaskEndpoint {
     TaskEndpoint {
         service: Some(WEB),
         names: vec![name.into()],
-        address,
+        addresses: vec![address],
         mac: task_mac(address),
         node: Lab::address(host),
         state: EndpointState::Serving,
@@ -57,7 +57,7 @@ fn front() -> NetworkState {
             ServiceEntry {
                 name: "web".into(),
                 aliases: vec!["www".into()],
-                vip: Some(IpAddr::from([10, 0, 1, 2])),
+                vips: vec![IpAddr::from([10, 0, 1, 2])],
                 ports: Vec::new(),
             },
         )]),

@@ -15,7 +15,7 @@ fn service(name: &str, vip: Option<&str>, aliases: &[&str]) -> ServiceEntry {
     ServiceEntry {
         name: name.into(),
         aliases: aliases.iter().map(ToString::to_string).collect(),
-        vip: vip.map(|it| it.parse().unwrap()),
+        vips: vip.iter().map(|it| it.parse().unwrap()).collect(),
         ports: Vec::new(),
     }
 }
@@ -25,7 +25,7 @@ fn endpoint(service: u128, address: &str, name: &str, state: EndpointState) -> T
     TaskEndpoint {
         service: Some(ServiceId::new(service)),
         names: vec![name.into()],
-        address,
+        addresses: vec![address],
         mac: task_mac(address),
         node: "192.168.0.1".parse().unwrap(),
         state,

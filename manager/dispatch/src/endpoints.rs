@@ -31,7 +31,8 @@ pub struct Endpoint {
     pub task: TaskId,
     pub service: ServiceId,
     pub names: Vec<String>,
-    pub address: IpAddr,
+    /// At most one of each family, IPv4 first; never none.
+    pub addresses: Vec<IpAddr>,
     /// Underlay address of its node.
     pub node: IpAddr,
     pub readiness: Readiness,
@@ -43,7 +44,8 @@ pub struct Service {
     pub id: ServiceId,
     pub name: String,
     pub aliases: Vec<String>,
-    pub vip: Option<IpAddr>,
+    /// At most one of each family.
+    pub vips: Vec<IpAddr>,
     /// Those that every node answers.
     pub ports: Vec<PortConfig>,
 }
@@ -180,6 +182,10 @@ fn endpoint(state: &State, task: &Task, network: NetworkId) -> Option<Endpoint> 
     let node = task.node_id.and_then(|id| state.nodes().get(id));
     let node = node.filter(|node| node.status.state != NodeState::Down)?;
     let at = task.networks.iter().find(|at| at.network == network)?;
+    let addresses: Vec<IpAddr> = at.addresses.iter().map(|address| address.addr()).collect();
+    if addresses.is_empty() {
+        return None;
+    }
     let name = state.services().get(task.service_id).map(|service| {
         let service = &service.spec.annotations.name;
         match task.slot {
@@ -191,7 +197,7 @@ fn endpoint(state: &State, task: &Task, network: NetworkId) -> Option<Endpoint> 
         task: task.id,
         service: task.service_id,
         names: name.into_iter().collect(),
-        address: at.addresses.first()?.addr(),
+        addresses,
         node: address(node)?,
         readiness: readiness(task),
     })
@@ -213,15 +219,13 @@ fn service(service: &skep_types::Service, network: NetworkId, ingress: bool) -> 
     if joined.is_none() && ports.is_empty() {
         return None;
     }
-    let vip = endpoint.and_then(|endpoint| {
-        let vip = endpoint.virtual_ips.iter().find(|vip| vip.network == network);
-        vip.map(|vip| vip.address)
-    });
+    let vips = endpoint.iter().flat_map(|endpoint| &endpoint.virtual_ips);
+    let vips = vips.filter(|vip| vip.network == network).map(|vip| vip.address).collect();
     Some(Service {
         id: service.id,
         name: service.spec.annotations.name.clone(),
         aliases: joined.map(|at| at.aliases.clone()).unwrap_or_default(),
-        vip,
+        vips,
         ports,
     })
 }

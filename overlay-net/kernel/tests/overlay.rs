@@ -24,7 +24,7 @@ fn endpoint(address: &str, host: u8) -> TaskEndpoint {
     TaskEndpoint {
         service: Some(WEB),
         names: Vec::new(),
-        address,
+        addresses: vec![address],
         mac: task_mac(address),
         node: Lab::address(host),
         state: EndpointState::Serving,
@@ -47,7 +47,7 @@ fn front() -> NetworkState {
             ServiceEntry {
                 name: "web".into(),
                 aliases: Vec::new(),
-                vip: Some(IpAddr::from([10, 0, 1, 2])),
+                vips: vec![IpAddr::from([10, 0, 1, 2])],
                 ports: Vec::new(),
             },
         )]),
@@ -59,7 +59,7 @@ fn ingress(hosts: u8) -> NetworkState {
         PublishedPort { protocol: Protocol::Tcp, published: 8080, target: 80 },
         PublishedPort { protocol: Protocol::Udp, published: 8053, target: 53 },
     ];
-    let entry = ServiceEntry { name: "web".into(), aliases: Vec::new(), vip: None, ports };
+    let entry = ServiceEntry { name: "web".into(), aliases: Vec::new(), vips: Vec::new(), ports };
     NetworkState {
         id: INGRESS,
         name: "ingress".into(),
@@ -347,18 +347,11 @@ async fn a_network_of_both_families_carries_both() {
     let lab = Lab::new(2).await;
     let mut network = front();
     network.gateways.push("fd00:1::1/64".parse().unwrap());
-    // Each task has an endpoint for each address.
-    for (task, other, address) in [(A, 21, "fd00:1::3"), (B, 22, "fd00:1::4")] {
-        let of_v4 = network.endpoints[&task].clone();
-        let of_v6 = TaskEndpoint { address: address.parse().unwrap(), ..of_v4 };
-        network.endpoints.insert(TaskId::new(other), of_v6);
+    for (task, address) in [(A, "fd00:1::3"), (B, "fd00:1::4")] {
+        let endpoint = network.endpoints.get_mut(&task).unwrap();
+        endpoint.addresses.push(address.parse().unwrap());
     }
-    let v6 =
-        ServiceEntry { vip: Some("fd00:1::2".parse().unwrap()), ..network.services[&WEB].clone() };
-    network.services.insert(ServiceId::new(8), v6);
-    for task in [21, 22] {
-        network.endpoints.get_mut(&TaskId::new(task)).unwrap().service = Some(ServiceId::new(8));
-    }
+    network.services.get_mut(&WEB).unwrap().vips.push("fd00:1::2".parse().unwrap());
     let networks = [network];
     let (mut one, mut two) = (Host::new(&lab, 1, &networks), Host::new(&lab, 2, &networks));
     for (host, task, last) in [(&mut one, A, 3), (&mut two, B, 4)] {
@@ -379,6 +372,7 @@ async fn a_network_of_both_families_carries_both() {
     assert_eq!(ask(&a, "[fd00:1::4]:80").await.unwrap(), "b fd00:1::3");
     assert_eq!(ask(&a, "10.0.1.4:80").await.unwrap(), "b ::ffff:10.0.1.3");
     ask_until_all(&a, "[fd00:1::2]:80", &["a fd00:1::3", "b fd00:1::3"]).await;
+    ask_until_all(&a, "10.0.1.2:80", &["a ::ffff:10.0.1.3", "b ::ffff:10.0.1.3"]).await;
     for (host, number) in [(&mut one, 1), (&mut two, 2)] {
         host.tear_down().await;
         assert_eq!(lab.remains(number), "");

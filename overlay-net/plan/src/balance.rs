@@ -31,13 +31,14 @@ pub fn vips(network: &NetworkState) -> Vec<Balanced> {
     let mut vips: Vec<Balanced> = network
         .services
         .iter()
-        .filter_map(|(id, service)| {
-            let vip = service.vip?;
-            Some(Balanced {
-                target: Target::Vip(vip),
+        .flat_map(|(id, service)| {
+            let serving = network.addresses(*id, EndpointState::Serving);
+            let draining = network.addresses(*id, EndpointState::Draining);
+            service.vips.iter().map(move |vip| Balanced {
+                target: Target::Vip(*vip),
                 target_port: None,
-                serving: of_family(vip, network.addresses(*id, EndpointState::Serving)),
-                draining: of_family(vip, network.addresses(*id, EndpointState::Draining)),
+                serving: of_family(*vip, &serving),
+                draining: of_family(*vip, &draining),
             })
         })
         .collect();
@@ -55,8 +56,8 @@ pub fn published(ingress: &NetworkState) -> Vec<Balanced> {
             ports.push(Balanced {
                 target: Target::Port(port.protocol, port.published),
                 target_port: Some(port.target),
-                serving: of_family(any_v4, ingress.addresses(*id, EndpointState::Serving)),
-                draining: of_family(any_v4, ingress.addresses(*id, EndpointState::Draining)),
+                serving: of_family(any_v4, &ingress.addresses(*id, EndpointState::Serving)),
+                draining: of_family(any_v4, &ingress.addresses(*id, EndpointState::Draining)),
             });
         }
     }
@@ -64,6 +65,6 @@ pub fn published(ingress: &NetworkState) -> Vec<Balanced> {
     ports
 }
 
-fn of_family(like: IpAddr, addresses: Vec<IpAddr>) -> Vec<IpAddr> {
-    addresses.into_iter().filter(|address| address.is_ipv4() == like.is_ipv4()).collect()
+fn of_family(like: IpAddr, addresses: &[IpAddr]) -> Vec<IpAddr> {
+    addresses.iter().copied().filter(|address| address.is_ipv4() == like.is_ipv4()).collect()
 }

@@ -29,7 +29,8 @@ pub struct TaskEndpoint {
     pub service: Option<ServiceId>,
     /// Names and aliases of this one task.
     pub names: Vec<String>,
-    pub address: IpAddr,
+    /// At most one of each family, IPv4 first; never none.
+    pub addresses: Vec<IpAddr>,
     pub mac: Mac,
     /// Underlay address of its node.
     pub node: IpAddr,
@@ -49,8 +50,8 @@ pub struct PublishedPort {
 pub struct ServiceEntry {
     pub name: String,
     pub aliases: Vec<String>,
-    /// None: its name is answered by its tasks' addresses.
-    pub vip: Option<IpAddr>,
+    /// At most one of each family; none: its name is answered by its tasks' addresses.
+    pub vips: Vec<IpAddr>,
     /// Ports that every node answers; heeded on the ingress network.
     pub ports: Vec<PublishedPort>,
 }
@@ -217,7 +218,7 @@ impl NetworkState {
         self.endpoints
             .values()
             .filter(|endpoint| endpoint.service == Some(service) && endpoint.state == state)
-            .map(|endpoint| endpoint.address)
+            .flat_map(|endpoint| endpoint.addresses.iter().copied())
             .collect()
     }
 }

@@ -92,7 +92,7 @@ fn plan_sandbox(
     let (mut forwarding, mut neighbours) = (BTreeMap::new(), BTreeMap::new());
     for endpoint in network.endpoints.values().filter(|it| it.node != node.underlay) {
         forwarding.insert(endpoint.mac, endpoint.node);
-        neighbours.insert(endpoint.address, endpoint.mac);
+        neighbours.extend(endpoint.addresses.iter().map(|address| (*address, endpoint.mac)));
     }
     for other in network.nodes.iter().filter(|other| **other != node.underlay) {
         forwarding.insert(node_mac(*other), *other);

@@ -32,7 +32,7 @@ fn endpoint(address: &str, node: &str, state: EndpointState) -> TaskEndpoint {
     TaskEndpoint {
         service: Some(WEB),
         names: Vec::new(),
-        address,
+        addresses: vec![address],
         mac: task_mac(address),
         node: node.parse().unwrap(),
         state,
@@ -64,7 +64,7 @@ fn network(id: NetworkId, vni: u32, third: u8) -> NetworkState {
             ServiceEntry {
                 name: "web".into(),
                 aliases: Vec::new(),
-                vip: Some(at(2).parse().unwrap()),
+                vips: vec![at(2).parse().unwrap()],
                 ports: if id == INGRESS { ports } else { Vec::new() },
             },
         )]),

@@ -60,10 +60,10 @@ pub fn name_of(view: &View, address: IpAddr) -> Option<String> {
         let task = network
             .endpoints
             .values()
-            .find(|endpoint| endpoint.address == address)
+            .find(|endpoint| endpoint.addresses.contains(&address))
             .and_then(|endpoint| endpoint.names.first());
         let service = || {
-            let of_vip = network.services.values().find(|it| it.vip == Some(address));
+            let of_vip = network.services.values().find(|it| it.vips.contains(&address));
             of_vip.map(|service| &service.name)
         };
         task.or_else(service).map(|name| format!("{name}.{}", network.name))
@@ -87,9 +87,9 @@ fn on_network(network: &NetworkState, name: &str) -> Option<Vec<IpAddr>> {
     for (id, service) in &network.services {
         if is_called(service, name) {
             known = true;
-            match service.vip {
-                Some(vip) => addresses.push(vip),
-                None => addresses.extend(serving(network, *id)),
+            match service.vips.as_slice() {
+                [] => addresses.extend(serving(network, *id)),
+                vips => addresses.extend(vips),
             }
         } else if tasks_of.is_some_and(|tasks_of| is_called(service, tasks_of)) {
             known = true;
@@ -99,7 +99,7 @@ fn on_network(network: &NetworkState, name: &str) -> Option<Vec<IpAddr>> {
     for endpoint in network.endpoints.values() {
         if endpoint.names.iter().any(|it| it.eq_ignore_ascii_case(name)) {
             known = true;
-            addresses.push(endpoint.address);
+            addresses.extend(&endpoint.addresses);
         }
     }
     addresses.sort_unstable();
