@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use skep_state::Change;
@@ -61,6 +62,70 @@ fn addresses_are_given_from_the_range_and_no_further() {
         swarm.pass();
         assert_eq!(addresses(&swarm), expected, "{config:?}");
     }
+}
+
+#[test]
+fn a_network_of_both_families_gives_of_both() {
+    let mut swarm = Swarm::new(1);
+    swarm.found(&[]);
+    let both = |id, ipam| {
+        let mut network = network(id, ipam);
+        network.spec.ipv6 = true;
+        network
+    };
+    let named = ipam("fd00:7::/64", Some("fd00:7::8/125"), None);
+    swarm.act(Change::Create(Arc::new(both(7, vec![named]))));
+    swarm.act(Change::Create(Arc::new(both(8, vec![]))));
+    swarm.act(Change::Create(Arc::new(both(9, vec![]))));
+    swarm.service(replicas(1), |spec| spec.task.networks = on(&[7, 8]));
+    swarm.pass();
+    swarm.pass();
+    // A /48 of the swarm's own, from its id, of which each network has a /64.
+    let id = swarm.state.cluster().unwrap().id.bits();
+    let prefix = format!("fd{:02x}:{:x}:{:x}", id >> 32 & 0xff, id >> 16 & 0xffff, id & 0xffff);
+    let subnets = |id| of_swarm(&swarm, id).ipam.iter().map(|it| it.subnet).collect::<Vec<_>>();
+    let of_swarm = |place: u8| format!("{prefix}:{place}::/64").parse::<ipnet::IpNet>().unwrap();
+    assert_eq!(subnets(8), ["10.0.1.0/24".parse().unwrap(), of_swarm(0)]);
+    assert_eq!(subnets(9), ["10.0.2.0/24".parse().unwrap(), of_swarm(1)]);
+
+    let service = swarm.state.services().get(WEB).unwrap();
+    let vips = &service.endpoint.as_ref().unwrap().virtual_ips;
+    let vips: Vec<String> = vips.iter().map(|it| it.address.to_string()).collect();
+    assert_eq!(vips[..2], ["10.0.0.2", "fd00:7::8"]);
+    let tasks = swarm.all();
+    let places: Vec<_> = tasks[0].networks.iter().map(|at| at.addresses.clone()).collect();
+    let texts = places[0].iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(texts, ["10.0.0.3/24", "fd00:7::9/64"], "IPv4 first");
+    assert!(of_swarm(0).contains(&places[1][1].addr()));
+}
+
+#[test]
+fn a_task_waits_for_an_address_of_every_family() {
+    let mut swarm = Swarm::new(1);
+    // Of these the gateway has one and the service another.
+    let few = ipam("fd00:7::/64", Some("fd00:7::/126"), None);
+    let mut narrow = network(7, vec![few]);
+    narrow.spec.ipv6 = true;
+    swarm.act(Change::Create(Arc::new(narrow)));
+    swarm.service(replicas(2), |spec| spec.task.networks = on(&[7]));
+    swarm.pass();
+    let why: BTreeSet<String> = swarm.all().iter().map(|it| it.status.error.clone()).collect();
+    let lacking = "network net7 has no free address left".to_owned();
+    assert_eq!(why, BTreeSet::from([String::new(), lacking]));
+    assert_eq!(addresses(&swarm), ["10.0.0.3/24"], "nobody has half of what it needs");
+}
+
+#[test]
+fn a_second_subnet_gives_when_the_first_is_full() {
+    let mut swarm = Swarm::new(1);
+    let two = vec![ipam("10.9.0.0/29", None, None), ipam("10.9.1.0/29", None, None)];
+    swarm.act(Change::Create(Arc::new(network(7, two))));
+    swarm.service(replicas(6), |spec| spec.task.networks = on(&[7]));
+    swarm.pass();
+    let mut given = addresses(&swarm);
+    given.sort();
+    let first = ["10.9.0.3/29", "10.9.0.4/29", "10.9.0.5/29", "10.9.0.6/29"];
+    assert_eq!(given, [&first[..], &["10.9.1.2/29", "10.9.1.3/29"]].concat());
 }
 
 #[test]

@@ -1,48 +1,74 @@
-//! Free addresses of a network, lowest first.
+//! Free addresses of a network, lowest first. Numbers are counted from a subnet's first address, for
+//! both families alike.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 use skep_state::State;
-use skep_types::Network;
 use skep_types::network::IpamConfig;
+use skep_types::{Network, NetworkId};
 
 use super::book::Book;
 
-/// Where to seek what is free of a network: one walk past the addresses that are taken.
-pub fn book(state: &State, network: &Network) -> Book {
-    let taken = state.addresses(network.id).filter_map(|address| match address {
-        IpAddr::V4(address) => Some(u32::from(address)),
-        IpAddr::V6(_) => None,
-    });
-    match range(network) {
-        Some((first, ..)) => Book::of(first, taken),
+/// Where to seek what is free of a subnet: one walk past the addresses that are taken.
+pub fn book(state: &State, network: NetworkId, config: &IpamConfig) -> Book {
+    let taken = state.addresses(network).filter_map(|address| offset(config.subnet, address));
+    match range(config) {
+        Some((first, _)) => Book::of(first, taken),
         None => Book::default(),
     }
 }
 
-/// The first and the last IPv4 address that may be given, and what is said of their subnet.
-fn range(network: &Network) -> Option<(u32, u32, Ipv4Net, &IpamConfig)> {
-    let subnet = network.ipam.iter().find_map(|config| match config.subnet {
-        IpNet::V4(subnet) => Some((subnet, config)),
-        IpNet::V6(_) => None,
-    });
-    let (subnet, config) = subnet?;
+/// The first and the last number that may be given of a subnet; none where it is too small. Of a
+/// large one the first 2^32 are as many as anybody asks for.
+fn range(config: &IpamConfig) -> Option<(u32, u32)> {
+    let subnet = config.subnet;
     let range = match config.range {
-        Some(IpNet::V4(range)) => range,
+        Some(range) if subnet.contains(&range) => range,
         _ => subnet,
     };
-    let first = u32::from(range.network()).max(u32::from(subnet.network()) + 1);
-    let last = u32::from(range.broadcast()).min(u32::from(subnet.broadcast()).checked_sub(1)?);
-    Some((first, last, subnet, config))
+    let (start, end) = (bits(subnet.network()), bits(subnet.broadcast()));
+    // The last address of an IPv4 subnet is its broadcast's; the first names the subnet, or in IPv6
+    // all its routers.
+    let end = if subnet.addr().is_ipv4() { end.checked_sub(1)? } else { end };
+    let first = bits(range.network()).max(start + 1) - start;
+    let last = bits(range.broadcast()).min(end).checked_sub(start)?;
+    Some((u32::try_from(first).ok()?, u32::try_from(last).unwrap_or(u32::MAX)))
 }
 
-/// The lowest IPv4 address that nothing has, with the subnet's prefix; none if all are taken.
-pub fn lowest(book: &mut Book, state: &State, network: &Network) -> Option<IpNet> {
-    let (first, last, subnet, config) = range(network)?;
+/// The lowest address of a subnet that nothing has, with the subnet's prefix; none if all are taken.
+pub fn lowest(
+    book: &mut Book,
+    state: &State,
+    network: &Network,
+    config: &IpamConfig,
+) -> Option<IpNet> {
+    let (first, last) = range(config)?;
     let number = book.lowest(first, last, |number| {
-        let address = IpAddr::V4(Ipv4Addr::from(number));
+        let address = at(config.subnet, number);
         config.gateway == Some(address) || state.address_owner(network.id, address).is_some()
     })?;
-    IpNet::new(IpAddr::V4(Ipv4Addr::from(number)), subnet.prefix_len()).ok()
+    IpNet::new(at(config.subnet, number), config.subnet.prefix_len()).ok()
+}
+
+/// The number of an address in its subnet; none if it is not of that subnet, or too far in it.
+pub fn offset(subnet: IpNet, address: IpAddr) -> Option<u32> {
+    if !subnet.contains(&address) {
+        return None;
+    }
+    u32::try_from(bits(address) - bits(subnet.network())).ok()
+}
+
+fn at(subnet: IpNet, number: u32) -> IpAddr {
+    match subnet.network() {
+        IpAddr::V4(first) => Ipv4Addr::from(u32::from(first).saturating_add(number)).into(),
+        IpAddr::V6(first) => Ipv6Addr::from(u128::from(first).saturating_add(number.into())).into(),
+    }
+}
+
+fn bits(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => u32::from(address).into(),
+        IpAddr::V6(address) => address.into(),
+    }
 }

@@ -9,14 +9,18 @@ use skep_types::{Network, NetworkId, Service, Task};
 
 use super::addresses;
 use super::book::Book;
+use super::family::Family;
 
 /// The books of all ranges.
 #[derive(Debug, Default)]
 pub struct Books {
-    addresses: BTreeMap<NetworkId, Book>,
+    /// Of each subnet of a network.
+    addresses: BTreeMap<NetworkId, BTreeMap<IpNet, Book>>,
     pub(super) vnis: Book,
     /// Of the subnets that can be cut from the swarm's pools, by place.
     pub(super) subnets: Book,
+    /// Of those of IPv6.
+    pub(super) subnets_v6: Book,
     ingress: BTreeSet<NetworkId>,
 }
 
@@ -31,10 +35,24 @@ impl Books {
         self.ingress.first().copied()
     }
 
-    /// The lowest address of a network that nothing has.
-    pub fn address(&mut self, state: &State, network: &Network) -> Option<IpNet> {
-        let book = self.addresses.entry(network.id);
-        addresses::lowest(book.or_insert_with(|| addresses::book(state, network)), state, network)
+    /// The lowest address of a network that nothing has, of each family that the network has: IPv4
+    /// first. None where one of them has no free address.
+    pub fn addresses(&mut self, state: &State, network: &Network) -> Option<Vec<IpNet>> {
+        let mut found = Vec::new();
+        for family in Family::of(network) {
+            found.push(self.address(state, network, family)?);
+        }
+        Some(found)
+    }
+
+    /// The lowest address of one family that nothing has: of the first of its subnets with one.
+    pub fn address(&mut self, state: &State, network: &Network, family: Family) -> Option<IpNet> {
+        let mut subnets = network.ipam.iter().filter(|config| family.has(config.subnet.addr()));
+        subnets.find_map(|config| {
+            let book = self.addresses.entry(network.id).or_default().entry(config.subnet);
+            let book = book.or_insert_with(|| addresses::book(state, network.id, config));
+            addresses::lowest(book, state, network, config)
+        })
     }
 
     /// A task that was to have these addresses does not stand.
@@ -75,6 +93,7 @@ impl Books {
                     self.addresses.remove(&network.id);
                     if delta.before.is_some() {
                         self.subnets = Book::default();
+                        self.subnets_v6 = Book::default();
                     }
                 }
                 if let Some(vni) = delta.before.as_ref().and_then(|before| before.vni)
@@ -88,14 +107,19 @@ impl Books {
                     self.ingress.remove(&network.id);
                 }
             }
-            Event::Cluster(_) => self.subnets = Book::default(),
+            Event::Cluster(_) => {
+                self.subnets = Book::default();
+                self.subnets_v6 = Book::default();
+            }
             Event::Node(_) | Event::Secret(_) | Event::Config(_) => {}
         }
     }
 
     fn release_address(&mut self, network: NetworkId, address: IpAddr) {
-        if let (Some(book), IpAddr::V4(address)) = (self.addresses.get_mut(&network), address) {
-            book.release(u32::from(address));
+        for (subnet, book) in self.addresses.get_mut(&network).into_iter().flatten() {
+            if let Some(number) = addresses::offset(*subnet, address) {
+                book.release(number);
+            }
         }
     }
 }

@@ -6,6 +6,7 @@
 mod addresses;
 mod book;
 mod books;
+mod family;
 mod networks;
 mod services;
 mod tasks;
@@ -15,8 +16,10 @@ pub use networks::allocate as networks;
 pub use services::allocate as services;
 pub use tasks::allocate as tasks;
 
+use family::Family;
 use skep_types::Network;
 
 pub(crate) fn is_allocated(network: &Network) -> bool {
-    network.vni.is_some() && !network.ipam.is_empty()
+    let has = |family| Family::of(network).any(|it| it == family);
+    network.vni.is_some() && !network.ipam.is_empty() && Family::wanted(network).all(has)
 }

@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use skep_state::State;
 use skep_types::network::IpamConfig;
-use skep_types::{Network, NetworkId, Vni, defaults};
+use skep_types::{ClusterId, Network, NetworkId, Vni, defaults};
 
+use super::family::Family;
 use super::{Books, is_allocated};
 use crate::plan::Plan;
 
@@ -29,13 +30,15 @@ pub fn allocate(
         let mut changed = Network::clone(&network);
         changed.vni = changed.vni.or_else(|| free_vni(books, plan.view()));
         if changed.ipam.is_empty() {
-            changed.ipam = match &*changed.spec.ipam {
-                [] => free_subnet(books, plan.view()).into_iter().collect(),
-                given => given.to_vec(),
-            };
-            for config in &mut changed.ipam {
-                config.gateway = config.gateway.or_else(|| config.subnet.hosts().next());
+            changed.ipam.clone_from(&changed.spec.ipam);
+        }
+        for family in Family::wanted(&network) {
+            if !changed.ipam.iter().any(|config| family.has(config.subnet.addr())) {
+                changed.ipam.extend(free_subnet(books, plan.view(), family));
             }
+        }
+        for config in &mut changed.ipam {
+            config.gateway = config.gateway.or_else(|| first_host(config.subnet));
         }
         let whole = is_allocated(&changed);
         let taken = changed == *network || plan.update(changed);
@@ -52,8 +55,44 @@ fn free_vni(books: &mut Books, state: &State) -> Option<Vni> {
     books.vnis.lowest(defaults::VNI_FIRST, last, taken).map(Vni)
 }
 
-/// The first subnet of the swarm's pools that overlaps with none; nothing where the pools are full.
-fn free_subnet(books: &mut Books, state: &State) -> Option<IpamConfig> {
+/// A subnet of one family; nothing where the pools are full.
+fn free_subnet(books: &mut Books, state: &State, family: Family) -> Option<IpamConfig> {
+    let subnet = match family {
+        Family::V4 => IpNet::V4(free_v4(books, state)?),
+        Family::V6 => IpNet::V6(free_v6(books, state)?),
+    };
+    Some(IpamConfig { subnet, range: None, gateway: first_host(subnet) })
+}
+
+/// The subnet's first address after its own.
+fn first_host(subnet: IpNet) -> Option<IpAddr> {
+    match subnet {
+        IpNet::V4(subnet) => subnet.hosts().next().map(IpAddr::V4),
+        // The first address of all is that of any router (RFC 4291).
+        IpNet::V6(subnet) => subnet.hosts().nth(1).map(IpAddr::V6),
+    }
+}
+
+/// The first /64 of the swarm's own /48 that overlaps with none.
+fn free_v6(books: &mut Books, state: &State) -> Option<Ipv6Net> {
+    let prefix = local_prefix(state.cluster()?.id);
+    let subnet = |place: u32| Ipv6Net::new((prefix | u128::from(place) << 64).into(), 64).ok();
+    let taken = |place| match subnet(place) {
+        Some(subnet) => state.subnet_owners(IpNet::V6(subnet)).next().is_some(),
+        None => true,
+    };
+    subnet(books.subnets_v6.lowest(0, u16::MAX.into(), taken)?)
+}
+
+/// A prefix of 48 bits that hardly any other network of the operator's has (RFC 4193): of a swarm's id
+/// the lower 40 bits, which are random.
+fn local_prefix(cluster: ClusterId) -> u128 {
+    const LOCAL: u128 = 0xfd << 120;
+    LOCAL | (cluster.bits() & ((1 << 40) - 1)) << 80
+}
+
+/// The first subnet of the swarm's pools that overlaps with none.
+fn free_v4(books: &mut Books, state: &State) -> Option<Ipv4Net> {
     let default: Ipv4Net = defaults::ADDRESS_POOL.parse().expect("the default pool is a subnet");
     let (pools, length) = match state.cluster() {
         Some(cluster) if !cluster.address_pools.is_empty() => {
@@ -67,9 +106,7 @@ fn free_subnet(books: &mut Books, state: &State) -> Option<IpamConfig> {
         None => true,
     };
     let place = books.subnets.lowest(0, u32::try_from(last).unwrap_or(u32::MAX), taken)?;
-    let subnet = IpNet::V4(subnet_at(&pools, length, place)?);
-    let gateway: Option<IpAddr> = subnet.hosts().next();
-    Some(IpamConfig { subnet, range: None, gateway })
+    subnet_at(&pools, length, place)
 }
 
 /// How many subnets of that length a pool has.

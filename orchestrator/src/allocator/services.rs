@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use skep_types::service::{Endpoint, EndpointMode, PortConfig, Protocol, PublishMode, VirtualIp};
 use skep_types::{NetworkId, Service, ServiceId, defaults};
 
+use super::family::Family;
 use super::{Books, is_allocated};
 use crate::plan::Plan;
 use crate::reconcilers::publishes;
@@ -41,17 +42,20 @@ fn endpoint(plan: &Plan<'_>, books: &mut Books, service: &Service) -> Option<End
     let ports = ports(plan, &spec.ports, &held.ports)?;
     let mut virtual_ips = Vec::new();
     for network in networks(books, service) {
-        if let Some(vip) = held.virtual_ips.iter().find(|vip| vip.network == network) {
-            virtual_ips.push(*vip);
-            continue;
-        }
         let network = plan.view().networks().get(network).filter(|it| is_allocated(it))?;
-        let address = books.address(plan.view(), network)?;
-        virtual_ips.push(VirtualIp {
-            network: network.id,
-            address: address.addr(),
-            prefix_length: address.prefix_len(),
-        });
+        for family in Family::of(network) {
+            let mut of_network = held.virtual_ips.iter().filter(|vip| vip.network == network.id);
+            if let Some(vip) = of_network.find(|vip| family.has(vip.address)) {
+                virtual_ips.push(*vip);
+                continue;
+            }
+            let address = books.address(plan.view(), network, family)?;
+            virtual_ips.push(VirtualIp {
+                network: network.id,
+                address: address.addr(),
+                prefix_length: address.prefix_len(),
+            });
+        }
     }
     Some(Endpoint { mode: spec.mode, ports, virtual_ips })
 }

@@ -100,8 +100,8 @@ fn attachment(
     if !is_allocated(network) {
         return Err(format!("network {name} has no subnet: the address pools are full"));
     }
-    let address = books
-        .address(plan.view(), network)
+    let addresses = books
+        .addresses(plan.view(), network)
         .ok_or_else(|| format!("network {name} has no free address left"))?;
-    Ok(NetworkAttachment { network: id, addresses: vec![address], aliases })
+    Ok(NetworkAttachment { network: id, addresses, aliases })
 }
