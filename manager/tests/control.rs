@@ -2,7 +2,7 @@
 
 use skep_manager::control::{Code, ControlError, Request, decide};
 use skep_state::{State, Transaction};
-use skep_types::service::{EndpointMode, PortConfig, PublishMode, UpdateState};
+use skep_types::service::{EndpointMode, PortConfig, Protocol, PublishMode, UpdateState};
 use skep_types::*;
 
 /// Decides and applies, as the proposer would.
@@ -250,4 +250,69 @@ fn there_is_one_ingress_network() {
         vec![skep_types::service::NetworkAttachmentConfig { target: id, aliases: vec![] }];
     let error = decide(&state, Request::CreateService(attached), Timestamp(1), 9).unwrap_err();
     assert!(error.message.starts_with("Service cannot be explicitly attached"), "{error}");
+}
+
+fn ingress(state: &mut State) {
+    let annotations = Annotations { name: "ingress".to_owned(), ..Annotations::default() };
+    let spec = NetworkSpec { annotations, ingress: true, ..NetworkSpec::default() };
+    let id: NetworkId = ask(state, Request::CreateNetwork(spec)).unwrap().parse().unwrap();
+    assert!(state.networks().get(id).is_some());
+}
+
+fn publishing(name: &str, protocol: Protocol, number: u16, publish_mode: PublishMode) -> Request {
+    let mut spec = web();
+    spec.annotations.name = name.to_owned();
+    let published_port = number;
+    spec.endpoint.ports = vec![PortConfig {
+        protocol,
+        target_port: 80,
+        published_port,
+        publish_mode,
+        ..Default::default()
+    }];
+    Request::CreateService(spec)
+}
+
+#[test]
+fn a_port_that_another_service_has_is_refused_with_its_owner() {
+    use Protocol::{Tcp, Udp};
+    use PublishMode::{Host, Ingress};
+    let mut state = State::default();
+    let error = ask(&mut state, publishing("web", Tcp, 8080, Ingress)).unwrap_err();
+    assert_eq!(error.code, Code::FailedPrecondition);
+    assert_eq!(error.message, "service needs ingress network, but no ingress network is present");
+    ingress(&mut state);
+    let web: ServiceId =
+        ask(&mut state, publishing("web", Tcp, 8080, Ingress)).unwrap().parse().unwrap();
+    let host: ServiceId =
+        ask(&mut state, publishing("host", Tcp, 9090, Host)).unwrap().parse().unwrap();
+    let by_ingress =
+        format!("port '8080' is already in use by service 'web' ({web}) as an ingress port");
+    let by_host = format!(
+        "port '9090' is already in use by service 'host' ({host}) as a host-published port"
+    );
+    for (number, mode, expected) in
+        [(8080, Ingress, &by_ingress), (8080, Host, &by_ingress), (9090, Ingress, &by_host)]
+    {
+        let before = state.clone();
+        let error = ask(&mut state, publishing("other", Tcp, number, mode)).unwrap_err();
+        assert_eq!((error.code, &error.message), (Code::InvalidArgument, expected));
+        assert_eq!(state, before);
+    }
+    // Several may ask for one in host mode: the scheduler keeps two of a node apart.
+    ask(&mut state, publishing("second", Tcp, 9090, Host)).unwrap();
+    ask(&mut state, publishing("third", Udp, 8080, Ingress)).unwrap();
+    // One's own is no conflict, and what another has is one for an update and a rollback too.
+    let update = |revision, request| {
+        let Request::CreateService(spec) = request else { unreachable!() };
+        Request::UpdateService { id: web, revision: Revision(revision), spec }
+    };
+    ask(&mut state, update(1, publishing("web", Tcp, 8080, Host))).unwrap();
+    let error = ask(&mut state, update(2, publishing("web", Udp, 8080, Ingress))).unwrap_err();
+    assert!(error.message.contains("already in use by service 'third'"), "{error}");
+    ask(&mut state, update(2, publishing("web", Tcp, 8081, Ingress))).unwrap();
+    ask(&mut state, publishing("fourth", Tcp, 8080, Ingress)).unwrap();
+    let back = Request::RollbackService { id: web, revision: Revision(3) };
+    let error = ask(&mut state, back).unwrap_err();
+    assert!(error.message.contains("already in use by service 'fourth'"), "{error}");
 }

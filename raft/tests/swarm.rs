@@ -167,7 +167,7 @@ async fn a_proposer_reads_its_write_and_learns_each_verdict() {
     );
     assert_eq!(
         verdicts[2].as_ref().unwrap_err().to_string(),
-        "port '8080' is already in use by service 'web' as an ingress port"
+        "port '8080' is already in use by service 'web' (0000000000000000000000001) as an ingress port"
     );
     let names: Vec<_> =
         view.services().iter().map(|it| it.spec.annotations.name.as_str()).collect();

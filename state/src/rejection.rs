@@ -30,8 +30,8 @@ pub enum Reason {
     OutOfSequence { kind: &'static str, id: String, expected: Revision, got: Revision },
     #[error("{kind} '{name}' is in use by {user}")]
     InUse { kind: &'static str, name: String, user: String },
-    #[error("port '{port}' is already in use by service '{owner}' as an ingress port")]
-    PortTaken { port: u16, owner: String },
+    #[error("port '{port}' is already in use by service '{owner}' ({id}) as an ingress port")]
+    PortTaken { port: u16, owner: String, id: String },
     #[error("address {address} is already in use on network {network}")]
     AddressTaken { network: String, address: IpAddr },
     #[error("VXLAN id {vni} is already in use by network {owner}")]

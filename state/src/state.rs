@@ -36,6 +36,8 @@ pub struct State {
     /// Who has an address: a service's VIP or a task that has not ended.
     pub(crate) addresses: OrdMap<(NetworkId, IpAddr), AddressOwner>,
     pub(crate) ports: OrdMap<(Protocol, u16), ServiceId>,
+    /// Ports that services ask for on the nodes their tasks run on. Several may ask for one.
+    pub(crate) host_ports: OrdSet<(Protocol, u16, ServiceId)>,
     /// Nodes that are managers by role, or that still are members of the Raft group.
     pub(crate) managers: OrdSet<NodeId>,
     /// What services name in their specs: such an object stays.
@@ -197,6 +199,17 @@ impl State {
     /// Which service has this port on every node.
     pub fn port_owner(&self, protocol: Protocol, port: u16) -> Option<ServiceId> {
         self.ports.get(&(protocol, port)).copied()
+    }
+
+    /// Services that ask for this port on the nodes their tasks run on, ascending by id.
+    pub fn host_port_users(
+        &self,
+        protocol: Protocol,
+        port: u16,
+    ) -> impl Iterator<Item = ServiceId> + '_ {
+        let first = (protocol, port, ServiceId::new(0));
+        let last = (protocol, port, ServiceId::new(u128::MAX));
+        self.host_ports.range(first..=last).map(|(_, _, id)| *id)
     }
 
     /// Every retained spec, for a snapshot.

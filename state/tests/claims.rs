@@ -361,12 +361,24 @@ fn a_port_belongs_to_who_was_given_it_and_is_free_when_that_goes() {
     assert_eq!(state.port_owner(Protocol::Tcp, 30_000), Some(ServiceId::new(2)));
     let error = apply(&mut state, vec![create(publishing(&service(3, "db"), 30_000))]).unwrap_err();
     assert!(error.starts_with("port '30000' is already in use by service 'api'"), "{error}");
-    // On nodes' own addresses each node has its own.
+    // On nodes' own addresses each node has its own, and several services may ask for one.
     let host = respec(&publishing(&service(3, "db"), 80), |spec| {
         spec.endpoint.ports[0].publish_mode = skep_types::service::PublishMode::Host;
     });
     apply(&mut state, vec![create(host), remove::<Service>(ServiceId::new(2))]).unwrap();
     assert_eq!(state.port_owner(Protocol::Tcp, 30_000), None);
+    let users = |state: &State, protocol, port| -> Vec<ServiceId> {
+        state.host_port_users(protocol, port).collect()
+    };
+    assert_eq!(users(&state, Protocol::Tcp, 80), [ServiceId::new(3)]);
+    assert_eq!(users(&state, Protocol::Udp, 80), []);
+    let db = Service::clone(state.services().by_name("db").unwrap());
+    let moved = respec(&db, |spec| spec.endpoint.ports[0].published_port = 81);
+    apply(&mut state, vec![update(moved)]).unwrap();
+    assert_eq!(users(&state, Protocol::Tcp, 80), []);
+    assert_eq!(users(&state, Protocol::Tcp, 81), [ServiceId::new(3)]);
+    apply(&mut state, vec![remove::<Service>(ServiceId::new(3))]).unwrap();
+    assert_eq!(users(&state, Protocol::Tcp, 81), []);
 }
 
 #[test]

@@ -46,7 +46,7 @@ fn a_published_port_belongs_to_one_service() {
     apply(&mut state, vec![create(publishing(&service(1, "web"), 80))]).unwrap();
     assert_eq!(
         apply(&mut state, vec![create(publishing(&service(2, "api"), 80))]).unwrap_err(),
-        "port '80' is already in use by service 'web' as an ingress port"
+        "port '80' is already in use by service 'web' (0000000000000000000000001) as an ingress port"
     );
     let web = Service::clone(state.services().by_name("web").unwrap());
     apply(&mut state, vec![update(publishing(&web, 81))]).unwrap();

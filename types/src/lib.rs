@@ -24,6 +24,7 @@ pub mod privilege;
 pub mod resources;
 pub mod secret;
 pub mod service;
+pub mod session;
 pub mod task;
 pub mod validate;
 

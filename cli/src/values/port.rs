@@ -129,6 +129,16 @@ mod tests {
             ("80/udp", "0:80/udp/ingress"),
             ("8080-8081:80-81", "8080:80/tcp/ingress 8081:81/tcp/ingress"),
             ("8080-8081:80", "8080:80/tcp/ingress 8081:80/tcp/ingress"),
+            ("8080-8081:80-81/sctp", "8080:80/sctp/ingress 8081:81/sctp/ingress"),
+            (
+                "8080-8082:80-81",
+                "invalid ranges specified for container and host Ports: 80-81 and 8080-8082",
+            ),
+            ("8082-8080:80", "invalid hostPort: 8082-8080"),
+            (
+                "published=8080-8082,target=80",
+                "invalid published port (8080-8082): value must be an integer: invalid syntax",
+            ),
             ("published=8080,target=80,mode=host,protocol=udp", "8080:80/udp/host"),
             ("target=80", "0:80/tcp/ingress"),
             ("published=80", "missing mandatory field 'target'"),

@@ -9,7 +9,8 @@ use skep_state::{Change, State};
 use skep_template::service::Names;
 use skep_types::resources::GenericResource;
 use skep_types::service::{
-    EndpointMode, EndpointSpec, JobStatus, PublishMode, TaskSpec, UpdateState, UpdateStatus,
+    EndpointMode, EndpointSpec, JobStatus, PortConfig, PublishMode, TaskSpec, UpdateState,
+    UpdateStatus,
 };
 use skep_types::{
     MountKind, Resources, Revision, Service, ServiceId, ServiceMode, ServiceSpec, Timestamp,
@@ -25,6 +26,7 @@ pub fn create(
     now: Timestamp,
 ) -> Result<Plan, ControlError> {
     check(state, &spec)?;
+    ports_are_free(state, &spec, None)?;
     let first = JobStatus { iteration: 0, last_execution: now };
     let job = spec.mode.is_job().then_some(first);
     let service = Service { job, ..Service::new(id, Arc::new(spec)) };
@@ -46,6 +48,9 @@ pub fn update(
         return Err(ControlError::invalid("service mode change is not allowed"));
     }
     check(state, &spec)?;
+    if spec.endpoint != service.spec.endpoint {
+        ports_are_free(state, &spec, Some(id))?;
+    }
     // Whatever an earlier update came to: this one starts afresh.
     Ok(respec(service, revision, Arc::new(spec), None, now))
 }
@@ -59,6 +64,7 @@ pub fn rollback(
     let service = find(state, id)?;
     match &service.previous_spec {
         Some(previous) => {
+            ports_are_free(state, previous, Some(id))?;
             let status = UpdateStatus {
                 state: UpdateState::RollbackStarted,
                 started_at: now,
@@ -119,6 +125,14 @@ fn check(state: &State, spec: &ServiceSpec) -> Result<(), ControlError> {
         return Err(ControlError::invalid("Jobs may not have an update config"));
     }
     check_endpoint(&spec.endpoint)?;
+    let by_ingress = |port: &PortConfig| port.publish_mode == PublishMode::Ingress;
+    if spec.endpoint.ports.iter().any(by_ingress)
+        && !state.networks().iter().any(|network| network.spec.ingress)
+    {
+        return Err(ControlError::precondition(
+            "service needs ingress network, but no ingress network is present",
+        ));
+    }
     let global = matches!(spec.mode, ServiceMode::Global | ServiceMode::GlobalJob);
     if global && spec.task.placement.max_replicas_per_node > 0 {
         return Err(ControlError::invalid(
@@ -309,4 +323,36 @@ fn check_endpoint(endpoint: &EndpointSpec) -> Result<(), ControlError> {
         }
     }
     Ok(())
+}
+
+/// A port that every node answers for one service is no other's, on no node; those on the nodes'
+/// own addresses go by node, and the scheduler keeps two of one node apart. `apply` itself holds
+/// the first half alone, whatever it is asked.
+fn ports_are_free(
+    state: &State,
+    spec: &ServiceSpec,
+    own: Option<ServiceId>,
+) -> Result<(), ControlError> {
+    for port in spec.endpoint.ports.iter().filter(|port| port.published_port != 0) {
+        let (protocol, number) = (port.protocol, port.published_port);
+        let others = |id: &ServiceId| Some(*id) != own;
+        if let Some(owner) = state.port_owner(protocol, number).filter(others) {
+            return Err(in_use(state, number, owner, "an ingress port"));
+        }
+        let ingress = port.publish_mode == PublishMode::Ingress;
+        if let Some(user) = state.host_port_users(protocol, number).find(others)
+            && ingress
+        {
+            return Err(in_use(state, number, user, "a host-published port"));
+        }
+    }
+    Ok(())
+}
+
+fn in_use(state: &State, port: u16, owner: ServiceId, how: &str) -> ControlError {
+    let name = state.services().get(owner).map(|it| it.spec.annotations.name.as_str());
+    let name = name.unwrap_or_default();
+    ControlError::invalid(format!(
+        "port '{port}' is already in use by service '{name}' ({owner}) as {how}"
+    ))
 }

@@ -91,6 +91,7 @@ fn ports(plan: &Plan<'_>, wanted: &[PortConfig], held: &[PortConfig]) -> Option<
                 Some(held) => held.published_port,
                 None => defaults::DYNAMIC_PORTS.clone().find(|number| {
                     plan.view().port_owner(port.protocol, *number).is_none()
+                        && plan.view().host_port_users(port.protocol, *number).next().is_none()
                         && !chosen.contains(&(port.protocol, *number))
                 })?,
             };

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use skep_types::service::{PortConfig, PublishMode};
+use skep_types::service::{PortConfig, Protocol, PublishMode};
 use skep_types::{NetworkId, Revision, Service, ServiceId, ServiceSpec, validate};
 
 use crate::event::Delta;
@@ -71,12 +71,11 @@ fn names_exist(state: &State, service: &Service) -> Result<(), Reason> {
 pub fn claims_are_free(state: &State, service: &Service) -> Result<(), Reason> {
     for port in claimed_ports(service) {
         let claim = (port.protocol, port.published_port);
-        if let Some(owner) = state.ports.get(&claim).filter(|owner| **owner != service.id) {
-            let owner = state
-                .services
-                .get(*owner)
-                .map_or_else(|| owner.to_string(), |it| it.spec.annotations.name.clone());
-            return Err(Reason::PortTaken { port: port.published_port, owner });
+        if let Some(id) = state.ports.get(&claim).filter(|owner| **owner != service.id) {
+            let owner = state.services.get(*id);
+            let owner = owner.map(|it| it.spec.annotations.name.clone()).unwrap_or_default();
+            let (port, id) = (port.published_port, id.to_string());
+            return Err(Reason::PortTaken { port, owner, id });
         }
     }
     for vip in virtual_ips(service) {
@@ -91,6 +90,9 @@ pub fn index(state: &mut State, before: Option<&Service>, after: Option<&Service
         for port in claimed_ports(before) {
             state.ports.remove(&(port.protocol, port.published_port));
         }
+        for (protocol, port) in host_ports(&before.spec) {
+            state.host_ports.remove(&(protocol, port, before.id));
+        }
         for vip in virtual_ips(before) {
             state.addresses.remove(&vip);
         }
@@ -101,6 +103,9 @@ pub fn index(state: &mut State, before: Option<&Service>, after: Option<&Service
     if let Some(after) = after {
         for port in claimed_ports(after) {
             state.ports.insert((port.protocol, port.published_port), after.id);
+        }
+        for (protocol, port) in host_ports(&after.spec) {
+            state.host_ports.insert((protocol, port, after.id));
         }
         for vip in virtual_ips(after) {
             state.addresses.insert(vip, AddressOwner::Service(after.id));
@@ -134,6 +139,13 @@ fn claimed_ports(service: &Service) -> Vec<&PortConfig> {
     ports.sort_by_key(|port| (port.protocol, port.published_port));
     ports.dedup_by_key(|port| (port.protocol, port.published_port));
     ports
+}
+
+/// Ports that the tasks of a service have on the nodes they run on.
+fn host_ports(spec: &ServiceSpec) -> impl Iterator<Item = (Protocol, u16)> + '_ {
+    let in_host_mode = |port: &&PortConfig| port.publish_mode == PublishMode::Host;
+    let ports = spec.endpoint.ports.iter().filter(in_host_mode);
+    ports.map(|port| (port.protocol, port.published_port)).filter(|(_, number)| *number != 0)
 }
 
 /// Whether nobody else has an address.
