@@ -11,6 +11,7 @@ use skep_overlay_net::{
 };
 use skep_proto::v1 as pb;
 use skep_types::service::Protocol;
+use skep_types::session::Session;
 use skep_types::{NetworkId, Vni};
 
 /// A message of the leader's is not one.
@@ -121,7 +122,12 @@ fn read_answers(answers: pb::NetworkAnswers) -> Result<Answers, &'static str> {
         let vips = addresses(&it.vips).ok_or("a service's address")?;
         let ports = it.ports.iter().filter(|port| !port.host_mode).map(port);
         let ports = ports.collect::<Option<_>>().ok_or("a service's port")?;
-        services.insert(id, ServiceEntry { name: it.name, aliases: it.aliases, vips, ports });
+        let session = match it.session() {
+            pb::network_service::Session::Any => Session::Any,
+            pb::network_service::Session::ClientAddress => Session::ClientAddress,
+        };
+        let (name, aliases) = (it.name, it.aliases);
+        services.insert(id, ServiceEntry { name, aliases, vips, ports, session });
     }
     let nodes = |nodes: &[Vec<u8>]| -> Result<BTreeSet<IpAddr>, _> {
         nodes.iter().map(|bytes| address(bytes)).collect::<Option<_>>().ok_or("a node's address")

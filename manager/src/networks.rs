@@ -12,6 +12,7 @@ use skep_dispatch::{Journals, Touched};
 use skep_proto::v1 as pb;
 use skep_state::State;
 use skep_types::service::{PortConfig, Protocol};
+use skep_types::session::Session;
 use skep_types::{Network, NetworkId};
 
 use crate::defaults::{JOURNALS_MAX, NETWORK_PART_MAX, WHOLE_NETWORKS_BYTES_MAX};
@@ -193,6 +194,11 @@ fn service(it: &Service) -> pb::NetworkService {
         vips: it.vips.iter().copied().map(bytes).collect(),
         aliases: it.aliases.clone(),
         ports: it.ports.iter().map(port).collect(),
+        session: match it.session {
+            Session::Any => pb::network_service::Session::Any,
+            Session::ClientAddress => pb::network_service::Session::ClientAddress,
+        }
+        .into(),
     }
 }
 

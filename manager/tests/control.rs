@@ -93,6 +93,12 @@ fn bad_service_specs_are_refused_in_docker_s_words() {
             "EndpointSpec: target port must be provided",
         ),
         (
+            |it| {
+                it.annotations.labels.insert("skep.session".to_owned(), "sticky".to_owned());
+            },
+            "invalid label skep.session=\"sticky\": expected any or client-address",
+        ),
+        (
             |it| it.task.container.hostname = "{{.Task.Colour}}".to_owned(),
             "expanding hostname failed: template parsing error: can't evaluate field Colour",
         ),

@@ -17,6 +17,7 @@ use skep_idmap::Owner;
 use skep_overlay_net::network::{Answers, NetworkDelta};
 use skep_overlay_net::*;
 use skep_types::service::{PortConfig, Protocol, PublishMode};
+use skep_types::session::Session;
 use skep_types::{NetworkAttachment, NetworkId, ServiceId, TaskId, Vni};
 
 const FRONT: NetworkId = NetworkId::new(2);
@@ -59,6 +60,7 @@ fn front() -> NetworkState {
                 aliases: vec!["www".into()],
                 vips: vec![IpAddr::from([10, 0, 1, 2])],
                 ports: Vec::new(),
+                session: Session::Any,
             },
         )]),
     }

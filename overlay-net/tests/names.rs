@@ -9,6 +9,7 @@ use hickory_proto::rr::{Name, RecordType};
 use skep_overlay_net::dns::answer::{Known, Outcome, Transport, answer};
 use skep_overlay_net::dns::names::OnOverlays;
 use skep_overlay_net::{EndpointState, NetworkState, ServiceEntry, TaskEndpoint, task_mac};
+use skep_types::session::Session;
 use skep_types::{NetworkId, ServiceId, TaskId, Vni};
 
 fn service(name: &str, vip: Option<&str>, aliases: &[&str]) -> ServiceEntry {
@@ -17,6 +18,7 @@ fn service(name: &str, vip: Option<&str>, aliases: &[&str]) -> ServiceEntry {
         aliases: aliases.iter().map(ToString::to_string).collect(),
         vips: vip.iter().map(|it| it.parse().unwrap()).collect(),
         ports: Vec::new(),
+        session: Session::Any,
     }
 }
 

@@ -12,7 +12,7 @@ use skep_state::{Delta, Event, State};
 use skep_types::service::{Endpoint, NetworkAttachmentConfig};
 use skep_types::{
     Cluster, ConfigId, DesiredState, Network, NetworkAttachment, NetworkId, Node, NodeId,
-    NodeState, SecretId, Service, ServiceId, ServiceSpec, Task, TaskId, TaskState, drain,
+    NodeState, SecretId, Service, ServiceId, ServiceSpec, Task, TaskId, TaskState, drain, session,
 };
 
 use crate::assignment::{is_the_nodes, reads_payloads};
@@ -169,10 +169,11 @@ impl Concern {
         if differs(delta, name) {
             self.touch_tasks(view.tasks_of_service(id));
         }
-        let on_networks =
-            |it: &Service| -> (String, Vec<NetworkAttachmentConfig>, Option<Endpoint>) {
-                (name(it), it.spec.task.networks.clone(), it.endpoint.clone())
-            };
+        type OnNetworks = (String, Vec<NetworkAttachmentConfig>, Option<Endpoint>, Option<String>);
+        let on_networks = |it: &Service| -> OnNetworks {
+            let session = it.spec.annotations.labels.get(session::LABEL).cloned();
+            (name(it), it.spec.task.networks.clone(), it.endpoint.clone(), session)
+        };
         if differs(delta, on_networks) {
             for service in delta.before.iter().chain(&delta.after) {
                 let joined = service.spec.task.networks.iter().map(|at| at.target);

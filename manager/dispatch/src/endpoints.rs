@@ -9,6 +9,7 @@ use std::sync::Arc;
 use skep_state::State;
 use skep_state::state::{AddressOwner, Named};
 use skep_types::service::{PortConfig, PublishMode};
+use skep_types::session::{self, Session};
 use skep_types::task::Slot;
 use skep_types::{
     DesiredState, Network, NetworkId, Node, NodeId, NodeState, ServiceId, Task, TaskId, TaskState,
@@ -48,6 +49,7 @@ pub struct Service {
     pub vips: Vec<IpAddr>,
     /// Those that every node answers.
     pub ports: Vec<PortConfig>,
+    pub session: Session,
 }
 
 /// Who answers on a network, on top of what was known before: of nothing for a whole network.
@@ -227,5 +229,6 @@ fn service(service: &skep_types::Service, network: NetworkId, ingress: bool) -> 
         aliases: joined.map(|at| at.aliases.clone()).unwrap_or_default(),
         vips,
         ports,
+        session: session::of(&service.spec.annotations.labels).unwrap_or_default(),
     })
 }

@@ -43,6 +43,7 @@ fn shaped(service: &Service, b: u128, shape: usize) -> Service {
         spec.annotations.name = format!("{}-{}", service.id, shape / 10);
         spec.annotations.labels = match shape {
             5 => BTreeMap::from([(drain::LABEL.to_owned(), "5s".to_owned())]),
+            8 => BTreeMap::from([(session::LABEL.to_owned(), "client-address".to_owned())]),
             _ => BTreeMap::new(),
         };
     });

@@ -14,7 +14,7 @@ use skep_types::service::{
 };
 use skep_types::{
     MountKind, Resources, Revision, Service, ServiceId, ServiceMode, ServiceSpec, Timestamp,
-    UpdateConfig, defaults, dependency, down_grace, drain, privilege, validate,
+    UpdateConfig, defaults, dependency, down_grace, drain, privilege, session, validate,
 };
 
 use super::{ControlError, Plan, plan};
@@ -112,6 +112,8 @@ fn check(state: &State, spec: &ServiceSpec) -> Result<(), ControlError> {
     drain::of(&spec.annotations.labels)
         .map_err(|error| ControlError::invalid(error.to_string()))?;
     down_grace::asked(&spec.annotations.labels)
+        .map_err(|error| ControlError::invalid(error.to_string()))?;
+    session::of(&spec.annotations.labels)
         .map_err(|error| ControlError::invalid(error.to_string()))?;
     check_mode(spec.mode)?;
     if let Some(label) = spec.annotations.labels.get(dependency::LABEL) {

@@ -11,6 +11,7 @@ use skep_overlay_kernel::{Executor, Namespace, nft};
 use skep_overlay_plan::network::PublishedPort;
 use skep_overlay_plan::*;
 use skep_types::service::{PortConfig, Protocol, PublishMode};
+use skep_types::session::Session;
 use skep_types::{NetworkAttachment, NetworkId, ServiceId, TaskId, Vni};
 
 const INGRESS: NetworkId = NetworkId::new(1);
@@ -49,6 +50,7 @@ fn front() -> NetworkState {
                 aliases: Vec::new(),
                 vips: vec![IpAddr::from([10, 0, 1, 2])],
                 ports: Vec::new(),
+                session: Session::Any,
             },
         )]),
     }
@@ -59,7 +61,13 @@ fn ingress(hosts: u8) -> NetworkState {
         PublishedPort { protocol: Protocol::Tcp, published: 8080, target: 80 },
         PublishedPort { protocol: Protocol::Udp, published: 8053, target: 53 },
     ];
-    let entry = ServiceEntry { name: "web".into(), aliases: Vec::new(), vips: Vec::new(), ports };
+    let entry = ServiceEntry {
+        name: "web".into(),
+        aliases: Vec::new(),
+        vips: Vec::new(),
+        ports,
+        session: Session::Any,
+    };
     NetworkState {
         id: INGRESS,
         name: "ingress".into(),
@@ -301,6 +309,63 @@ async fn a_published_port_answers_on_every_host_and_keeps_the_client() {
     for (index, host) in hosts.iter_mut().enumerate() {
         host.tear_down().await;
         assert_eq!(lab.remains(index as u8 + 1), "");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_comes_to_the_same_task_through_every_host() {
+    if !can_run("a_client_comes_to_the_same_task_through_every_host") {
+        return;
+    }
+    // Host 4 is many clients outside the swarm.
+    let lab = Lab::new(4).await;
+    let mut networks = [ingress(3), front()];
+    for network in &mut networks {
+        network.services.get_mut(&WEB).unwrap().session = Session::ClientAddress;
+    }
+    let mut hosts: Vec<Host> = (1..=3).map(|number| Host::new(&lab, number, &networks)).collect();
+    hosts[0].add(A, &[(INGRESS, "10.0.0.3/24"), (FRONT, "10.0.1.3/24")], Vec::new());
+    hosts[1].add(B, &[(INGRESS, "10.0.0.4/24"), (FRONT, "10.0.1.4/24")], Vec::new());
+    for host in &hosts {
+        host.reconcile().await;
+    }
+    for (place, name) in [(hosts[0].task(A), "a"), (hosts[1].task(B), "b")] {
+        serve(&place, 80, name).await;
+    }
+    let clients: Vec<String> = (100..116).map(|last| format!("192.168.77.{last}")).collect();
+    for client in &clients {
+        lab.on_host(4, &format!("ip addr add {client}/24 dev eth0"));
+    }
+    let outside = lab.host(4);
+    let mut first = BTreeMap::new();
+    for client in &clients {
+        for host in 1..=3 {
+            let (from, to) = (format!("{client}:0"), format!("192.168.77.{host}:8080"));
+            let said = ask_from(&outside, &from, &to).await.unwrap();
+            let before = first.entry(client).or_insert_with(|| said.clone());
+            assert_eq!(*before, said, "{client} through host {host}");
+            assert!(said.ends_with(client.as_str()), "{said} was {client}");
+        }
+    }
+    let of = |name: &str| first.values().filter(|said| said.starts_with(name)).count();
+    assert!(of("a") > 0 && of("b") > 0, "all clients come to one task: {first:?}");
+    // A task, too, comes to one through the virtual address.
+    let a = hosts[0].task(A);
+    let said = ask(&a, "10.0.1.2:80").await.unwrap();
+    for _ in 0..8 {
+        assert_eq!(ask(&a, "10.0.1.2:80").await.unwrap(), said);
+    }
+    // Those of a task that serves no more go elsewhere, the others stay.
+    for host in &mut hosts {
+        host.set_state(INGRESS, B, EndpointState::Draining);
+        host.reconcile().await;
+    }
+    for client in &clients {
+        let said = ask_from(&outside, &format!("{client}:0"), "192.168.77.3:8080").await.unwrap();
+        assert_eq!(said, format!("a {client}"));
+    }
+    for host in &mut hosts {
+        host.tear_down().await;
     }
 }
 

@@ -3,14 +3,16 @@
 use std::net::IpAddr;
 
 use skep_types::service::Protocol;
+use skep_types::session::Session;
 
+use crate::family::Family;
 use crate::network::{EndpointState, NetworkState};
 
 /// Where connections are made to before they are translated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Target {
     Vip(IpAddr),
-    /// A port that this node answers.
+    /// A port that this node answers, on its addresses of both families.
     Port(Protocol, u16),
 }
 
@@ -20,10 +22,18 @@ pub struct Balanced {
     pub target: Target,
     /// The tasks' own port, where the target is a port.
     pub target_port: Option<u16>,
-    /// New connections go to one of these.
+    /// New connections go to one of these; of its own family, where the target is a port.
     pub serving: Vec<IpAddr>,
     /// Connections that stand may go on.
     pub draining: Vec<IpAddr>,
+    pub session: Session,
+}
+
+impl Balanced {
+    /// Where new connections of a family go.
+    pub fn serving_of(&self, family: Family) -> Vec<IpAddr> {
+        of_family(family, &self.serving)
+    }
 }
 
 /// The virtual addresses of a network's services.
@@ -37,8 +47,9 @@ pub fn vips(network: &NetworkState) -> Vec<Balanced> {
             service.vips.iter().map(move |vip| Balanced {
                 target: Target::Vip(*vip),
                 target_port: None,
-                serving: of_family(*vip, &serving),
-                draining: of_family(*vip, &draining),
+                serving: of_family(Family::of(*vip), &serving),
+                draining: of_family(Family::of(*vip), &draining),
+                session: service.session,
             })
         })
         .collect();
@@ -46,18 +57,17 @@ pub fn vips(network: &NetworkState) -> Vec<Balanced> {
     vips
 }
 
-/// The published ports of the services on the ingress network. IPv4 alone: the routing mesh does
-/// not translate IPv6.
+/// The published ports of the services on the ingress network.
 pub fn published(ingress: &NetworkState) -> Vec<Balanced> {
-    let any_v4 = IpAddr::from([0, 0, 0, 0]);
     let mut ports: Vec<Balanced> = Vec::new();
     for (id, service) in &ingress.services {
         for port in service.ports.iter().filter(|port| port.published != 0) {
             ports.push(Balanced {
                 target: Target::Port(port.protocol, port.published),
                 target_port: Some(port.target),
-                serving: of_family(any_v4, &ingress.addresses(*id, EndpointState::Serving)),
-                draining: of_family(any_v4, &ingress.addresses(*id, EndpointState::Draining)),
+                serving: ingress.addresses(*id, EndpointState::Serving),
+                draining: ingress.addresses(*id, EndpointState::Draining),
+                session: service.session,
             });
         }
     }
@@ -65,6 +75,6 @@ pub fn published(ingress: &NetworkState) -> Vec<Balanced> {
     ports
 }
 
-fn of_family(like: IpAddr, addresses: &[IpAddr]) -> Vec<IpAddr> {
-    addresses.iter().copied().filter(|address| address.is_ipv4() == like.is_ipv4()).collect()
+fn of_family(family: Family, addresses: &[IpAddr]) -> Vec<IpAddr> {
+    addresses.iter().copied().filter(|address| Family::of(*address) == family).collect()
 }

@@ -10,16 +10,19 @@
 pub mod address;
 pub mod balance;
 pub mod desired;
+pub mod family;
 pub mod host_port;
 pub mod network;
 pub mod observed;
 pub mod operation;
 pub mod plan;
 pub mod rules;
+mod shares;
 
 pub use address::{Mac, node_mac, task_mac};
 pub use balance::{Balanced, Target};
 pub use desired::{Desired, DesiredTask, NodeConfig, TaskNet, TaskNetError};
+pub use family::Family;
 pub use host_port::{HostPort, LocalPorts};
 pub use network::{EndpointState, NetworkState, NetworkUpdate, ServiceEntry, TaskEndpoint};
 pub use observed::{Observed, ObservedSandbox, ObservedTask};

@@ -8,6 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use skep_types::service::Protocol;
+use skep_types::session::Session;
 use skep_types::{NetworkId, ServiceId, TaskId, Vni};
 
 use crate::Mac;
@@ -54,6 +55,7 @@ pub struct ServiceEntry {
     pub vips: Vec<IpAddr>,
     /// Ports that every node answers; heeded on the ingress network.
     pub ports: Vec<PublishedPort>,
+    pub session: Session,
 }
 
 /// All that a node knows of a network.

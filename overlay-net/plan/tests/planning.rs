@@ -9,6 +9,7 @@ use skep_overlay_plan::observed::Tunnel;
 use skep_overlay_plan::rules::{host_rules, task_rules};
 use skep_overlay_plan::*;
 use skep_types::service::{PortConfig, Protocol, PublishMode};
+use skep_types::session::Session;
 use skep_types::{NetworkAttachment, NetworkId, ServiceId, TaskId, Vni};
 
 const INGRESS: NetworkId = NetworkId::new(1);
@@ -66,6 +67,7 @@ fn network(id: NetworkId, vni: u32, third: u8) -> NetworkState {
                 aliases: Vec::new(),
                 vips: vec![at(2).parse().unwrap()],
                 ports: if id == INGRESS { ports } else { Vec::new() },
+                session: Session::Any,
             },
         )]),
     }
@@ -134,17 +136,17 @@ fn a_first_task_builds_its_network_and_the_last_takes_all_away() {
         &desired,
         &mut observed,
         expect![[r#"
-        EnableForwarding
-        CreateSandbox { network: NetworkId(0000000000000000000000002), tunnel: Tunnel { vni: Vni(4098), local: 192.168.0.1, udp_port: 4789, mtu: 1450 }, gateways: {10.0.1.1/24}, mac: 02:53:c0:a8:00:01 }
-        SetForwarding { network: NetworkId(0000000000000000000000002), mac: 02:42:0a:00:01:04, node: 192.168.0.2 }
-        SetNeighbour { network: NetworkId(0000000000000000000000002), address: 10.0.1.4, mac: 02:42:0a:00:01:04 }
-        CreateTask { task: TaskId(000000000000000000000000b) }
-        Connect { task: TaskId(000000000000000000000000b), network: NetworkId(0000000000000000000000002), name: "eth0", interface: Interface { mac: 02:42:0a:00:01:03, addresses: {10.0.1.3/24}, mtu: 1450 } }
-        ConnectOutside { task: TaskId(000000000000000000000000b), name: "eth1", address: 172.18.0.2, gateway: 172.18.0.1, mtu: 1500 }
-        ReplaceRules Task(TaskId(000000000000000000000000b))
-        PruneFlows { place: Task(TaskId(000000000000000000000000b)), balanced: [Balanced { target: Vip(10.0.1.2), target_port: None, serving: [10.0.1.3, 10.0.1.4], draining: [] }] }
-        ReplaceRules Host
-    "#]],
+            EnableForwarding
+            CreateSandbox { network: NetworkId(0000000000000000000000002), tunnel: Tunnel { vni: Vni(4098), local: 192.168.0.1, udp_port: 4789, mtu: 1450 }, gateways: {10.0.1.1/24}, mac: 02:53:c0:a8:00:01 }
+            SetForwarding { network: NetworkId(0000000000000000000000002), mac: 02:42:0a:00:01:04, node: 192.168.0.2 }
+            SetNeighbour { network: NetworkId(0000000000000000000000002), address: 10.0.1.4, mac: 02:42:0a:00:01:04 }
+            CreateTask { task: TaskId(000000000000000000000000b) }
+            Connect { task: TaskId(000000000000000000000000b), network: NetworkId(0000000000000000000000002), name: "eth0", interface: Interface { mac: 02:42:0a:00:01:03, addresses: {10.0.1.3/24}, mtu: 1450 } }
+            ConnectOutside { task: TaskId(000000000000000000000000b), name: "eth1", address: 172.18.0.2, gateway: 172.18.0.1, mtu: 1500 }
+            ReplaceRules Task(TaskId(000000000000000000000000b))
+            PruneFlows { place: Task(TaskId(000000000000000000000000b)), balanced: [Balanced { target: Vip(10.0.1.2), target_port: None, serving: [10.0.1.3, 10.0.1.4], draining: [], session: Any }] }
+            ReplaceRules Host
+        "#]],
     );
     desired.tasks.clear();
     desired.networks.clear();
@@ -168,15 +170,15 @@ fn the_ingress_network_stands_without_tasks_and_is_joined_to_the_host() {
         &desired,
         &mut Observed::default(),
         expect![[r#"
-        EnableForwarding
-        CreateSandbox { network: NetworkId(0000000000000000000000001), tunnel: Tunnel { vni: Vni(4096), local: 192.168.0.1, udp_port: 4789, mtu: 1450 }, gateways: {10.0.0.1/24}, mac: 02:53:c0:a8:00:01 }
-        SetForwarding { network: NetworkId(0000000000000000000000001), mac: 02:42:0a:00:00:04, node: 192.168.0.2 }
-        SetForwarding { network: NetworkId(0000000000000000000000001), mac: 02:53:c0:a8:00:02, node: 192.168.0.2 }
-        SetNeighbour { network: NetworkId(0000000000000000000000001), address: 10.0.0.4, mac: 02:42:0a:00:00:04 }
-        JoinToHost { network: NetworkId(0000000000000000000000001), subnet: 10.0.0.0/24, gateway: 10.0.0.1, node: 192.168.0.1, mtu: 1450 }
-        ReplaceRules Host
-        PruneFlows { place: Host, balanced: [Balanced { target: Port(Tcp, 8080), target_port: Some(80), serving: [10.0.0.3, 10.0.0.4], draining: [] }, Balanced { target: Port(Udp, 5353), target_port: Some(53), serving: [10.0.0.3, 10.0.0.4], draining: [] }] }
-    "#]],
+            EnableForwarding
+            CreateSandbox { network: NetworkId(0000000000000000000000001), tunnel: Tunnel { vni: Vni(4096), local: 192.168.0.1, udp_port: 4789, mtu: 1450 }, gateways: {10.0.0.1/24}, mac: 02:53:c0:a8:00:01 }
+            SetForwarding { network: NetworkId(0000000000000000000000001), mac: 02:42:0a:00:00:04, node: 192.168.0.2 }
+            SetForwarding { network: NetworkId(0000000000000000000000001), mac: 02:53:c0:a8:00:02, node: 192.168.0.2 }
+            SetNeighbour { network: NetworkId(0000000000000000000000001), address: 10.0.0.4, mac: 02:42:0a:00:00:04 }
+            JoinToHost { network: NetworkId(0000000000000000000000001), subnet: 10.0.0.0/24, gateway: 10.0.0.1, node: 192.168.0.1, mtu: 1450 }
+            ReplaceRules Host
+            PruneFlows { place: Host, balanced: [Balanced { target: Port(Tcp, 8080), target_port: Some(80), serving: [10.0.0.3, 10.0.0.4], draining: [], session: Any }, Balanced { target: Port(Udp, 5353), target_port: Some(53), serving: [10.0.0.3, 10.0.0.4], draining: [], session: Any }] }
+        "#]],
     );
 }
 
@@ -210,11 +212,11 @@ fn an_endpoint_that_moves_changes_one_entry_and_one_that_goes_is_forgotten_last(
         &desired,
         &mut observed,
         expect![[r#"
-        ReplaceRules Task(TaskId(000000000000000000000000b))
-        PruneFlows { place: Task(TaskId(000000000000000000000000b)), balanced: [Balanced { target: Vip(10.0.1.2), target_port: None, serving: [10.0.1.3], draining: [] }] }
-        RemoveNeighbour { network: NetworkId(0000000000000000000000002), address: 10.0.1.4 }
-        RemoveForwarding { network: NetworkId(0000000000000000000000002), mac: 02:42:0a:00:01:04 }
-    "#]],
+            ReplaceRules Task(TaskId(000000000000000000000000b))
+            PruneFlows { place: Task(TaskId(000000000000000000000000b)), balanced: [Balanced { target: Vip(10.0.1.2), target_port: None, serving: [10.0.1.3], draining: [], session: Any }] }
+            RemoveNeighbour { network: NetworkId(0000000000000000000000002), address: 10.0.1.4 }
+            RemoveForwarding { network: NetworkId(0000000000000000000000002), mac: 02:42:0a:00:01:04 }
+        "#]],
     );
 }
 
@@ -682,4 +684,56 @@ fn a_gateway_is_the_first_address_unless_it_is_named() {
     assert_eq!(gateway("10.0.1.0/24"), "10.0.1.1/24");
     assert_eq!(gateway("10.0.1.254/24"), "10.0.1.254/24");
     assert_eq!(gateway("fd00:1::/64"), "fd00:1::1/64");
+}
+
+#[test]
+fn a_session_by_client_address_hashes_it_into_a_fixed_number_of_shares() {
+    let mut desired = with_ingress();
+    desired.networks.insert(FRONT, network(FRONT, 4098, 1));
+    for id in [INGRESS, FRONT] {
+        let network = desired.networks.get_mut(&id).unwrap();
+        network.services.get_mut(&WEB).unwrap().session = Session::ClientAddress;
+    }
+    let choices = |rules: &Ruleset, of: &str| -> Vec<String> {
+        let lines = rules.text().lines().filter(|line| line.contains("dnat") && line.contains(of));
+        lines.map(|line| line.trim().to_owned()).collect()
+    };
+    let begin =
+        "meta l4proto tcp dnat ip to jhash ip saddr mod 1024 seed 0x736b6570 map { 0 : 10.0.0.";
+    let before = choices(&host_rules(&desired), "l4proto tcp").remove(0);
+    assert!(before.starts_with(begin), "{before}");
+    assert_eq!(before.matches(" : 10.0.0.").count(), 1024);
+    assert!(before.contains(" : 10.0.0.3 . 80") && before.contains(" : 10.0.0.4 . 80"));
+    // Another node says the same, for the same clients are to come to the same tasks.
+    let mut other = desired.clone();
+    other.tasks.clear();
+    other.node.underlay = "192.168.0.2".parse().unwrap();
+    assert_eq!(choices(&host_rules(&other), "l4proto tcp"), [before]);
+    // One task is every client's.
+    let endpoints = &mut desired.networks.get_mut(&INGRESS).unwrap().endpoints;
+    endpoints.get_mut(&THEIRS).unwrap().state = EndpointState::Draining;
+    assert_eq!(
+        choices(&host_rules(&desired), "l4proto tcp"),
+        ["meta l4proto tcp dnat ip to numgen random mod 1 map { 0 : 10.0.0.3 . 80 }"]
+    );
+}
+
+#[test]
+fn a_choice_among_a_thousand_is_one_look_up() {
+    let mut desired = with_ingress();
+    let network = desired.networks.get_mut(&INGRESS).unwrap();
+    for number in 0..1000u32 {
+        let address = format!("10.0.{}.{}", 1 + number / 250, 1 + number % 250);
+        let task = TaskId::new(100 + u128::from(number));
+        network.endpoints.insert(task, endpoint(&address, "192.168.0.2", EndpointState::Serving));
+    }
+    let rules = host_rules(&desired);
+    let text = rules.text();
+    // Each port has one chain with one rule, reached by one look-up, whatever is behind it; no key
+    // of a map is a range, which the kernel would keep as a tree.
+    assert_eq!(text.matches("numgen random mod 1002 map {").count(), 2);
+    assert_eq!(text.lines().filter(|line| line.contains("th dport vmap {")).count(), 1);
+    let map = text.lines().find(|line| line.contains("tcp dnat")).unwrap();
+    assert_eq!(map.matches(" . 80").count(), 1002);
+    assert!(!map.split_once("map {").unwrap().1.contains('-'), "a range in {map}");
 }

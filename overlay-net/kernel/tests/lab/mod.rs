@@ -4,10 +4,17 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use nix::sys::socket::sockopt::SendTimeout;
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockType, SockaddrStorage, bind, connect as connect_to, setsockopt,
+    socket,
+};
+use nix::sys::time::{TimeVal, TimeValLike};
 use skep_overlay_kernel::{Executor, Namespace};
 use skep_overlay_plan::{Desired, NodeConfig, plan};
 use tempfile::TempDir;
@@ -211,17 +218,39 @@ async fn connect_within(
     let connected = place.run(move || TcpStream::connect_timeout(&to, patience)).await.unwrap();
     let mut stream = connected.map_err(|error| error.kind())?;
     stream.set_read_timeout(Some(patience)).unwrap();
+    let said = said(&mut stream)?;
+    Ok((stream, said))
+}
+
+/// The first line.
+fn said(stream: &mut TcpStream) -> Result<String, ErrorKind> {
     let mut said = Vec::new();
     let mut byte = [0];
     while stream.read(&mut byte).map_err(|error| error.kind())? == 1 && byte[0] != b'\n' {
         said.push(byte[0]);
     }
-    Ok((stream, String::from_utf8(said).unwrap()))
+    Ok(String::from_utf8(said).unwrap())
 }
 
 /// What the server behind an address says.
 pub async fn ask(place: &Namespace, to: &str) -> Result<String, ErrorKind> {
     connect(place, to).await.map(|(_, said)| said)
+}
+
+/// As [`ask`], from one of the namespace's addresses.
+pub async fn ask_from(place: &Namespace, from: &str, to: &str) -> Result<String, ErrorKind> {
+    let (from, to): (SocketAddr, SocketAddr) = (from.parse().unwrap(), to.parse().unwrap());
+    let socket = place.run(move || {
+        let family = if from.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+        let socket = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+        bind(socket.as_raw_fd(), &SockaddrStorage::from(from))?;
+        setsockopt(&socket, SendTimeout, &TimeVal::seconds(CONNECT.as_secs() as i64))?;
+        connect_to(socket.as_raw_fd(), &SockaddrStorage::from(to))?;
+        Ok::<_, nix::Error>(TcpStream::from(socket))
+    });
+    let mut stream = socket.await.unwrap().map_err(|errno| std::io::Error::from(errno).kind())?;
+    stream.set_read_timeout(Some(CONNECT)).unwrap();
+    said(&mut stream)
 }
 
 /// As [`ask`], of a server that may be long in answering.

@@ -9,10 +9,12 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use skep_types::service::PortConfig;
+use skep_types::session::Session;
 
 use super::{INGRESS_PREFIX, OUTSIDE_PREFIX, Ruleset, one_of};
 use crate::balance::{Balanced, Target, published};
 use crate::desired::{Desired, DesiredTask};
+use crate::family::Family;
 
 /// The ports this node answers: the routing mesh's, then those of its own tasks. A port that both
 /// claim is the task's own.
@@ -34,6 +36,7 @@ fn of_task(task: &DesiredTask) -> Vec<Balanced> {
         target_port: Some(port.target_port),
         serving: vec![IpAddr::V4(address)],
         draining: Vec::new(),
+        session: Session::Any,
     };
     task.host_ports.iter().map(balanced).collect()
 }
@@ -44,17 +47,17 @@ pub fn host_rules(desired: &Desired) -> Ruleset {
     let mut jumps = Vec::new();
     for port in host_ports(desired) {
         let Target::Port(protocol, number) = port.target else { continue };
+        let name = protocol.word();
+        let to = |family: Family| {
+            let to = one_of(&port, family)?;
+            Some(format!("\t\tmeta l4proto {name} dnat {} to {to}\n", family.word()))
+        };
+        let translate: String = Family::ALL.into_iter().filter_map(to).collect();
         // Nobody behind it: the packet goes on and the host refuses it itself.
-        if port.serving.is_empty() {
+        if translate.is_empty() {
             continue;
         }
-        let (name, to) = (protocol.word(), one_of(&port.serving, port.target_port));
-        let _ = write!(
-            inet,
-            "\tchain port_{name}_{number} {{\n\
-             \t\tmeta l4proto {name} dnat ip to {to}\n\
-             \t}}\n"
-        );
+        let _ = write!(inet, "\tchain port_{name}_{number} {{\n{translate}\t}}\n");
         jumps.push(format!("{name} . {number} : goto port_{name}_{number}"));
     }
     inet.push_str("\tchain published {\n");
@@ -121,7 +124,7 @@ fn members_alone(desired: &Desired) -> String {
     let mut members: BTreeSet<IpAddr> = endpoints.map(|endpoint| endpoint.node).collect();
     members.extend(&ingress.nodes);
     members.insert(desired.node.underlay);
-    let family = super::family(desired.node.underlay);
+    let family = Family::of(desired.node.underlay).word();
     let like = |member: &&IpAddr| member.is_ipv4() == desired.node.underlay.is_ipv4();
     let members: Vec<String> = members.iter().filter(like).map(ToString::to_string).collect();
     // The VXLAN id stands after the UDP header and four bytes of flags (RFC 7348).

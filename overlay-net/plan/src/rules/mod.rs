@@ -11,7 +11,12 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 
 pub use host::{host_ports, host_rules};
+use skep_types::session::Session;
 pub use task::{task_rules, task_vips};
+
+use crate::balance::Balanced;
+use crate::family::Family;
+use crate::shares::{BUCKETS, SEED, shares};
 
 /// The one table of ours in each family that we use.
 pub const TABLE: &str = "skep";
@@ -96,20 +101,29 @@ impl Fnv {
     }
 }
 
-/// `ip` or `ip6`.
-fn family(address: IpAddr) -> &'static str {
-    if address.is_ipv4() { "ip" } else { "ip6" }
-}
-
-/// Picks one of the addresses at random for each new connection. Counting up would send the first
-/// connection of every fresh namespace to the same task.
-fn one_of(addresses: &[IpAddr], port: Option<u16>) -> String {
-    let element = |(index, address): (usize, &IpAddr)| match port {
+/// Picks one of the addresses for each new connection: at random, or by the address that the client
+/// comes from. Counting up would send the first connection of every fresh namespace to the same task.
+/// None without addresses.
+///
+/// The map has no ranges, so the kernel keeps it as a hash table: a choice among a thousand costs as
+/// much as one of two.
+fn one_of(balanced: &Balanced, family: Family) -> Option<String> {
+    let serving = balanced.serving_of(family);
+    let number = serving.len();
+    let (key, values) = match balanced.session {
+        _ if number == 0 => return None,
+        Session::ClientAddress if number > 1 => {
+            let key = format!("jhash {} saddr mod {BUCKETS} seed 0x{SEED:08x}", family.word());
+            (key, shares(&serving))
+        }
+        Session::Any | Session::ClientAddress => (format!("numgen random mod {number}"), serving),
+    };
+    let element = |(index, address): (usize, &IpAddr)| match balanced.target_port {
         Some(port) => format!("{index} : {address} . {port}"),
         None => format!("{index} : {address}"),
     };
-    let elements: Vec<String> = addresses.iter().enumerate().map(element).collect();
-    format!("numgen random mod {} map {{ {} }}", addresses.len(), elements.join(", "))
+    let elements: Vec<String> = values.iter().enumerate().map(element).collect();
+    Some(format!("{key} map {{ {} }}", elements.join(", ")))
 }
 
 /// Addresses as parts of a chain's name.

@@ -10,10 +10,11 @@ use std::net::IpAddr;
 
 use skep_types::NetworkId;
 
-use super::{RESOLVER, Ruleset, family, in_name, one_of};
+use super::{RESOLVER, Ruleset, in_name, one_of};
 use crate::address::{node_mac, node_mark};
 use crate::balance::{Balanced, Target, vips};
 use crate::desired::{DesiredTask, NodeConfig};
+use crate::family::Family;
 use crate::network::NetworkState;
 
 /// Virtual addresses that the task can connect to. Those of the ingress network serve published
@@ -58,10 +59,11 @@ fn address_of(vip: &Balanced) -> Option<IpAddr> {
 
 fn translate(inet: &mut String, resolver: Option<u16>, vips: &[Balanced]) {
     let mut jumps: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    for vip in vips.iter().filter(|vip| !vip.serving.is_empty()) {
+    for vip in vips {
         let Some(address) = address_of(vip) else { continue };
-        let (family, name) = (family(address), in_name(address));
-        let to = one_of(&vip.serving, None);
+        let (family, name) = (Family::of(address), in_name(address));
+        let Some(to) = one_of(vip, family) else { continue };
+        let family = family.word();
         let _ = write!(inet, "\tchain vip_{name} {{\n\t\tdnat {family} to {to}\n\t}}\n");
         jumps.entry(family).or_default().push(format!("{address} : goto vip_{name}"));
     }
@@ -85,7 +87,7 @@ fn translate(inet: &mut String, resolver: Option<u16>, vips: &[Balanced]) {
 fn refuse(inet: &mut String, vips: &[Balanced]) {
     let mut empty: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for address in vips.iter().filter(|vip| vip.serving.is_empty()).filter_map(address_of) {
-        empty.entry(family(address)).or_default().push(address.to_string());
+        empty.entry(Family::of(address).word()).or_default().push(address.to_string());
     }
     if empty.is_empty() {
         return;
