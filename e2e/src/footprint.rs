@@ -9,7 +9,7 @@ use anyhow::Result;
 use crate::host::Host;
 
 /// The names alone: what is in the files changes as it should. The daemon's process and the look
-/// itself are left out.
+/// itself are left out, and the table that is the operator's once it is made.
 const LOOK: &str = r#"
     cd /var/lib/skep && find . -mindepth 1 -maxdepth 3 -printf 'state %p\n'
     cd /run/skep && find . -mindepth 1 -maxdepth 3 -printf 'run %p\n'
@@ -24,7 +24,7 @@ const LOOK: &str = r#"
         case "$place" in /var/lib/skep/*|/run/skep/*) echo "mount $place $kind" ;; esac
     done < /proc/mounts
     ip -br link | while read -r name _; do echo "interface ${name%@*}"; done
-    nft list ruleset | while read -r line; do echo "rule $line"; done
+    nft list ruleset | awk '/^table inet skep-user /{theirs=1} !theirs{$1=$1; print "rule " $0} /^}/{theirs=0}'
     find /sys/fs/cgroup -type d -path '*/skep/*' -printf 'cgroup %p\n'
     find /sys/fs/cgroup -type d -path '*/skep' -printf 'cgroup %p\n'
 "#;

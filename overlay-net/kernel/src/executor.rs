@@ -126,6 +126,7 @@ impl Executor {
             Operation::RemoveTask { task } => task::remove(host, paths, *task).await,
             Operation::PartFromHost { network } => sandbox::part_from_host(host, *network).await,
             Operation::RemoveSandbox { network } => sandbox::remove(host, paths, *network).await,
+            Operation::CreateUserTable => nft::create_user_table(host).await,
             Operation::RemoveHostRules => nft::remove(host).await,
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use skep_overlay_plan::Ruleset;
-use skep_overlay_plan::rules::{Digest, TABLE};
+use skep_overlay_plan::rules::{Digest, TABLE, USER_TABLE, user_table};
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
 
@@ -35,6 +35,31 @@ pub async fn remove(place: &Namespace) -> Result<(), KernelError> {
     execute(place, &text).await
 }
 
+/// Makes the table for the operator's own rules; one that stands is left as it is.
+pub async fn create_user_table(place: &Namespace) -> Result<(), KernelError> {
+    if user_table_stands(place).await? {
+        return Ok(());
+    }
+    execute(place, &user_table()).await
+}
+
+/// Whether the table for the operator's own rules is there.
+pub async fn user_table_stands(place: &Namespace) -> Result<bool, KernelError> {
+    let tables = list(place, &["-j", "list", "tables", "inet"]).await?;
+    let mut tables = tables.into_iter().filter_map(|entry| entry.table);
+    Ok(tables.any(|table| table.name == USER_TABLE))
+}
+
+async fn list(
+    place: &Namespace,
+    question: &'static [&'static str],
+) -> Result<Vec<Entry>, KernelError> {
+    let answer = run(place, question, "").await?;
+    let listing: Listing = serde_json::from_slice(&answer)
+        .map_err(|source| KernelError::RulesAnswer { place: place.to_string(), source })?;
+    Ok(listing.nftables)
+}
+
 #[derive(Deserialize)]
 struct Listing {
     nftables: Vec<Entry>,
@@ -43,6 +68,12 @@ struct Listing {
 #[derive(Deserialize)]
 struct Entry {
     chain: Option<Chain>,
+    table: Option<Table>,
+}
+
+#[derive(Deserialize)]
+struct Table {
+    name: String,
 }
 
 #[derive(Deserialize)]
@@ -54,11 +85,9 @@ struct Chain {
 
 /// The digest of the rules that stand.
 pub async fn digest(place: &Namespace) -> Result<Option<Digest>, KernelError> {
-    let answer = run(place, &["-j", "list", "chains"], "").await?;
-    let listing: Listing = serde_json::from_slice(&answer)
-        .map_err(|source| KernelError::RulesAnswer { place: place.to_string(), source })?;
+    let chains = list(place, &["-j", "list", "chains"]).await?;
     let ours = |chain: &Chain| chain.family == "inet" && chain.table == TABLE;
-    let chains = listing.nftables.into_iter().filter_map(|entry| entry.chain);
+    let chains = chains.into_iter().filter_map(|entry| entry.chain);
     Ok(chains.filter(ours).find_map(|chain| Digest::from_chain(&chain.name)))
 }
 

@@ -36,6 +36,7 @@ pub async fn observe(host: &HostNs, paths: &Paths) -> Result<Observed, KernelErr
     let mut observed = Observed {
         forwarding: host::forwards(host).await?,
         host_rules: nft::digest(host).await?,
+        user_table: nft::user_table_stands(host).await?,
         ..Observed::default()
     };
     for id in named::<NetworkId>(paths.networks())? {

@@ -369,6 +369,99 @@ async fn a_client_comes_to_the_same_task_through_every_host() {
     }
 }
 
+/// What stands on a host beside us: rules by hand, a firewall that follows firewalld's shape, and one
+/// by iptables in ufw's.
+const OTHERS: &str = "\
+table inet firewalld {\n\
+\tchain filter_FORWARD {\n\
+\t\ttype filter hook forward priority filter + 10; policy accept;\n\
+\t\tct state established,related accept\n\
+\t\tct status dnat accept\n\
+\t\tiifname { \"eth0\", \"sko-*\", \"ski-*\" } accept\n\
+\t\treject with icmpx admin-prohibited\n\
+\t}\n\
+}\n\
+table ip filter {\n\
+\tchain ufw-before-forward {\n\
+\t\tct state established,related counter accept\n\
+\t}\n\
+\tchain FORWARD {\n\
+\t\ttype filter hook forward priority filter; policy accept;\n\
+\t\tcounter jump ufw-before-forward\n\
+\t}\n\
+}\n\
+table ip nat {\n\
+\tchain PREROUTING {\n\
+\t\ttype nat hook prerouting priority dstnat; policy accept;\n\
+\t\ttcp dport 7 redirect to :77\n\
+\t}\n\
+}\n\
+table inet mine {\n\
+\tset friends {\n\
+\t\ttype ipv4_addr\n\
+\t\telements = { 192.168.77.9 }\n\
+\t}\n\
+\tchain input {\n\
+\t\ttype filter hook input priority filter; policy accept;\n\
+\t\tip saddr @friends counter accept\n\
+\t}\n\
+}\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_operators_rules_hold_and_those_of_others_are_left_alone() {
+    if !can_run("the_operators_rules_hold_and_those_of_others_are_left_alone") {
+        return;
+    }
+    let lab = Lab::new(2).await;
+    nft::execute(&lab.host(1), OTHERS).await.unwrap();
+    let others = lab.rules_of_others(1);
+    let mut network = ingress(2);
+    network.endpoints.remove(&B);
+    let mut one = Host::new(&lab, 1, &[network]);
+    one.add(A, &[(INGRESS, "10.0.0.3/24")], Vec::new());
+    one.reconcile().await;
+    assert_eq!(lab.rules_of_others(1), format!("{others}{USER_TABLE_AS_MADE}"));
+    serve(&one.task(A), 80, "a").await;
+    lab.on_host(2, "ip addr add 192.168.77.66/24 dev eth0");
+    let client = lab.host(2);
+    let (good, bad) = ("192.168.77.2:0", "192.168.77.66:0");
+    let at = "192.168.77.1:8080";
+    assert_eq!(ask_from(&client, good, at).await.unwrap(), "a 192.168.77.2");
+    assert_eq!(ask_from(&client, bad, at).await.unwrap(), "a 192.168.77.66");
+
+    // By the port that the client asked for, not the task's own.
+    lab.on_host(
+        1,
+        "nft add rule inet skep-user forward meta l4proto tcp ct original proto-dst 8080 \
+         ip saddr 192.168.77.66 drop",
+    );
+    let with_the_operators = lab.rules_of_others(1);
+    assert!(with_the_operators.contains("ip saddr 192.168.77.66 drop"), "{with_the_operators}");
+    let refused = ErrorKind::TimedOut;
+    assert_eq!(ask_from(&client, bad, at).await.unwrap_err(), refused);
+    assert_eq!(ask_from(&client, good, at).await.unwrap(), "a 192.168.77.2");
+    // What the swarm changes changes nothing of it, nor does a daemon that begins anew.
+    let add = PublishedPort { protocol: Protocol::Tcp, published: 8081, target: 80 };
+    let network = one.desired.networks.get_mut(&INGRESS).unwrap();
+    network.services.get_mut(&WEB).unwrap().ports.push(add);
+    one.reconcile().await;
+    for operation in plan(&one.desired, &Observed::default()) {
+        one.executor.execute(&operation).await.unwrap();
+    }
+    assert_eq!(lab.rules_of_others(1), with_the_operators);
+    assert_eq!(ask_from(&client, bad, at).await.unwrap_err(), refused);
+    assert_eq!(ask_from(&client, bad, "192.168.77.1:8081").await.unwrap(), "a 192.168.77.66");
+    // It is the operator's when we are gone, too.
+    one.tear_down().await;
+    assert_eq!(lab.rules_of_others(1), with_the_operators);
+    // One that he has emptied stays so.
+    lab.on_host(1, "nft flush table inet skep-user");
+    lab.on_host(1, "nft delete chain inet skep-user forward");
+    one.desired.networks.insert(INGRESS, ingress(2));
+    one.reconcile().await;
+    assert_eq!(lab.rules_of_others(1), format!("{others}table inet skep-user {{\n}}\n"));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn frames_of_hosts_that_are_no_members_are_dropped() {
     if !can_run("frames_of_hosts_that_are_no_members_are_dropped") {

@@ -55,6 +55,8 @@ pub struct ObservedTask {
 pub struct Observed {
     pub forwarding: bool,
     pub host_rules: Option<Digest>,
+    /// The operator's own table stands, whatever is in it.
+    pub user_table: bool,
     pub sandboxes: BTreeMap<NetworkId, ObservedSandbox>,
     pub tasks: BTreeMap<TaskId, ObservedTask>,
 }
@@ -68,6 +70,7 @@ impl Observed {
             Operation::ReplaceRules { place: Place::Host, rules } => {
                 self.host_rules = Some(rules.digest());
             }
+            Operation::CreateUserTable => self.user_table = true,
             Operation::RemoveHostRules => self.host_rules = None,
             Operation::PruneFlows { .. } => {}
             Operation::RemoveSandbox { network } => {

@@ -75,6 +75,8 @@ pub enum Operation {
         gateway: Ipv4Addr,
         udp_ports: BTreeSet<u16>,
     },
+    /// A table of the host for rules of its operator.
+    CreateUserTable,
     /// Replaces all packet rules of ours in a namespace at once.
     ReplaceRules {
         place: Place,
@@ -123,6 +125,7 @@ impl Operation {
     pub fn subject(&self) -> Subject {
         match self {
             Self::EnableForwarding
+            | Self::CreateUserTable
             | Self::RemoveHostRules
             | Self::ReplaceRules { place: Place::Host, .. }
             | Self::PruneFlows { place: Place::Host, .. } => Subject::Host,

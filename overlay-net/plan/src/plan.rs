@@ -260,6 +260,9 @@ fn plan_host_rules(
         }
         return;
     }
+    if !observed.user_table {
+        steps.push(Operation::CreateUserTable);
+    }
     let rules = host_rules(desired);
     if observed.host_rules != Some(rules.digest()) {
         steps.push(Operation::ReplaceRules { place: Place::Host, rules });

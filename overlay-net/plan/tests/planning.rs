@@ -145,6 +145,7 @@ fn a_first_task_builds_its_network_and_the_last_takes_all_away() {
             ConnectOutside { task: TaskId(000000000000000000000000b), name: "eth1", address: 172.18.0.2, gateway: 172.18.0.1, mtu: 1500 }
             ReplaceRules Task(TaskId(000000000000000000000000b))
             PruneFlows { place: Task(TaskId(000000000000000000000000b)), balanced: [Balanced { target: Vip(10.0.1.2), target_port: None, serving: [10.0.1.3, 10.0.1.4], draining: [], session: Any }] }
+            CreateUserTable
             ReplaceRules Host
         "#]],
     );
@@ -159,7 +160,7 @@ fn a_first_task_builds_its_network_and_the_last_takes_all_away() {
         RemoveSandbox { network: NetworkId(0000000000000000000000002) }
     "#]],
     );
-    assert_eq!(observed, Observed { forwarding: true, ..Observed::default() });
+    assert_eq!(observed, Observed { forwarding: true, user_table: true, ..Observed::default() });
 }
 
 #[test]
@@ -176,6 +177,7 @@ fn the_ingress_network_stands_without_tasks_and_is_joined_to_the_host() {
             SetForwarding { network: NetworkId(0000000000000000000000001), mac: 02:53:c0:a8:00:02, node: 192.168.0.2 }
             SetNeighbour { network: NetworkId(0000000000000000000000001), address: 10.0.0.4, mac: 02:42:0a:00:00:04 }
             JoinToHost { network: NetworkId(0000000000000000000000001), subnet: 10.0.0.0/24, gateway: 10.0.0.1, node: 192.168.0.1, mtu: 1450 }
+            CreateUserTable
             ReplaceRules Host
             PruneFlows { place: Host, balanced: [Balanced { target: Port(Tcp, 8080), target_port: Some(80), serving: [10.0.0.3, 10.0.0.4], draining: [], session: Any }, Balanced { target: Port(Udp, 5353), target_port: Some(53), serving: [10.0.0.3, 10.0.0.4], draining: [], session: Any }] }
         "#]],

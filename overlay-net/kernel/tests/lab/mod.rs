@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::sys::socket::sockopt::SendTimeout;
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, SockaddrStorage, bind, connect as connect_to, setsockopt,
@@ -35,6 +36,10 @@ pub fn can_run(test: &str) -> bool {
     }
     able
 }
+
+/// The table for the operator's rules, as it is made.
+pub const USER_TABLE_AS_MADE: &str = "table inet skep-user {\n\tchain forward {\n\
+     \t\ttype filter hook forward priority filter - 10; policy accept;\n\t}\n}\n";
 
 /// One bridge with hosts on it: host N is 192.168.77.N.
 pub struct Lab {
@@ -108,12 +113,23 @@ impl Lab {
         self.inside(&format!("host{number}"), command)
     }
 
-    /// What the overlay could have left on a host: links but for its own two, rules, names.
+    /// All packet rules of a host but for our own table's, as `nft` writes them.
+    pub fn rules_of_others(&self, number: u8) -> String {
+        let tables = self.on_host(number, "nft list tables");
+        let others = tables.lines().filter(|it| !it.ends_with(" skep"));
+        others.map(|table| self.on_host(number, &format!("nft -s list {table}"))).collect()
+    }
+
+    /// What the overlay could have left on a host: links but for its own two, rules, names. The table
+    /// for the operator's rules stays, empty as it was made.
     pub fn remains(&self, number: u8) -> String {
         let links = self.on_host(number, "ip -br link");
         let links: Vec<_> =
             links.lines().filter(|it| !it.starts_with("lo") && !it.starts_with("eth0")).collect();
-        let rules = self.on_host(number, "nft list ruleset");
+        let mut rules = self.on_host(number, "nft list ruleset");
+        if rules == USER_TABLE_AS_MADE {
+            rules.clear();
+        }
         let mut names = Vec::new();
         for kind in ["networks", "tasks"] {
             let entries = std::fs::read_dir(self.run_directory(number).join(kind));
@@ -248,7 +264,11 @@ pub async fn ask_from(place: &Namespace, from: &str, to: &str) -> Result<String,
         connect_to(socket.as_raw_fd(), &SockaddrStorage::from(to))?;
         Ok::<_, nix::Error>(TcpStream::from(socket))
     });
-    let mut stream = socket.await.unwrap().map_err(|errno| std::io::Error::from(errno).kind())?;
+    let mut stream = socket.await.unwrap().map_err(|errno| match errno {
+        // What a connection says that did not stand in time.
+        Errno::EINPROGRESS => ErrorKind::TimedOut,
+        other => std::io::Error::from(other).kind(),
+    })?;
     stream.set_read_timeout(Some(CONNECT)).unwrap();
     said(&mut stream)
 }

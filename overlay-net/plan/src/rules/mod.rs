@@ -20,6 +20,9 @@ use crate::shares::{BUCKETS, SEED, shares};
 
 /// The one table of ours in each family that we use.
 pub const TABLE: &str = "skep";
+/// The host's operator has rules of his own in this table, as in Docker's chain `DOCKER-USER`. It is
+/// made once, with one chain, and never looked into or changed after that.
+pub const USER_TABLE: &str = "skep-user";
 /// Host ends of tasks' outside interfaces begin so.
 pub const OUTSIDE_PREFIX: &str = "sko-";
 /// Host ends of ingress sandboxes begin so.
@@ -74,6 +77,15 @@ impl Ruleset {
     pub fn digest(&self) -> Digest {
         self.digest
     }
+}
+
+/// Makes the operator's table, with a chain for what passes through this host: after published ports
+/// were translated and before our own chain judges it. Fails where the table stands.
+pub fn user_table() -> String {
+    format!(
+        "create table inet {USER_TABLE}\n\
+         add chain inet {USER_TABLE} forward {{ type filter hook forward priority -10; policy accept; }}\n"
+    )
 }
 
 /// A table must be there to be deleted, so it is named first.
