@@ -82,6 +82,7 @@ fn state(id: NetworkId, message: pb::EndpointsMessage) -> Result<NetworkState, &
         gateways: gateways.map_err(|_| "a subnet")?,
         ingress: message.ingress,
         internal: message.internal,
+        mtu: Some(message.mtu).filter(|mtu| *mtu != 0),
         generation: message.generation,
         nodes: BTreeSet::new(),
         endpoints: BTreeMap::new(),

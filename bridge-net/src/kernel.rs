@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use skep_idmap::Owner;
 use skep_overlay_kernel::link::{self, LOOPBACK, Peer};
 use skep_overlay_kernel::netlink::{self, Family, Netlink};
-use skep_overlay_kernel::{KernelError, Namespace, nft, sysctl};
+use skep_overlay_kernel::{KernelError, Namespace, host, nft, sysctl};
 use skep_overlay_net::Mac;
 use tokio::sync::Mutex;
 
@@ -77,11 +77,7 @@ impl Kernel {
     }
 
     pub async fn enable_forwarding(&self, ipv6: bool) -> Result<(), KernelError> {
-        let mut settings = vec![("ipv4/ip_forward".to_owned(), "1")];
-        if ipv6 {
-            settings.push(("ipv6/conf/all/forwarding".to_owned(), "1"));
-        }
-        sysctl::write(&self.host, settings).await
+        host::enable_forwarding(&self.host, host::Forwarding { v4: true, v6: ipv6 }).await
     }
 
     /// A container's namespace, made unless it stands, by a connection to its kernel.

@@ -277,6 +277,13 @@ fn networks_to_make() {
     assert!(spec.attachable && spec.internal && !spec.ipv6);
     assert_eq!(spec.ipam.len(), 1);
     assert_eq!(spec.ipam[0].subnet.to_string(), "10.5.0.0/16");
+    let both = json!([{"Subnet": "10.5.0.0/16"}, {"Subnet": "fd00::/64", "Gateway": "fd00::9"}]);
+    for (ipv6, subnets) in [(true, 2), (false, 1)] {
+        let spec = read(json!({"Name": "n", "Driver": "overlay", "EnableIPv6": ipv6,
+            "Options": {"com.docker.network.driver.mtu": "1400"}, "IPAM": {"Config": both}}))
+        .unwrap();
+        assert_eq!((spec.ipv6, spec.ipam.len(), spec.mtu()), (ipv6, subnets, Some(1400)));
+    }
     for (document, message) in [
         (json!({"Name": "n", "Scope": "local"}), "network n: scope local is not supported"),
         (
@@ -284,12 +291,8 @@ fn networks_to_make() {
             "network n: option \"encrypted\" is not supported",
         ),
         (
-            json!({"Name": "n", "EnableIPv6": true}),
-            "network n: IPv6 on a network of the swarm is not supported",
-        ),
-        (
-            json!({"Name": "n", "IPAM": {"Config": [{"Subnet": "fd00::/64"}]}}),
-            "IPv6 subnet fd00::/64 of a network of the swarm is not supported",
+            json!({"Name": "n", "Options": {"com.docker.network.driver.mtu": "67"}}),
+            "network n: invalid com.docker.network.driver.mtu \"67\": expected 68 to 65535 bytes",
         ),
         (
             json!({"Name": "n", "ConfigFrom": {"Network": "m"}}),

@@ -10,7 +10,8 @@ mod manager;
 
 pub use error::NetworkError;
 pub use manager::{Attached, ManagerConfig, NetworkManager, Standing};
-pub use skep_overlay_kernel::{HostNs, Namespace};
+pub use skep_overlay_kernel::host::speaks_v6;
+pub use skep_overlay_kernel::{HostNs, Namespace, underlay};
 pub use skep_overlay_plan::{
     EndpointState, Mac, NetworkState, NetworkUpdate, NodeConfig, ServiceEntry, TaskEndpoint,
     TaskNet, network, node_mac, task_mac,

@@ -55,6 +55,8 @@ pub struct NetworkManager {
     executor: Executor,
     directory: Arc<Directory>,
     forwarder: Forwarder,
+    /// Of the kernel.
+    speaks_v6: bool,
     inner: Mutex<Inner>,
     told: Notify,
 }
@@ -96,6 +98,7 @@ impl NetworkManager {
             executor: Executor::new(config.host.clone(), &config.run).with_owner(config.owner),
             directory: Arc::default(),
             forwarder: Forwarder::of_host(config.host, resolv_conf),
+            speaks_v6: config.node.ipv6,
             inner: Mutex::new(Inner {
                 desired: Desired::new(config.node),
                 observed: None,
@@ -113,6 +116,7 @@ impl NetworkManager {
     /// this host's, which the task has until it is detached.
     pub async fn attach_task(&self, net: TaskNet) -> Result<Attached, NetworkError> {
         let task = net.task;
+        let net = if self.speaks_v6 { net } else { net.without_v6() };
         let deadline = Instant::now() + TOLD_WITHIN;
         loop {
             let told = self.told.notified();
@@ -153,6 +157,7 @@ impl NetworkManager {
     /// Applies a message of the leader. When it returns, the kernel is as the message's generation
     /// says, and that may be acknowledged.
     pub async fn update_network(&self, update: NetworkUpdate) -> Result<(), NetworkError> {
+        let update = if self.speaks_v6 { update } else { update.without_v6() };
         let mut inner = self.inner.lock().await;
         let before = inner.desired.shadowed();
         let network = take_in(&mut inner.desired, update)?;
@@ -181,13 +186,16 @@ impl NetworkManager {
         let observed = self.executor.observe().await?;
         inner.desired.knowledge = Knowledge::Partial;
         // Those with an address first, so that nobody else is given it.
-        let outside = |net: &TaskNet| observed.tasks.get(&net.task).and_then(|task| task.outside);
+        let outside = |net: &TaskNet| {
+            observed.tasks.get(&net.task).and_then(|task| task.outside).map(|it| it.address)
+        };
         let (with, without): (Vec<_>, Vec<_>) =
             tasks.into_iter().partition(|it| outside(&it.net).is_some());
         let mut first = Ok(());
         let mut ids = Vec::new();
         for Standing { net, host_ports } in with.into_iter().chain(without) {
             let (task, address) = (net.task, outside(&net));
+            let net = if self.speaks_v6 { net } else { net.without_v6() };
             let net = self.number(&mut inner, net, &host_ports).await;
             let added =
                 net.and_then(|net| inner.desired.add_task(net, address).map_err(Into::into));

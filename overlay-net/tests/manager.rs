@@ -47,6 +47,7 @@ fn front() -> NetworkState {
         gateways: vec!["10.0.1.1/24".parse().unwrap()],
         ingress: false,
         internal: false,
+        mtu: None,
         generation: 1,
         nodes: BTreeSet::new(),
         endpoints: BTreeMap::from([

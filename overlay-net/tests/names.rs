@@ -43,6 +43,7 @@ fn network(id: u128, name: &str, third: u8) -> NetworkState {
         gateways: vec![format!("{}/24", at(1)).parse().unwrap()],
         ingress: false,
         internal: false,
+        mtu: None,
         generation: 1,
         nodes: BTreeSet::new(),
         endpoints: BTreeMap::from([

@@ -37,6 +37,36 @@ pub struct NetworkSpec {
     pub ipam: Vec<IpamConfig>,
 }
 
+/// The option that says how large a network's packets are at most, in bytes.
+pub const MTU_OPTION: &str = "com.docker.network.driver.mtu";
+
+/// What IPv4 demands of every link (RFC 791), and what an IP packet can be.
+const MTU_RANGE: std::ops::RangeInclusive<u32> = 68..=65_535;
+
+/// What was given for a largest packet is none.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "invalid {MTU_OPTION} {given:?}: expected {} to {} bytes",
+    MTU_RANGE.start(),
+    MTU_RANGE.end()
+)]
+pub struct ParseMtuError {
+    given: String,
+}
+
+impl NetworkSpec {
+    /// Reads the option's value.
+    pub fn parse_mtu(text: &str) -> Result<u32, ParseMtuError> {
+        let mtu = text.parse().ok().filter(|mtu| MTU_RANGE.contains(mtu));
+        mtu.ok_or_else(|| ParseMtuError { given: text.to_owned() })
+    }
+
+    /// The largest packet that was asked for; nodes whose underlay carries less give less.
+    pub fn mtu(&self) -> Option<u32> {
+        self.driver_options.get(MTU_OPTION).and_then(|text| Self::parse_mtu(text).ok())
+    }
+}
+
 /// A network as it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Network {
@@ -55,11 +85,18 @@ impl Network {
         Self { id, meta: Meta::default(), spec, vni: None, ipam: Vec::new() }
     }
 
-    /// The network by which published ports are reached, as a new swarm has it.
+    /// The network by which published ports are reached, as a new swarm has it: of both families, for
+    /// clients come by both.
     pub fn ingress(id: NetworkId) -> Self {
         let annotations = Annotations { name: "ingress".to_owned(), ..Annotations::default() };
         let driver = defaults::NETWORK_DRIVER.to_owned();
-        let spec = NetworkSpec { annotations, driver, ingress: true, ..NetworkSpec::default() };
+        let spec = NetworkSpec {
+            annotations,
+            driver,
+            ingress: true,
+            ipv6: true,
+            ..NetworkSpec::default()
+        };
         Self::new(id, spec)
     }
 }

@@ -5,24 +5,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use ipnet::Ipv4Net;
-use nix::ifaddrs::getifaddrs;
 use skep_idmap::Owner;
 use skep_overlay_net::{
     Attached, ManagerConfig, Namespace, NetworkError, NetworkManager, NetworkUpdate, NodeConfig,
-    TaskNet,
+    TaskNet, speaks_v6, underlay,
 };
 use skep_proto::convert::NodeTask;
 use tokio::sync::RwLock;
 
 use super::{failed, refused};
 use crate::executor::ExecutorError;
-
-/// What an underlay carries when its interface does not say: Ethernet's.
-const MTU_DEFAULT: u32 = 1500;
-
-/// The largest packet that a pair of virtual interfaces takes; loopback, where a swarm of one host
-/// may stand, says more.
-const MTU_MAX: u32 = 65_535;
 
 /// Tasks' addresses towards their host, the same on every node; Docker's second default bridge has
 /// this pool, which no overlay is cut from.
@@ -63,15 +55,23 @@ impl Networks {
             return Err(failed("the node's data path changed: restart the daemon to follow it"));
         }
         let outside_pool: Ipv4Net = OUTSIDE_POOL.parse().expect("a constant network");
+        let host = Namespace::current().map_err(failed)?;
+        if !speaks_v6() {
+            tracing::warn!(
+                "this kernel has no IPv6 (module ipv6, or ipv6.disable=1 at boot): networks of both \
+                 families have IPv4 alone on this node"
+            );
+        }
         let config = ManagerConfig {
             node: NodeConfig {
                 underlay,
                 vxlan_port,
-                underlay_mtu: mtu_of(underlay).unwrap_or(MTU_DEFAULT),
+                underlay_mtu: underlay::mtu(&host, underlay).await.map_err(failed)?,
+                ipv6: speaks_v6(),
                 outside_pool,
                 repeated_sources: Vec::new(),
             },
-            host: Namespace::current().map_err(failed)?,
+            host,
             run: self.run.clone(),
             owner: self.owner.clone(),
             resolv_conf: None,
@@ -125,28 +125,4 @@ pub fn task_net(task: &NodeTask) -> Result<TaskNet, ExecutorError> {
         ports: task.endpoint.as_ref().map(|it| it.ports.clone()).unwrap_or_default(),
         nameservers: nameservers.collect::<Result<_, _>>()?,
     })
-}
-
-/// The largest packet of the interface that has an address, as far as a task's can have it.
-fn mtu_of(address: IpAddr) -> Option<u32> {
-    let has = |interface: &nix::ifaddrs::InterfaceAddress| {
-        let at = interface.address.as_ref()?;
-        let v4 = at.as_sockaddr_in().map(|it| IpAddr::from(it.ip()));
-        let v6 = at.as_sockaddr_in6().map(|it| IpAddr::from(it.ip()));
-        v4.or(v6).filter(|it| *it == address).map(|_| interface.interface_name.clone())
-    };
-    let name = getifaddrs().ok()?.find_map(|interface| has(&interface))?;
-    let text = std::fs::read_to_string(format!("/sys/class/net/{name}/mtu")).ok()?;
-    text.trim().parse().ok().map(|mtu: u32| mtu.min(MTU_MAX))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn loopback_promises_no_more_than_a_task_can_have() {
-        let mtu = mtu_of(IpAddr::from([127, 0, 0, 1]));
-        assert!(mtu.is_none_or(|mtu| (1500..=MTU_MAX).contains(&mtu)), "{mtu:?}");
-    }
 }

@@ -1,6 +1,6 @@
 //! Networks of the swarm: the request that makes one, and the two documents that show one.
 
-use skep_types::network::IpamConfig;
+use skep_types::network::{IpamConfig, MTU_OPTION};
 use skep_types::{Annotations, Network, NetworkSpec};
 
 use super::{Answer, timestamp, unsupported, version};
@@ -17,7 +17,7 @@ const VNI_OPTION: &str = "com.docker.network.driver.overlay.vxlanid_list";
 /// Reads a network to make in the swarm's scope.
 ///
 /// Errors: what only networks of one host have, another address manager, options of it or of the
-/// driver, IPv6, reserved addresses, a chosen VXLAN id.
+/// driver but for `com.docker.network.driver.mtu`, reserved addresses, a chosen VXLAN id.
 pub fn network_spec_from_api(request: &json::NetworkCreateRequest) -> Answer<NetworkSpec> {
     let name = &request.name;
     let refuse = |what: &str| Err(unsupported(format!("network {name}: {what}")));
@@ -36,12 +36,14 @@ pub fn network_spec_from_api(request: &json::NetworkCreateRequest) -> Answer<Net
     }
     // DEVIATION: Docker passes over options that its driver does not know. To pass over one that it
     // does know, encryption above all, would be to break a promise.
-    if let Some(option) = request.options.keys().next() {
+    if let Some(option) = request.options.keys().find(|option| *option != MTU_OPTION) {
         return refuse(&format!("option {option:?}"));
     }
-    if request.enable_ipv6 == Some(true) {
-        return refuse("IPv6 on a network of the swarm");
+    if let Some(text) = request.options.get(MTU_OPTION) {
+        NetworkSpec::parse_mtu(text)
+            .map_err(|error| ApiError::invalid(format!("network {name}: {error}")))?;
     }
+    let ipv6 = request.enable_ipv6 == Some(true);
     let ipam = request.ipam.clone().unwrap_or_default();
     if !matches!(ipam.driver.as_str(), "" | IPAM) {
         return refuse(&format!("IPAM driver {}", ipam.driver));
@@ -52,15 +54,17 @@ pub fn network_spec_from_api(request: &json::NetworkCreateRequest) -> Answer<Net
     Ok(NetworkSpec {
         annotations: Annotations { name: name.clone(), labels: request.labels.clone() },
         driver: request.driver.clone(),
-        driver_options: json::Map::new(),
+        driver_options: request.options.clone(),
         internal: request.internal,
         attachable: request.attachable,
         ingress: request.ingress,
-        ipv6: false,
+        ipv6,
         ipam: ipam
             .config
             .iter()
             .filter_map(|part| subnet(part).transpose())
+            // As Docker does with subnets of a family that a network does not have.
+            .filter(|part| ipv6 || part.as_ref().map_or(true, |it| it.subnet.addr().is_ipv4()))
             .collect::<Answer<_>>()?,
     })
 }
@@ -82,12 +86,6 @@ fn subnet(config: &json::IpamConfig) -> Answer<Option<IpamConfig>> {
     let net = |what, text: &str| -> Answer<ipnet::IpNet> {
         text.parse::<ipnet::IpNet>().map(|net| net.trunc()).map_err(|_| bad(what, text))
     };
-    if net("subnet", &config.subnet)?.addr().is_ipv6() {
-        return Err(unsupported(format!(
-            "IPv6 subnet {} of a network of the swarm",
-            config.subnet
-        )));
-    }
     let range = Some(config.ip_range.as_str()).filter(|text| !text.is_empty());
     let gateway = Some(config.gateway.as_str()).filter(|text| !text.is_empty());
     Ok(Some(IpamConfig {

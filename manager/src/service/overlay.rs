@@ -38,6 +38,7 @@ fn head(network: &Network) -> pb::EndpointsMessage {
         subnets: subnets.collect(),
         ingress: network.spec.ingress,
         internal: network.spec.internal,
+        mtu: network.spec.mtu().unwrap_or_default(),
         ..pb::EndpointsMessage::default()
     }
 }

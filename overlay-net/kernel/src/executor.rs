@@ -11,7 +11,7 @@ use skep_types::{NetworkId, TaskId};
 use tokio::sync::Mutex;
 
 use crate::sandbox::{self, Entries, HostJoin};
-use crate::task::{self, Outside};
+use crate::task::{self, OutsidePair};
 use crate::{
     HeldPort, HostNs, KernelError, Namespace, Paths, conntrack, host, host_port, nft, observe,
 };
@@ -75,15 +75,16 @@ impl Executor {
             *self.entries.lock().await = None;
         }
         match operation {
-            Operation::EnableForwarding => host::enable_forwarding(host).await,
+            Operation::EnableForwarding(families) => host::enable_forwarding(host, *families).await,
             Operation::CreateSandbox { network, tunnel, gateways, mac } => {
                 sandbox::create(host, paths, *network, tunnel, gateways, *mac).await
             }
-            Operation::JoinToHost { network, subnet, gateway, node, mtu } => {
+            Operation::JoinToHost { network, subnet, gateway, subnet_v6, node, mtu } => {
                 let join = HostJoin {
                     network: *network,
                     subnet: *subnet,
                     gateway: *gateway,
+                    subnet_v6: *subnet_v6,
                     node: *node,
                     mtu: *mtu,
                 };
@@ -99,9 +100,9 @@ impl Executor {
             Operation::Connect { task, network, name, interface } => {
                 task::connect(paths, *task, *network, name, interface).await
             }
-            Operation::ConnectOutside { task, name, address, gateway, mtu } => {
-                let outside = Outside { name, address: *address, gateway: *gateway, mtu: *mtu };
-                task::connect_outside(host, paths, *task, &outside).await
+            Operation::ConnectOutside { task, name, outside, gateway, mtu } => {
+                let pair = OutsidePair { name, outside: *outside, gateway: *gateway, mtu: *mtu };
+                task::connect_outside(host, paths, *task, &pair).await
             }
             Operation::RouteReplies { task, name, address, gateway, udp_ports } => {
                 let place = Namespace::open(&paths.task(*task))?;

@@ -13,7 +13,7 @@
 mod conntrack;
 mod error;
 mod executor;
-mod host;
+pub mod host;
 mod host_port;
 pub mod link;
 mod namespace;
@@ -24,6 +24,7 @@ mod paths;
 mod sandbox;
 pub mod sysctl;
 mod task;
+pub mod underlay;
 
 pub use error::KernelError;
 pub use executor::Executor;

@@ -1,5 +1,6 @@
 //! A netlink socket in a namespace, and what links it has.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -10,7 +11,7 @@ use netlink_packet_route::link::{
     InfoBridgePort, InfoPortData, InfoPortKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
 };
 use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteType,
+    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteType,
 };
 use rtnetlink::{Handle, LinkUnspec, RouteMessageBuilder};
 use tokio::task::JoinHandle;
@@ -196,20 +197,31 @@ impl Netlink {
         let mut networks = Vec::new();
         for family in [Family::V4, Family::V6] {
             for route in self.routes(family).await? {
-                let length = route.header.destination_prefix_length;
-                let to = route.attributes.iter().find_map(|attribute| match attribute {
-                    RouteAttribute::Destination(RouteAddress::Inet(to)) => Some(IpAddr::V4(*to)),
-                    RouteAttribute::Destination(RouteAddress::Inet6(to)) => Some(IpAddr::V6(*to)),
-                    _ => None,
-                });
-                networks.extend(to.and_then(|to| IpNet::new(to, length).ok()));
+                networks.extend(destination(&route));
             }
         }
         Ok(networks)
     }
 
+    /// Subnets that somebody said are reached without a router, by the index of the link.
+    pub async fn on_link_routes(&self) -> Result<BTreeMap<u32, BTreeSet<IpNet>>, KernelError> {
+        let mut found: BTreeMap<u32, BTreeSet<IpNet>> = BTreeMap::new();
+        for family in [Family::V4, Family::V6] {
+            for route in self.routes(family).await? {
+                let by_kernel = route.header.protocol == RouteProtocol::Kernel;
+                let has_router = route.attributes.iter().any(is_router);
+                if let (false, false, Some(to), Some(link)) =
+                    (by_kernel, has_router, destination(&route), output(&route))
+                {
+                    found.entry(link).or_default().insert(to);
+                }
+            }
+        }
+        Ok(found)
+    }
+
     /// The routes of the main table.
-    async fn routes(&self, family: Family) -> Result<Vec<RouteMessage>, KernelError> {
+    pub async fn routes(&self, family: Family) -> Result<Vec<RouteMessage>, KernelError> {
         let wanted = match family {
             Family::V4 => RouteMessageBuilder::<Ipv4Addr>::new().build(),
             Family::V6 => RouteMessageBuilder::<Ipv6Addr>::new().build(),
@@ -230,6 +242,28 @@ impl Netlink {
     fn step(&self, verb: &str, link: &str) -> String {
         format!("{verb} {link} in {}", self.place)
     }
+}
+
+/// Where a route leads; none for a default route.
+fn destination(route: &RouteMessage) -> Option<IpNet> {
+    let to = route.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Destination(RouteAddress::Inet(to)) => Some(IpAddr::V4(*to)),
+        RouteAttribute::Destination(RouteAddress::Inet6(to)) => Some(IpAddr::V6(*to)),
+        _ => None,
+    })?;
+    IpNet::new(to, route.header.destination_prefix_length).ok()
+}
+
+fn is_router(attribute: &RouteAttribute) -> bool {
+    matches!(attribute, RouteAttribute::Gateway(_) | RouteAttribute::Via(_))
+}
+
+/// The link that a route leads by.
+pub fn output(route: &RouteMessage) -> Option<u32> {
+    route.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Oif(index) => Some(*index),
+        _ => None,
+    })
 }
 
 /// Whether the kernel answered with this error.

@@ -14,8 +14,8 @@ use netlink_packet_route::link::{InfoData, InfoVxlan, LinkAttribute, LinkInfo, L
 use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
 };
-use skep_overlay_plan::observed::{Interface, Tunnel};
-use skep_overlay_plan::{Mac, Observed, ObservedSandbox, ObservedTask};
+use skep_overlay_plan::observed::{Interface, Outside, Tunnel};
+use skep_overlay_plan::{Mac, Observed, ObservedSandbox, ObservedTask, outside_v6};
 use skep_types::{NetworkId, TaskId, Vni};
 
 use crate::link::{self, BRIDGE, LOOPBACK, TO_HOST, VXLAN};
@@ -189,6 +189,7 @@ async fn observed_task(
     for (index, address) in netlink.addresses().await? {
         addresses.entry(index).or_default().insert(address);
     }
+    let mut routes = netlink.on_link_routes().await?;
     let mut observed = ObservedTask {
         replies: task::replies(&netlink).await?,
         rules: nft::digest(&place).await?,
@@ -199,10 +200,14 @@ async fn observed_task(
         let Some(name) = netlink::name(link).filter(|name| *name != LOOPBACK) else { continue };
         let addresses = addresses.remove(&link.header.index).unwrap_or_default();
         if peer == Some(link.header.index) {
-            observed.outside = addresses.iter().find_map(v4);
+            observed.outside = addresses.iter().find_map(v4).map(|address| Outside {
+                address,
+                v6: addresses.iter().any(|it| it.addr() == outside_v6(address)),
+            });
         }
         let Some((mac, mtu)) = mac_and_mtu(link) else { continue };
-        observed.interfaces.insert(name.to_owned(), Interface { mac, addresses, mtu });
+        let routes = routes.remove(&link.header.index).unwrap_or_default();
+        observed.interfaces.insert(name.to_owned(), Interface { mac, addresses, routes, mtu });
     }
     Ok(observed)
 }

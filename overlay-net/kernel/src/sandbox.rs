@@ -2,13 +2,14 @@
 //! and for the ingress network the way to the host.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
 };
+use netlink_packet_route::route::RouteMessage;
 use rtnetlink::RouteMessageBuilder;
 use skep_overlay_plan::Mac;
 use skep_overlay_plan::observed::Tunnel;
@@ -61,7 +62,7 @@ async fn remove_address(netlink: &Netlink, index: u32, address: IpNet) -> Result
             .index(index)
             .address(it.addr(), it.prefix_len())
             .build(),
-        IpNet::V6(it) => AddressMessageBuilder::<std::net::Ipv6Addr>::new()
+        IpNet::V6(it) => AddressMessageBuilder::<Ipv6Addr>::new()
             .index(index)
             .address(it.addr(), it.prefix_len())
             .build(),
@@ -76,6 +77,7 @@ pub struct HostJoin {
     pub network: NetworkId,
     pub subnet: Ipv4Net,
     pub gateway: Ipv4Addr,
+    pub subnet_v6: Option<Ipv6Net>,
     pub node: IpAddr,
     pub mtu: u32,
 }
@@ -119,7 +121,7 @@ pub async fn join_to_host(
         IpAddr::V4(node) => to_clients.gateway(node).onlink(),
         IpAddr::V6(_) => to_clients.scope(netlink_packet_route::route::RouteScope::Link),
     };
-    add_route(&inside, to_clients).await?;
+    add_route(&inside, to_clients.build()).await?;
     let to_tasks = RouteMessageBuilder::<Ipv4Addr>::new()
         .destination_prefix(join.subnet.network(), join.subnet.prefix_len())
         .output_interface(outside.index(&end).await?)
@@ -129,16 +131,49 @@ pub async fn join_to_host(
         IpAddr::V4(node) => to_tasks.pref_source(node),
         IpAddr::V6(_) => to_tasks,
     };
-    add_route(&outside, to_tasks).await
+    add_route(&outside, to_tasks.build()).await?;
+    match join.subnet_v6 {
+        Some(subnet) => join_v6(&inside, &outside, &end, subnet).await,
+        None => Ok(()),
+    }
+}
+
+/// The same way for IPv6: the two ends know each other by link-local addresses, for the host need
+/// have no other.
+async fn join_v6(
+    inside: &Netlink,
+    outside: &Netlink,
+    end: &str,
+    subnet: Ipv6Net,
+) -> Result<(), KernelError> {
+    sysctl::write(&inside.place, vec![("ipv6/conf/all/forwarding".into(), "1")]).await?;
+    outside.add_address(end, link_local(HOST_SIDE)).await?;
+    inside.add_address(TO_HOST, link_local(INNER_SIDE)).await?;
+    let to_clients = RouteMessageBuilder::<Ipv6Addr>::new()
+        .destination_prefix(Ipv6Addr::UNSPECIFIED, 0)
+        .gateway(HOST_SIDE)
+        .output_interface(inside.index(TO_HOST).await?);
+    add_route(inside, to_clients.build()).await?;
+    let to_tasks = RouteMessageBuilder::<Ipv6Addr>::new()
+        .destination_prefix(subnet.network(), subnet.prefix_len())
+        .gateway(INNER_SIDE)
+        .output_interface(outside.index(end).await?);
+    add_route(outside, to_tasks.build()).await
+}
+
+/// The ends of a pair between the host and a namespace of ours, on that pair alone.
+pub const HOST_SIDE: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
+pub const INNER_SIDE: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 2);
+
+pub fn link_local(address: Ipv6Addr) -> IpNet {
+    const PREFIX: u8 = 64;
+    IpNet::V6(Ipv6Net::new_assert(address, PREFIX))
 }
 
 /// Adds a route, or puts it in the place of the one that stands.
-pub async fn add_route(
-    netlink: &Netlink,
-    route: RouteMessageBuilder<Ipv4Addr>,
-) -> Result<(), KernelError> {
+pub async fn add_route(netlink: &Netlink, route: RouteMessage) -> Result<(), KernelError> {
     let step = format!("add a route in {}", netlink.place);
-    let request = netlink.handle.route().add(route.build()).replace();
+    let request = netlink.handle.route().add(route).replace();
     request.execute().await.map_err(KernelError::netlink(step))
 }
 

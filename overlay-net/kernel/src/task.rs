@@ -2,24 +2,26 @@
 //! connections that came in through a node.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use futures::TryStreamExt;
 use ipnet::{IpNet, Ipv4Net};
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::IpProtocol;
 use netlink_packet_route::neighbour::{NeighbourFlags, NeighbourState};
+use netlink_packet_route::route::{RouteMessage, RouteScope};
 use netlink_packet_route::rule::{
     RuleAction, RuleAttribute, RuleFlags, RuleMessage, RulePortRange,
 };
 use rtnetlink::{IpVersion, RouteMessageBuilder};
 use skep_idmap::Owner;
-use skep_overlay_plan::observed::Interface;
+use skep_overlay_plan::observed::{Interface, Outside};
+use skep_overlay_plan::outside_v6;
 use skep_types::{NetworkId, TaskId};
 
 use crate::link::{self, BRIDGE, LOOPBACK, Peer};
 use crate::netlink::{Netlink, gone_is_fine};
-use crate::sandbox::add_route;
+use crate::sandbox::{HOST_SIDE, add_route, link_local};
 use crate::{HostNs, KernelError, Namespace, Paths, sysctl};
 
 /// The routing table for replies to connections that came in through a node.
@@ -57,8 +59,27 @@ pub async fn connect(
     for address in &interface.addresses {
         inside.add_address(name, *address).await?;
     }
-    // Up last: an interface that is up says that all of it stands.
-    inside.up(name).await
+    // Up last: an interface that is up says that all of it stands. Routes need it to be up, and are
+    // compared by themselves.
+    inside.up(name).await?;
+    for subnet in &interface.routes {
+        add_route(&inside, on_link(*subnet, inside.index(name).await?)).await?;
+    }
+    Ok(())
+}
+
+fn on_link(subnet: IpNet, interface: u32) -> RouteMessage {
+    match subnet {
+        IpNet::V4(subnet) => RouteMessageBuilder::<Ipv4Addr>::new()
+            .destination_prefix(subnet.network(), subnet.prefix_len())
+            .scope(RouteScope::Link)
+            .output_interface(interface)
+            .build(),
+        IpNet::V6(subnet) => RouteMessageBuilder::<Ipv6Addr>::new()
+            .destination_prefix(subnet.network(), subnet.prefix_len())
+            .output_interface(interface)
+            .build(),
+    }
 }
 
 /// Binds an interface's link-layer address to its port. It follows from the network address, so
@@ -79,40 +100,59 @@ pub async fn connect_outside(
     host: &HostNs,
     paths: &Paths,
     task: TaskId,
-    outside: &Outside<'_>,
+    pair: &OutsidePair<'_>,
 ) -> Result<(), KernelError> {
     let place = Namespace::open(&paths.task(task))?;
     let (host_side, inside) = (Netlink::open(host).await?, Netlink::open(&place).await?);
     let end = link::outside_end(task);
     host_side.delete(&end).await?;
-    inside.delete(outside.name).await?;
-    let peer = Peer { name: outside.name, place: &place, mac: None };
-    host_side.add(&end, link::pair(&end, outside.mtu, &peer)).await?;
-    inside.add_address(outside.name, single(outside.address)).await?;
-    inside.up(outside.name).await?;
-    host_side.add_address(&end, single(outside.gateway)).await?;
+    inside.delete(pair.name).await?;
+    let peer = Peer { name: pair.name, place: &place, mac: None };
+    host_side.add(&end, link::pair(&end, pair.mtu, &peer)).await?;
+    for address in pair.outside.addresses() {
+        inside.add_address(pair.name, address).await?;
+    }
+    inside.up(pair.name).await?;
+    host_side.add_address(&end, single(pair.gateway)).await?;
+    if pair.outside.v6 {
+        host_side.add_address(&end, IpNet::from(IpAddr::V6(outside_v6(pair.gateway)))).await?;
+        host_side.add_address(&end, link_local(HOST_SIDE)).await?;
+    }
     let localnet = format!("ipv4/conf/{end}/route_localnet");
     sysctl::write(host, vec![(localnet, "1")]).await?;
     let default = RouteMessageBuilder::<Ipv4Addr>::new()
         .destination_prefix(Ipv4Addr::UNSPECIFIED, 0)
-        .gateway(outside.gateway)
-        .output_interface(inside.index(outside.name).await?)
+        .gateway(pair.gateway)
+        .output_interface(inside.index(pair.name).await?)
         .onlink();
-    add_route(&inside, default).await?;
+    add_route(&inside, default.build()).await?;
     // Up last, for the same reason; a route needs its link to be up.
     host_side.up(&end).await?;
     let back = RouteMessageBuilder::<Ipv4Addr>::new()
-        .destination_prefix(outside.address, 32)
-        .pref_source(outside.gateway)
-        .scope(netlink_packet_route::route::RouteScope::Link)
+        .destination_prefix(pair.outside.address, 32)
+        .pref_source(pair.gateway)
+        .scope(RouteScope::Link)
         .output_interface(host_side.index(&end).await?);
-    add_route(&host_side, back).await
+    add_route(&host_side, back.build()).await?;
+    if !pair.outside.v6 {
+        return Ok(());
+    }
+    let default = RouteMessageBuilder::<Ipv6Addr>::new()
+        .destination_prefix(Ipv6Addr::UNSPECIFIED, 0)
+        .gateway(HOST_SIDE)
+        .output_interface(inside.index(pair.name).await?);
+    add_route(&inside, default.build()).await?;
+    let back = RouteMessageBuilder::<Ipv6Addr>::new()
+        .destination_prefix(outside_v6(pair.outside.address), 128)
+        .pref_source(outside_v6(pair.gateway))
+        .output_interface(host_side.index(&end).await?);
+    add_route(&host_side, back.build()).await
 }
 
 /// A task's interface to the host.
-pub struct Outside<'a> {
+pub struct OutsidePair<'a> {
     pub name: &'a str,
-    pub address: Ipv4Addr,
+    pub outside: Outside,
     pub gateway: Ipv4Addr,
     pub mtu: u32,
 }
@@ -140,7 +180,7 @@ pub async fn route_replies(
         .gateway(gateway)
         .pref_source(address)
         .output_interface(netlink.index(name).await?);
-    add_route(&netlink, by_node).await?;
+    add_route(&netlink, by_node.build()).await?;
     let stands = rules(&netlink).await?;
     for port in udp_ports_of(&stands).difference(udp_ports) {
         let step = format!("remove the routing rule of UDP port {port} in {place}");

@@ -7,7 +7,8 @@ use std::io::ErrorKind;
 use std::net::IpAddr;
 
 use lab::*;
-use skep_overlay_kernel::{Executor, Namespace, nft};
+use skep_overlay_kernel::host::Forwarding;
+use skep_overlay_kernel::{Executor, Namespace, host, nft, underlay};
 use skep_overlay_plan::network::PublishedPort;
 use skep_overlay_plan::*;
 use skep_types::service::{PortConfig, Protocol, PublishMode};
@@ -40,6 +41,7 @@ fn front() -> NetworkState {
         gateways: vec!["10.0.1.1/24".parse().unwrap()],
         ingress: false,
         internal: false,
+        mtu: None,
         generation: 1,
         nodes: BTreeSet::new(),
         endpoints: BTreeMap::from([(A, endpoint("10.0.1.3", 1)), (B, endpoint("10.0.1.4", 2))]),
@@ -531,10 +533,83 @@ async fn a_network_of_both_families_carries_both() {
     assert_eq!(ask(&a, "10.0.1.4:80").await.unwrap(), "b ::ffff:10.0.1.3");
     ask_until_all(&a, "[fd00:1::2]:80", &["a fd00:1::3", "b fd00:1::3"]).await;
     ask_until_all(&a, "10.0.1.2:80", &["a ::ffff:10.0.1.3", "b ::ffff:10.0.1.3"]).await;
+    let outside = "[fd53:6b65:7000::ac12:2]:80";
+    assert_eq!(ask(&lab.host(1), outside).await.unwrap(), "a fd53:6b65:7000::ac12:1");
     for (host, number) in [(&mut one, 1), (&mut two, 2)] {
         host.tear_down().await;
         assert_eq!(lab.remains(number), "");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tasks_of_two_subnets_of_a_network_reach_one_another() {
+    if !can_run("tasks_of_two_subnets_of_a_network_reach_one_another") {
+        return;
+    }
+    let lab = Lab::new(2).await;
+    let mut network = front();
+    network.mtu = Some(1400);
+    network.gateways.push("10.9.1.1/24".parse().unwrap());
+    let b = network.endpoints.get_mut(&B).unwrap();
+    b.addresses = vec!["10.9.1.4".parse().unwrap()];
+    b.mac = task_mac(b.addresses[0]);
+    let networks = [network];
+    let (mut one, mut two) = (Host::new(&lab, 1, &networks), Host::new(&lab, 2, &networks));
+    one.add(A, &[(FRONT, "10.0.1.3/24")], Vec::new());
+    two.add(B, &[(FRONT, "10.9.1.4/24")], Vec::new());
+    one.reconcile().await;
+    two.reconcile().await;
+    let (a, b) = (one.task(A), two.task(B));
+    serve(&a, 80, "a").await;
+    serve(&b, 80, "b").await;
+    assert_eq!(ask(&a, "10.9.1.4:80").await.unwrap(), "b 10.0.1.3");
+    assert_eq!(ask(&b, "10.0.1.3:80").await.unwrap(), "a 10.9.1.4");
+    ask_until_all(&a, "10.0.1.2:80", &["a", "b"]).await;
+    let observed = one.executor.observe().await.unwrap();
+    assert_eq!(observed.tasks[&A].interfaces["eth0"].mtu, 1400, "as it was asked for");
+    for (host, number) in [(&mut one, 1), (&mut two, 2)] {
+        host.tear_down().await;
+        assert_eq!(lab.remains(number), "");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_underlay_carries_is_said_by_its_interface_and_its_routes() {
+    if !can_run("what_the_underlay_carries_is_said_by_its_interface_and_its_routes") {
+        return;
+    }
+    let lab = Lab::new(2).await;
+    let (host, address) = (lab.host(1), Lab::address(1));
+    assert_eq!(underlay::mtu(&host, address).await.unwrap(), 1500);
+    lab.on_host(1, "ip route add 192.168.78.0/24 dev eth0 mtu 1420");
+    assert_eq!(underlay::mtu(&host, address).await.unwrap(), 1420);
+    lab.on_host(1, "ip link set eth0 mtu 1400");
+    assert_eq!(underlay::mtu(&host, address).await.unwrap(), 1400);
+    lab.on_host(1, "ip link set lo mtu 65536");
+    lab.on_host(1, "ip link set lo up");
+    let loopback = IpAddr::from([127, 0, 0, 1]);
+    assert_eq!(
+        underlay::mtu(&host, loopback).await.unwrap(),
+        65_535,
+        "as far as tasks can have it"
+    );
+    // Nobody's address.
+    assert_eq!(underlay::mtu(&host, Lab::address(9)).await.unwrap(), 1500);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_passes_on_goes_on_heeding_its_router() {
+    if !can_run("a_host_that_passes_on_goes_on_heeding_its_router") {
+        return;
+    }
+    let lab = Lab::new(1).await;
+    let host = lab.host(1);
+    let setting = |key: &str| lab.on_host(1, &format!("cat /proc/sys/net/ipv6/conf/{key}"));
+    assert_eq!(setting("eth0/accept_ra").trim(), "1");
+    let both = Forwarding { v4: true, v6: true };
+    host::enable_forwarding(&host, both).await.unwrap();
+    assert_eq!(host::forwards(&host).await.unwrap(), both);
+    assert_eq!(setting("eth0/accept_ra").trim(), "2", "forwarding or not");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,7 @@
 //! send them.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// A link-layer address.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -37,6 +37,13 @@ pub fn node_mark(underlay: IpAddr) -> u32 {
     u32::from_be_bytes(four_bytes(underlay))
 }
 
+/// A task's IPv6 address towards its host, and the host's towards its tasks: the IPv4 one behind a
+/// prefix that is local to each node (RFC 4193).
+pub fn outside_v6(address: Ipv4Addr) -> Ipv6Addr {
+    const PREFIX: u128 = 0xfd53_6b65_7000 << 80;
+    Ipv6Addr::from(PREFIX | u128::from(u32::from(address)))
+}
+
 fn with_prefix(prefix: [u8; 2], [a, b, c, d]: [u8; 4]) -> Mac {
     Mac([prefix[0], prefix[1], a, b, c, d])
 }
@@ -64,6 +71,8 @@ mod tests {
         assert_eq!(task_mac(ip).to_string(), "02:42:0a:00:01:03");
         assert_eq!(node_mac(ip).to_string(), "02:53:0a:00:01:03");
         assert_eq!(node_mark(ip), 0x0a00_0103);
+        let outside = outside_v6("172.18.0.2".parse().unwrap());
+        assert_eq!(outside.to_string(), "fd53:6b65:7000::ac12:2");
         assert_ne!(task_mac("fd00::1".parse().unwrap()), task_mac("fd00::2".parse().unwrap()));
     }
 }

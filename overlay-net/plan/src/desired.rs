@@ -12,7 +12,7 @@ use skep_types::{NetworkAttachment, NetworkId, TaskId};
 
 use crate::host_port::HostPort;
 use crate::network::NetworkState;
-use crate::observed::{Interface, Tunnel};
+use crate::observed::{Interface, Outside, Tunnel};
 use crate::task_mac;
 
 /// What VXLAN adds to each packet: outer Ethernet, IP, UDP and VXLAN headers (RFC 7348).
@@ -27,6 +27,8 @@ pub struct NodeConfig {
     /// `--data-path-port`; IANA's for VXLAN is 4789.
     pub vxlan_port: u16,
     pub underlay_mtu: u32,
+    /// Whether its kernel speaks IPv6. Without it networks of both families have IPv4 alone here.
+    pub ipv6: bool,
     /// Tasks' addresses towards the host are cut from this; the first is the host's own.
     pub outside_pool: Ipv4Net,
     /// Other source addresses that mean something else on every node, such as a local bridge's:
@@ -35,10 +37,11 @@ pub struct NodeConfig {
 }
 
 impl NodeConfig {
-    /// The largest packet that fits a tunnel.
-    pub fn overlay_mtu(&self) -> u32 {
+    /// The largest packet of a network: what fits a tunnel, or less where less was asked for.
+    pub fn mtu(&self, network: &NetworkState) -> u32 {
         let overhead = if self.underlay.is_ipv4() { OVERHEAD_V4_BYTES } else { OVERHEAD_V6_BYTES };
-        self.underlay_mtu.saturating_sub(overhead)
+        let fits = self.underlay_mtu.saturating_sub(overhead);
+        network.mtu.map_or(fits, |asked| asked.min(fits))
     }
 
     /// The host's address towards its tasks.
@@ -51,7 +54,7 @@ impl NodeConfig {
             vni: network.vni,
             local: self.underlay,
             udp_port: self.vxlan_port,
-            mtu: self.overlay_mtu(),
+            mtu: self.mtu(network),
         }
     }
 }
@@ -67,6 +70,16 @@ pub struct TaskNet {
     pub ports: Vec<PortConfig>,
     /// Name servers that the user chose for it instead of the host's (`--dns`).
     pub nameservers: Vec<IpAddr>,
+}
+
+impl TaskNet {
+    /// The same without all that is IPv6, for a kernel that does not speak it.
+    pub fn without_v6(mut self) -> Self {
+        for attachment in &mut self.networks {
+            attachment.addresses.retain(|address| address.addr().is_ipv4());
+        }
+        self
+    }
 }
 
 /// A task with what the node allotted it.
@@ -234,20 +247,32 @@ impl Desired {
 }
 
 impl DesiredTask {
-    /// The overlay interfaces with their names.
-    pub fn interfaces(&self, mtu: u32) -> Vec<(NetworkId, String, Interface)> {
-        let interface = |addresses: &[IpNet]| Interface {
-            mac: task_mac(leading(addresses)),
-            addresses: addresses.iter().copied().collect(),
-            mtu,
-        };
-        self.networks
-            .iter()
-            .enumerate()
-            .map(|(index, attachment)| {
-                (attachment.network, format!("eth{index}"), interface(&attachment.addresses))
-            })
-            .collect()
+    /// The names of the overlay interfaces, each with its network.
+    pub fn names(&self) -> impl Iterator<Item = (NetworkId, String)> + '_ {
+        let networks = self.networks.iter().enumerate();
+        networks.map(|(index, attachment)| (attachment.network, format!("eth{index}")))
+    }
+
+    /// The overlay interfaces on networks that are known, with their names.
+    pub fn interfaces(
+        &self,
+        node: &NodeConfig,
+        networks: &BTreeMap<NetworkId, NetworkState>,
+    ) -> Vec<(NetworkId, String, Interface)> {
+        let places = self.names().zip(&self.networks).filter_map(|((id, name), attachment)| {
+            let network = networks.get(&id)?;
+            Some((id, name, interface(node, network, &attachment.addresses)))
+        });
+        places.collect()
+    }
+
+    /// Its place towards the host. IPv6 belongs to it where a network of the task has that, and
+    /// where the host answers ports for it.
+    pub fn outside(&self, node: &NodeConfig) -> Option<Outside> {
+        let addresses = || self.networks.iter().flat_map(|at| &at.addresses);
+        let wants_v6 = !self.host_ports.is_empty() || addresses().any(|it| it.addr().is_ipv6());
+        let v6 = node.ipv6 && wants_v6;
+        self.outside.map(|address| Outside { address, v6 })
     }
 
     /// The interface towards the host comes after the networks'.
@@ -258,6 +283,17 @@ impl DesiredTask {
     /// Whether every network of the task is known.
     pub fn is_known(&self, networks: &BTreeMap<NetworkId, NetworkState>) -> bool {
         self.networks.iter().all(|attachment| networks.contains_key(&attachment.network))
+    }
+}
+
+fn interface(node: &NodeConfig, network: &NetworkState, addresses: &[IpNet]) -> Interface {
+    let own = |subnet: &IpNet| addresses.iter().any(|it| it.trunc() == *subnet);
+    let subnets = network.gateways.iter().map(IpNet::trunc);
+    Interface {
+        mac: task_mac(leading(addresses)),
+        addresses: addresses.iter().copied().collect(),
+        routes: subnets.filter(|subnet| !own(subnet)).collect(),
+        mtu: node.mtu(network),
     }
 }
 

@@ -19,7 +19,7 @@ pub mod plan;
 pub mod rules;
 mod shares;
 
-pub use address::{Mac, node_mac, task_mac};
+pub use address::{Mac, node_mac, outside_v6, task_mac};
 pub use balance::{Balanced, Target};
 pub use desired::{Desired, DesiredTask, NodeConfig, TaskNet, TaskNetError};
 pub use family::Family;

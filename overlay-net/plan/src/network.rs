@@ -70,6 +70,8 @@ pub struct NetworkState {
     pub ingress: bool,
     /// No way to the outside.
     pub internal: bool,
+    /// The largest packet that was asked for, in bytes.
+    pub mtu: Option<u32>,
     pub generation: u64,
     /// Underlay addresses of the nodes that published ports arrive through: of every node, on the
     /// ingress network; empty on others.
@@ -99,6 +101,24 @@ impl NetworkUpdate {
 }
 
 impl NetworkUpdate {
+    /// The same without all that is IPv6, for a kernel that does not speak it.
+    pub fn without_v6(self) -> Self {
+        match self {
+            Self::Full(mut state) => {
+                state.gateways.retain(|gateway| gateway.addr().is_ipv4());
+                only_v4(&mut state.endpoints, &mut state.services);
+                Self::Full(state)
+            }
+            Self::Delta(mut delta) => {
+                for answers in &mut delta.answers {
+                    only_v4(&mut answers.endpoints, &mut answers.services);
+                }
+                Self::Delta(delta)
+            }
+            Self::Gone(id) => Self::Gone(id),
+        }
+    }
+
     /// Both as one, for who has heard of neither: `self`, and after it `later` of the same network.
     ///
     /// # Errors
@@ -118,6 +138,18 @@ impl NetworkUpdate {
             (Self::Gone(_), Self::Delta(delta)) => Err(delta.of_unknown()),
             (_, later @ (Self::Full(_) | Self::Gone(_))) => Ok(later),
         }
+    }
+}
+
+fn only_v4(
+    endpoints: &mut BTreeMap<TaskId, TaskEndpoint>,
+    services: &mut BTreeMap<ServiceId, ServiceEntry>,
+) {
+    for endpoint in endpoints.values_mut() {
+        endpoint.addresses.retain(IpAddr::is_ipv4);
+    }
+    for service in services.values_mut() {
+        service.vips.retain(IpAddr::is_ipv4);
     }
 }
 

@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use skep_types::{NetworkId, TaskId, Vni};
 
 use crate::Mac;
+use crate::address::outside_v6;
 use crate::operation::{Operation, Place};
 use crate::rules::Digest;
 
@@ -36,7 +37,32 @@ pub struct ObservedSandbox {
 pub struct Interface {
     pub mac: Mac,
     pub addresses: BTreeSet<IpNet>,
+    /// Subnets that are reached by it without a router, beside those of its own addresses.
+    pub routes: BTreeSet<IpNet>,
     pub mtu: u32,
+}
+
+/// What the host passes on from one interface to another.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Forwarding {
+    pub v4: bool,
+    pub v6: bool,
+}
+
+/// A task's place towards its host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outside {
+    pub address: Ipv4Addr,
+    /// Whether it has the IPv6 address that goes with it (`outside_v6`).
+    pub v6: bool,
+}
+
+impl Outside {
+    /// All its addresses, each alone in its subnet.
+    pub fn addresses(self) -> BTreeSet<IpNet> {
+        let v6 = self.v6.then(|| IpNet::from(IpAddr::V6(outside_v6(self.address))));
+        [IpNet::from(IpAddr::V4(self.address))].into_iter().chain(v6).collect()
+    }
 }
 
 /// A task's namespace.
@@ -44,7 +70,7 @@ pub struct Interface {
 pub struct ObservedTask {
     /// Those that are up, by name, without the loopback.
     pub interfaces: BTreeMap<String, Interface>,
-    pub outside: Option<Ipv4Addr>,
+    pub outside: Option<Outside>,
     /// UDP ports whose replies leave by the ingress network; None without that routing.
     pub replies: Option<BTreeSet<u16>>,
     pub rules: Option<Digest>,
@@ -53,7 +79,7 @@ pub struct ObservedTask {
 /// All of it on one node.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Observed {
-    pub forwarding: bool,
+    pub forwarding: Forwarding,
     pub host_rules: Option<Digest>,
     /// The operator's own table stands, whatever is in it.
     pub user_table: bool,
@@ -66,7 +92,7 @@ impl Observed {
     /// after each step.
     pub fn apply(&mut self, operation: &Operation) {
         match operation {
-            Operation::EnableForwarding => self.forwarding = true,
+            Operation::EnableForwarding(families) => self.forwarding = *families,
             Operation::ReplaceRules { place: Place::Host, rules } => {
                 self.host_rules = Some(rules.digest());
             }
@@ -137,12 +163,13 @@ impl ObservedTask {
             Operation::Connect { name, interface, .. } => {
                 self.interfaces.insert(name.clone(), interface.clone());
             }
-            Operation::ConnectOutside { name, address, mtu, .. } => {
-                let addresses = BTreeSet::from([IpNet::from(IpAddr::V4(*address))]);
+            Operation::ConnectOutside { name, outside, mtu, .. } => {
+                let addresses = outside.addresses();
                 // Its link-layer address is the kernel's choice, and nobody asks for it.
-                let interface = Interface { mac: Mac([0; 6]), addresses, mtu: *mtu };
+                let (mac, routes) = (Mac([0; 6]), BTreeSet::new());
+                let interface = Interface { mac, addresses, routes, mtu: *mtu };
                 self.interfaces.insert(name.clone(), interface);
-                self.outside = Some(*address);
+                self.outside = Some(*outside);
             }
             Operation::RouteReplies { udp_ports, .. } => {
                 self.replies = Some(udp_ports.clone());

@@ -4,10 +4,10 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use skep_types::{NetworkId, TaskId};
 
-use crate::observed::{Interface, Tunnel};
+use crate::observed::{Forwarding, Interface, Outside, Tunnel};
 use crate::{Balanced, Mac, Ruleset};
 
 /// Which namespace.
@@ -19,8 +19,8 @@ pub enum Place {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Operation {
-    /// The host forwards IPv4 between interfaces.
-    EnableForwarding,
+    /// The host forwards between interfaces.
+    EnableForwarding(Forwarding),
     /// A network's namespace with its bridge and VXLAN device. One that stands with another tunnel
     /// loses its device and with it all forwarding entries.
     CreateSandbox {
@@ -34,6 +34,8 @@ pub enum Operation {
         network: NetworkId,
         subnet: Ipv4Net,
         gateway: Ipv4Addr,
+        /// The subnet of IPv6, where the network has one.
+        subnet_v6: Option<Ipv6Net>,
         node: IpAddr,
         mtu: u32,
     },
@@ -59,11 +61,11 @@ pub enum Operation {
         name: String,
         interface: Interface,
     },
-    /// A routed pair between the task and the host, with the task's default route.
+    /// A routed pair between the task and the host, with the task's default routes.
     ConnectOutside {
         task: TaskId,
         name: String,
-        address: Ipv4Addr,
+        outside: Outside,
         gateway: Ipv4Addr,
         mtu: u32,
     },
@@ -124,7 +126,7 @@ impl Operation {
     /// What fails when the operation fails.
     pub fn subject(&self) -> Subject {
         match self {
-            Self::EnableForwarding
+            Self::EnableForwarding(_)
             | Self::CreateUserTable
             | Self::RemoveHostRules
             | Self::ReplaceRules { place: Place::Host, .. }

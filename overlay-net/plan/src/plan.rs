@@ -9,13 +9,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use skep_types::service::Protocol;
 use skep_types::{NetworkId, TaskId};
 
 use crate::desired::{Desired, DesiredTask, Knowledge};
 use crate::network::NetworkState;
-use crate::observed::{Interface, Observed, ObservedSandbox, ObservedTask};
+use crate::observed::{Forwarding, Interface, Observed, ObservedSandbox, ObservedTask};
 use crate::operation::{Operation, Place};
 use crate::rules::{host_rules, task_rules};
 use crate::{Mac, node_mac};
@@ -36,9 +36,7 @@ pub fn plan(desired: &Desired, observed: &Observed) -> Vec<Operation> {
         }
     }
     let in_use = !wanted.is_empty() || !desired.tasks.is_empty();
-    if in_use && !observed.forwarding {
-        steps.push(Operation::EnableForwarding);
-    }
+    plan_forwarding(desired, observed.forwarding, in_use, &mut steps);
     let nothing = ObservedSandbox::default();
     for (id, network) in &wanted {
         let stands = observed.sandboxes.get(id).unwrap_or(&nothing);
@@ -59,6 +57,22 @@ pub fn plan(desired: &Desired, observed: &Observed) -> Vec<Operation> {
     removals.reverse();
     steps.extend(removals);
     steps
+}
+
+/// What the host forwards already goes on.
+fn plan_forwarding(
+    desired: &Desired,
+    stands: Forwarding,
+    in_use: bool,
+    steps: &mut Vec<Operation>,
+) {
+    let mut outsides = desired.tasks.values().filter_map(|task| task.outside(&desired.node));
+    let by_ingress = desired.ingress().is_some_and(|it| v6(&it.gateways).is_some());
+    let needs_v6 = by_ingress || outsides.any(|outside| outside.v6);
+    let wanted = Forwarding { v4: stands.v4 || in_use, v6: stands.v6 || needs_v6 };
+    if wanted != stands {
+        steps.push(Operation::EnableForwarding(wanted));
+    }
 }
 
 fn is_left_alone(desired: &Desired, network: NetworkId) -> bool {
@@ -116,8 +130,9 @@ fn plan_sandbox(
             network: id,
             subnet: gateway.trunc(),
             gateway: gateway.addr(),
+            subnet_v6: v6(&network.gateways).map(|gateway| gateway.trunc()),
             node: node.underlay,
-            mtu: node.overlay_mtu(),
+            mtu: node.mtu(network),
         }),
         (false, _) if stands.joined_to_host => {
             removals.push(Operation::PartFromHost { network: id });
@@ -142,29 +157,27 @@ fn plan_task(
     steps: &mut Vec<Operation>,
 ) {
     let known = task.is_known(&desired.networks);
-    let interfaces = task.interfaces(desired.node.overlay_mtu());
     let outside_name = task.outside.map(|_| task.outside_name());
     if known {
         for name in stands.interfaces.keys() {
-            let wanted = interfaces.iter().any(|(_, it, _)| it == name);
+            let wanted = task.names().any(|(_, it)| it == *name);
             if !wanted && outside_name.as_ref() != Some(name) {
                 steps.push(Operation::Disconnect { task: id, name: name.clone() });
             }
         }
     }
-    for (network, name, interface) in interfaces {
-        let is_known = desired.networks.contains_key(&network);
-        if is_known && stands.interfaces.get(&name) != Some(&interface) {
+    for (network, name, interface) in task.interfaces(&desired.node, &desired.networks) {
+        if stands.interfaces.get(&name) != Some(&interface) {
             connect(stands, id, network, name, interface, steps);
         }
     }
-    if let (Some(address), Some(name)) = (task.outside, outside_name)
-        && !(stands.outside == Some(address) && stands.interfaces.contains_key(&name))
+    if let (Some(outside), Some(name)) = (task.outside(&desired.node), outside_name)
+        && !(stands.outside == Some(outside) && stands.interfaces.contains_key(&name))
     {
         steps.push(Operation::ConnectOutside {
             task: id,
             name,
-            address,
+            outside,
             gateway: desired.node.outside_gateway(),
             mtu: desired.node.underlay_mtu,
         });
@@ -235,6 +248,13 @@ fn udp_ports(network: &NetworkState, task: TaskId) -> BTreeSet<u16> {
     let ports = service.and_then(|id| network.services.get(&id)).map(|it| it.ports.as_slice());
     let udp = ports.unwrap_or_default().iter().filter(|port| port.protocol == Protocol::Udp);
     udp.filter(|port| port.published != 0).map(|port| port.target).collect()
+}
+
+fn v6(addresses: &[IpNet]) -> Option<Ipv6Net> {
+    addresses.iter().find_map(|address| match address {
+        IpNet::V4(_) => None,
+        IpNet::V6(v6) => Some(*v6),
+    })
 }
 
 fn v4(addresses: &[IpNet]) -> Option<Ipv4Net> {

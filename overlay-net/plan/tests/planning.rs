@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use expect_test::{Expect, expect};
 use skep_overlay_plan::desired::Knowledge;
 use skep_overlay_plan::network::{Answers, NetworkDelta, PublishedPort, gateway_of};
-use skep_overlay_plan::observed::Tunnel;
+use skep_overlay_plan::observed::{Forwarding, Tunnel};
 use skep_overlay_plan::rules::{host_rules, task_rules};
 use skep_overlay_plan::*;
 use skep_types::service::{PortConfig, Protocol, PublishMode};
@@ -23,6 +23,7 @@ fn node() -> NodeConfig {
         underlay: "192.168.0.1".parse().unwrap(),
         vxlan_port: 4789,
         underlay_mtu: 1500,
+        ipv6: true,
         outside_pool: "172.18.0.0/16".parse().unwrap(),
         repeated_sources: vec!["172.17.0.0/16".parse().unwrap()],
     }
@@ -54,6 +55,7 @@ fn network(id: NetworkId, vni: u32, third: u8) -> NetworkState {
         gateways: vec![format!("{}/24", at(1)).parse().unwrap()],
         ingress: id == INGRESS,
         internal: false,
+        mtu: None,
         generation: 1,
         nodes: BTreeSet::new(),
         endpoints: BTreeMap::from([
@@ -136,13 +138,13 @@ fn a_first_task_builds_its_network_and_the_last_takes_all_away() {
         &desired,
         &mut observed,
         expect![[r#"
-            EnableForwarding
+            EnableForwarding(Forwarding { v4: true, v6: false })
             CreateSandbox { network: NetworkId(0000000000000000000000002), tunnel: Tunnel { vni: Vni(4098), local: 192.168.0.1, udp_port: 4789, mtu: 1450 }, gateways: {10.0.1.1/24}, mac: 02:53:c0:a8:00:01 }
             SetForwarding { network: NetworkId(0000000000000000000000002), mac: 02:42:0a:00:01:04, node: 192.168.0.2 }
             SetNeighbour { network: NetworkId(0000000000000000000000002), address: 10.0.1.4, mac: 02:42:0a:00:01:04 }
             CreateTask { task: TaskId(000000000000000000000000b) }
-            Connect { task: TaskId(000000000000000000000000b), network: NetworkId(0000000000000000000000002), name: "eth0", interface: Interface { mac: 02:42:0a:00:01:03, addresses: {10.0.1.3/24}, mtu: 1450 } }
-            ConnectOutside { task: TaskId(000000000000000000000000b), name: "eth1", address: 172.18.0.2, gateway: 172.18.0.1, mtu: 1500 }
+            Connect { task: TaskId(000000000000000000000000b), network: NetworkId(0000000000000000000000002), name: "eth0", interface: Interface { mac: 02:42:0a:00:01:03, addresses: {10.0.1.3/24}, routes: {}, mtu: 1450 } }
+            ConnectOutside { task: TaskId(000000000000000000000000b), name: "eth1", outside: Outside { address: 172.18.0.2, v6: false }, gateway: 172.18.0.1, mtu: 1500 }
             ReplaceRules Task(TaskId(000000000000000000000000b))
             PruneFlows { place: Task(TaskId(000000000000000000000000b)), balanced: [Balanced { target: Vip(10.0.1.2), target_port: None, serving: [10.0.1.3, 10.0.1.4], draining: [], session: Any }] }
             CreateUserTable
@@ -160,7 +162,14 @@ fn a_first_task_builds_its_network_and_the_last_takes_all_away() {
         RemoveSandbox { network: NetworkId(0000000000000000000000002) }
     "#]],
     );
-    assert_eq!(observed, Observed { forwarding: true, user_table: true, ..Observed::default() });
+    assert_eq!(
+        observed,
+        Observed {
+            forwarding: Forwarding { v4: true, v6: false },
+            user_table: true,
+            ..Observed::default()
+        }
+    );
 }
 
 #[test]
@@ -171,12 +180,12 @@ fn the_ingress_network_stands_without_tasks_and_is_joined_to_the_host() {
         &desired,
         &mut Observed::default(),
         expect![[r#"
-            EnableForwarding
+            EnableForwarding(Forwarding { v4: true, v6: false })
             CreateSandbox { network: NetworkId(0000000000000000000000001), tunnel: Tunnel { vni: Vni(4096), local: 192.168.0.1, udp_port: 4789, mtu: 1450 }, gateways: {10.0.0.1/24}, mac: 02:53:c0:a8:00:01 }
             SetForwarding { network: NetworkId(0000000000000000000000001), mac: 02:42:0a:00:00:04, node: 192.168.0.2 }
             SetForwarding { network: NetworkId(0000000000000000000000001), mac: 02:53:c0:a8:00:02, node: 192.168.0.2 }
             SetNeighbour { network: NetworkId(0000000000000000000000001), address: 10.0.0.4, mac: 02:42:0a:00:00:04 }
-            JoinToHost { network: NetworkId(0000000000000000000000001), subnet: 10.0.0.0/24, gateway: 10.0.0.1, node: 192.168.0.1, mtu: 1450 }
+            JoinToHost { network: NetworkId(0000000000000000000000001), subnet: 10.0.0.0/24, gateway: 10.0.0.1, subnet_v6: None, node: 192.168.0.1, mtu: 1450 }
             CreateUserTable
             ReplaceRules Host
             PruneFlows { place: Host, balanced: [Balanced { target: Port(Tcp, 8080), target_port: Some(80), serving: [10.0.0.3, 10.0.0.4], draining: [], session: Any }, Balanced { target: Port(Udp, 5353), target_port: Some(53), serving: [10.0.0.3, 10.0.0.4], draining: [], session: Any }] }
