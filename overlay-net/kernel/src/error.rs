@@ -19,6 +19,8 @@ pub enum KernelError {
     },
     #[error("link {link} is missing in {place}")]
     LinkMissing { link: String, place: String },
+    #[error("no bridge in {place} has room for another task: leave some to other nodes")]
+    BridgesFull { place: String },
     #[error("nft refused the rules of {place}: {message}")]
     Rules { place: String, message: String },
     #[error("nft did not finish within {seconds} s in {place}")]

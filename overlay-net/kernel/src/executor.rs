@@ -10,8 +10,9 @@ use skep_types::service::Protocol;
 use skep_types::{NetworkId, TaskId};
 use tokio::sync::Mutex;
 
+use crate::ports::Bridges;
 use crate::sandbox::{self, Entries, HostJoin};
-use crate::task::{self, OutsidePair};
+use crate::task::{self, Connection, OutsidePair};
 use crate::{
     HeldPort, HostNs, KernelError, Namespace, Paths, conntrack, host, host_port, nft, observe,
 };
@@ -24,6 +25,7 @@ pub struct Executor {
     paths: Paths,
     /// Whose tasks' namespaces are.
     owner: Owner,
+    bridges: Bridges,
     /// Entries come by the thousand for one network: its socket is kept until another's is needed.
     entries: Mutex<Option<(NetworkId, Arc<Entries>)>>,
 }
@@ -31,7 +33,13 @@ pub struct Executor {
 impl Executor {
     /// Namespaces get their names below `run`.
     pub fn new(host: HostNs, run: &Path) -> Self {
-        Self { host, paths: Paths::new(run), owner: Owner::Host, entries: Mutex::new(None) }
+        Self {
+            host,
+            paths: Paths::new(run),
+            owner: Owner::Host,
+            bridges: Bridges::default(),
+            entries: Mutex::new(None),
+        }
     }
 
     /// With tasks' namespaces belonging to a user namespace.
@@ -98,7 +106,8 @@ impl Executor {
             }
             Operation::CreateTask { task } => task::create(paths, *task, &self.owner).await,
             Operation::Connect { task, network, name, interface } => {
-                task::connect(paths, *task, *network, name, interface).await
+                let connection = Connection { task: *task, network: *network, name, interface };
+                task::connect(paths, &self.bridges, &connection).await
             }
             Operation::ConnectOutside { task, name, outside, gateway, mtu } => {
                 let pair = OutsidePair { name, outside: *outside, gateway: *gateway, mtu: *mtu };

@@ -21,6 +21,7 @@ pub mod netlink;
 pub mod nft;
 mod observe;
 mod paths;
+mod ports;
 mod sandbox;
 pub mod sysctl;
 mod task;

@@ -66,6 +66,11 @@ pub fn bridge(name: &str, mac: Mac, mtu: u32) -> LinkMessage {
     LinkBridge::new(name).address(mac.0.to_vec()).mtu(mtu).build()
 }
 
+/// A bridge whose own link-layer address nobody asks for.
+pub fn plain_bridge(name: &str, mtu: u32) -> LinkMessage {
+    LinkBridge::new(name).mtu(mtu).build()
+}
+
 /// To be sent in the host's namespace, where its packets leave and arrive, and to appear in the
 /// sandbox. It learns nothing from the wire and answers for the neighbours it was told of.
 pub fn vxlan(tunnel: &Tunnel, sandbox: &Namespace) -> LinkMessage {

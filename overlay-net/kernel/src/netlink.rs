@@ -100,6 +100,13 @@ impl Netlink {
         self.set(name, LinkUnspec::new_with_name(name).up().build()).await
     }
 
+    /// Gives a link that is down another name.
+    pub async fn rename(&self, name: &str, to: &str) -> Result<(), KernelError> {
+        let index = self.index(name).await?;
+        let message = LinkUnspec::new_with_index(index).name(to.to_owned()).build();
+        self.set(name, message).await
+    }
+
     /// Makes a link a port of a bridge.
     pub async fn join(&self, name: &str, bridge: &str) -> Result<(), KernelError> {
         let bridge = self.index(bridge).await?;
@@ -109,11 +116,19 @@ impl Netlink {
     /// Lets a bridge's port send back where it came from. A container that reaches itself through
     /// a translation needs it on hosts whose bridges call packet rules (`br_netfilter`).
     pub async fn reflect(&self, name: &str) -> Result<(), KernelError> {
+        self.set_port(name, vec![InfoBridgePort::HairpinMode(true)]).await
+    }
+
+    /// Changes settings of a bridge's port.
+    pub async fn set_port(
+        &self,
+        name: &str,
+        settings: Vec<InfoBridgePort>,
+    ) -> Result<(), KernelError> {
         let mut message = LinkUnspec::new_with_name(name).build();
-        let port = InfoPortData::BridgePort(vec![InfoBridgePort::HairpinMode(true)]);
         message.attributes.push(LinkAttribute::LinkInfo(vec![
             LinkInfo::PortKind(InfoPortKind::Bridge),
-            LinkInfo::PortData(port),
+            LinkInfo::PortData(InfoPortData::BridgePort(settings)),
         ]));
         // Ports' settings are heeded in this message alone (`RTM_NEWLINK`).
         let request = self.handle.link().change(message);

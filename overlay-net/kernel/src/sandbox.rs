@@ -18,7 +18,8 @@ use skep_types::NetworkId;
 use crate::link::{self, BRIDGE, LOOPBACK, Peer, TO_HOST, VXLAN};
 use crate::netlink::{Netlink, gone_is_fine};
 use crate::observe::tunnel_of;
-use crate::{HostNs, KernelError, Namespace, Paths, sysctl};
+use crate::ports::Behind;
+use crate::{HostNs, KernelError, Namespace, Paths, ports, sysctl};
 
 /// Bridge and VXLAN device. A device with other attributes is replaced.
 pub async fn create(
@@ -50,6 +51,7 @@ pub async fn create(
         let outside = Netlink::open(host).await?;
         outside.add(VXLAN, link::vxlan(tunnel, &place)).await?;
         inside.join(VXLAN, BRIDGE).await?;
+        ports::told_only(&inside, VXLAN, Behind::Others).await?;
         inside.up(VXLAN).await?;
     }
     Ok(())
@@ -249,6 +251,7 @@ pub async fn remove(host: &HostNs, paths: &Paths, network: NetworkId) -> Result<
         let inside = Netlink::open(&Namespace::open(&path)?).await?;
         inside.delete(VXLAN).await?;
         inside.delete(BRIDGE).await?;
+        // Further bridges and what joined them are in nobody's way, and go with the namespace.
     }
     Namespace::remove(&path)
 }

@@ -19,8 +19,9 @@ use skep_overlay_plan::observed::{Interface, Outside};
 use skep_overlay_plan::outside_v6;
 use skep_types::{NetworkId, TaskId};
 
-use crate::link::{self, BRIDGE, LOOPBACK, Peer};
+use crate::link::{self, LOOPBACK, Peer};
 use crate::netlink::{Netlink, gone_is_fine};
+use crate::ports::Bridges;
 use crate::sandbox::{HOST_SIDE, add_route, link_local};
 use crate::{HostNs, KernelError, Namespace, Paths, sysctl};
 
@@ -37,14 +38,21 @@ pub async fn create(paths: &Paths, task: TaskId, owner: &Owner) -> Result<(), Ke
     Netlink::open(&place).await?.up(LOOPBACK).await
 }
 
+/// An interface of a task on a network.
+pub struct Connection<'a> {
+    pub task: TaskId,
+    pub network: NetworkId,
+    pub name: &'a str,
+    pub interface: &'a Interface,
+}
+
 /// An interface on a network's bridge. What stood under its name is replaced.
 pub async fn connect(
     paths: &Paths,
-    task: TaskId,
-    network: NetworkId,
-    name: &str,
-    interface: &Interface,
+    bridges: &Bridges,
+    connection: &Connection<'_>,
 ) -> Result<(), KernelError> {
+    let Connection { task, network, name, interface } = *connection;
     let place = Namespace::open(&paths.task(task))?;
     let sandbox = Netlink::open(&Namespace::open(&paths.network(network))?).await?;
     let inside = Netlink::open(&place).await?;
@@ -53,7 +61,7 @@ pub async fn connect(
     inside.delete(name).await?;
     let peer = Peer { name, place: &place, mac: Some(interface.mac) };
     sandbox.add(&port, link::pair(&port, interface.mtu, &peer)).await?;
-    sandbox.join(&port, BRIDGE).await?;
+    bridges.plug(&sandbox, &port, interface.mtu).await?;
     sandbox.up(&port).await?;
     is_here(&sandbox, &port, interface).await?;
     for address in &interface.addresses {

@@ -542,6 +542,60 @@ async fn a_network_of_both_families_carries_both() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn tasks_beyond_what_a_bridge_takes_are_reached_like_any() {
+    if !can_run("tasks_beyond_what_a_bridge_takes_are_reached_like_any") {
+        return;
+    }
+    let lab = Lab::new(2).await;
+    let mut network = front();
+    let late = TaskId::new(13);
+    let mut endpoint = network.endpoints[&A].clone();
+    endpoint.addresses = vec!["10.0.1.5".parse().unwrap()];
+    endpoint.mac = task_mac(endpoint.addresses[0]);
+    network.endpoints.insert(late, endpoint);
+    let networks = [network];
+    let (mut one, mut two) = (Host::new(&lab, 1, &networks), Host::new(&lab, 2, &networks));
+    one.add(A, &[(FRONT, "10.0.1.3/24")], Vec::new());
+    two.add(B, &[(FRONT, "10.0.1.4/24")], Vec::new());
+    one.reconcile().await;
+    two.reconcile().await;
+    // As many ports as tasks may have on the first bridge, but for the one that A has and the
+    // device's.
+    let mut batch = String::new();
+    for number in 0..499 {
+        batch += &format!("link add f{number} type veth peer name g{number}\n");
+        batch += &format!("link set f{number} master br0\nlink set g{number} master br0\n");
+    }
+    let sandbox = lab.run_directory(1).join("networks").join(FRONT.to_string());
+    let file = lab.run_directory(1).join("batch");
+    std::fs::write(&file, batch).unwrap();
+    inside(&sandbox, &format!("ip -batch {}", file.display()));
+    std::fs::remove_file(&file).unwrap();
+
+    one.add(late, &[(FRONT, "10.0.1.5/24")], Vec::new());
+    one.reconcile().await;
+    assert!(
+        inside(&sandbox, "ip -br link show master br1").contains(" t-") || {
+            inside(&sandbox, "ip -br link show master br1").starts_with("t-")
+        }
+    );
+    let (a, b, late) = (one.task(A), two.task(B), one.task(late));
+    // Those that only listen are reached without having spoken.
+    for (place, name) in [(&a, "a"), (&b, "b"), (&late, "late")] {
+        serve(place, 80, name).await;
+    }
+    assert_eq!(ask(&b, "10.0.1.5:80").await.unwrap(), "late 10.0.1.4");
+    assert_eq!(ask(&a, "10.0.1.5:80").await.unwrap(), "late 10.0.1.3");
+    assert_eq!(ask(&late, "10.0.1.3:80").await.unwrap(), "a 10.0.1.5");
+    assert_eq!(ask(&late, "10.0.1.4:80").await.unwrap(), "b 10.0.1.5");
+    assert_eq!(ask(&a, "10.0.1.4:80").await.unwrap(), "b 10.0.1.3");
+    for (host, number) in [(&mut one, 1), (&mut two, 2)] {
+        host.tear_down().await;
+        assert_eq!(lab.remains(number), "");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn tasks_of_two_subnets_of_a_network_reach_one_another() {
     if !can_run("tasks_of_two_subnets_of_a_network_reach_one_another") {
         return;
