@@ -3,27 +3,26 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use ipnet::IpNet;
 use skep_docker_api::json::{self, NetworkCreateRequest, Timestamp};
 use skep_docker_api::{ApiError, Kind};
-use skep_overlay_net::dns::forward::Forwarder;
-use skep_overlay_net::dns::server::Resolver;
+use skep_overlay_net::NameServer;
+use skep_overlay_net::dns::client::Group;
+use skep_overlay_net::dns::zone::Told;
 use time::OffsetDateTime;
 use tokio::sync::Mutex;
 
 use crate::endpoint::{Endpoint, Record, SHORT_DIGITS, check, way_out};
 use crate::held::{Behind, Held};
 use crate::kernel::Kernel;
-use crate::names::{Directory, Member, Zone, Zones};
 use crate::network::{BRIDGE, Driver, HOST, HostNetwork, NONE, Subnet};
 use crate::options::{DefaultBridge, HostNetworksConfig, NetworkOptions};
 use crate::pool::{choose_subnet, unique_local_subnet};
 use crate::ports::Port;
 use crate::records::Records;
 use crate::rules::{self, Bridge, Forwarded, Opened};
-use crate::{BridgeError, spec};
+use crate::{BridgeError, names, spec};
 
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 
@@ -34,8 +33,7 @@ pub struct HostNetworks {
     pub(crate) kernel: Kernel,
     pub(crate) records: Records,
     pub(crate) resolv_conf: PathBuf,
-    pub(crate) forwarder: Forwarder,
-    pub(crate) directory: Arc<Directory>,
+    pub(crate) names: NameServer,
     pub(crate) state: Mutex<State>,
     /// The script that was carried out last. Whoever changes the rules holds this first, and then
     /// reads the state, so that an older state never follows a newer one.
@@ -54,7 +52,6 @@ pub(crate) struct State {
 /// What of an open sandbox ends with the daemon, and is made again after.
 #[derive(Default)]
 pub(crate) struct Live {
-    pub resolver: Option<Resolver>,
     pub held: Vec<Held>,
     pub behind: Behind,
 }
@@ -181,51 +178,28 @@ impl State {
         opened
     }
 
-    pub fn zones(&self) -> Zones {
+    /// The networks that have names, each as a zone.
+    pub fn zones(&self) -> BTreeMap<String, Told> {
         let users = self.networks.values().filter(|it| it.is_users());
-        let zone = |network: &HostNetwork| Zone {
-            name: network.name.clone(),
-            subnets: network.subnets.iter().map(|it| it.subnet).collect(),
-            members: self
-                .on(&network.id)
-                .map(|(record, endpoint)| Member {
-                    container: record.request.container.clone(),
-                    names: endpoint.names.clone(),
-                    addresses: endpoint.addresses.iter().map(IpNet::addr).collect(),
-                    links: links(endpoint.wished.links.as_deref().unwrap_or_default()),
-                })
-                .collect(),
-        };
-        Zones(users.map(zone).collect())
+        users.map(|it| (names::zone(&it.id), names::told(it, self.on(&it.id)))).collect()
     }
-}
-
-/// `CONTAINER:ALIAS`, or a name that is both.
-fn links(texts: &[String]) -> BTreeMap<String, String> {
-    let one = |text: &String| match text.split_once(':') {
-        Some((name, alias)) => (alias.to_owned(), name.to_owned()),
-        None => (text.clone(), text.clone()),
-    };
-    texts.iter().map(one).collect()
 }
 
 impl HostNetworks {
     /// Reads what is remembered. The kernel is changed by `restore` and by what is asked later.
     pub async fn open(config: HostNetworksConfig) -> Result<Self, BridgeError> {
-        let HostNetworksConfig { state_dir, run_dir, host, resolv_conf, options } = config;
+        let HostNetworksConfig { state_dir, run_dir, host, resolv_conf, options, names } = config;
         let records = Records::open(&state_dir, &run_dir)?;
-        let kernel = Kernel::new(host.clone(), &run_dir);
+        let kernel = Kernel::new(host, &run_dir);
         let mut state =
             State { networks: records.networks()?, open: records.sandboxes()?, ..State::default() };
         default_networks(&mut state, &options, &kernel, &records).await?;
-        let resolv_conf = resolv_conf.unwrap_or_else(|| RESOLV_CONF.into());
         Ok(Self {
-            forwarder: Forwarder::of_host(host, resolv_conf.clone()),
             options,
             kernel,
             records,
-            resolv_conf,
-            directory: Arc::default(),
+            resolv_conf: resolv_conf.unwrap_or_else(|| RESOLV_CONF.into()),
+            names,
             state: Mutex::new(state),
             applied: Mutex::new(None),
         })
@@ -349,13 +323,21 @@ impl HostNetworks {
     /// Makes the host's rules and what resolvers know follow the state.
     pub(crate) async fn refresh(&self) -> Result<(), BridgeError> {
         let mut applied = self.applied.lock().await;
-        let (script, bridges, ipv6) = {
+        let (script, zones, bridges, ipv6) = {
             let state = self.state.lock().await;
-            self.directory.set(state.zones());
+            let zones = state.zones();
             let bridges = state.networks.values().any(|it| state.stands(it));
             let ipv6 = state.networks.values().any(|it| it.ipv6);
-            (state.script(), bridges, ipv6)
+            (state.script(), zones, bridges, ipv6)
         };
+        for gone in self.names.zones(Group::Host).await {
+            if !zones.contains_key(&gone) {
+                self.names.forget_zone(&gone).await;
+            }
+        }
+        for (zone, told) in zones {
+            self.names.set_zone(&zone, told).await;
+        }
         if applied.as_ref() == Some(&script) {
             return Ok(());
         }

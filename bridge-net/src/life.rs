@@ -2,24 +2,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::sync::{Arc, PoisonError};
+use std::sync::PoisonError;
 
 use ipnet::IpNet;
 use skep_docker_api::json::EndpointSettings;
 use skep_docker_api::{ApiError, Kind};
 use skep_overlay_kernel::Namespace;
 use skep_overlay_kernel::netlink::Netlink;
-use skep_overlay_net::dns::forward::Forwarder;
-use skep_overlay_net::dns::server::{ADDRESS, Resolver, Scope};
+use skep_overlay_net::dns::client::{Asker, Forward, Group};
+use skep_overlay_net::dns::server::ADDRESS;
 
 use crate::endpoint::{self, Endpoint, Record, SHORT_DIGITS, Wanted, way_out};
 use crate::held::{Bound, Passing, bind_all, hold};
 use crate::host_networks::{HostNetworks, Live, State, random_id};
-use crate::names::ContainerKnowledge;
 use crate::network::{Driver, HOST, NONE};
 use crate::ports::{self, Defaults, Published, Wish};
 use crate::sandbox::{Sandbox, SandboxMode, SandboxRequest, Shown};
-use crate::{BridgeError, resolv, rules};
+use crate::{BridgeError, names, resolv, rules};
 
 /// The kernel's, where it does not say.
 const EPHEMERAL: (u16, u16) = (32_768, 60_999);
@@ -127,15 +126,11 @@ impl HostNetworks {
     pub async fn close_sandbox(&self, container: &str) -> Result<(), BridgeError> {
         let record = {
             let mut state = self.state.lock().await;
-            let live = state.live.remove(container);
-            let record = state.open.get(container).cloned();
-            drop(state);
-            if let Some(resolver) = live.and_then(|it| it.resolver) {
-                resolver.stop().await;
-            }
-            record
+            state.live.remove(container);
+            state.open.get(container).cloned()
         };
         let Some(record) = record else { return Ok(()) };
+        self.names.close(Group::Host, container).await;
         // Addresses are free for others only when the kernel has nothing of them any more.
         for endpoint in &record.endpoints {
             self.kernel.unplug(endpoint).await?;
@@ -315,10 +310,12 @@ impl HostNetworks {
         if left || stands || self.records.has_rules() {
             self.refresh().await?;
         }
+        self.names.settle(Group::Host).await;
         Ok(())
     }
 
-    /// What of a sandbox ended with the daemon: its resolver and the sockets that hold its ports.
+    /// What of a sandbox ended with the daemon: the sockets that hold its ports; and its names, should
+    /// who answers them have ended too.
     async fn revive(&self, container: &str, record: &Record) -> Result<(), BridgeError> {
         self.state.lock().await.live.insert(container.to_owned(), Live::default());
         for published in &record.published {
@@ -361,46 +358,44 @@ impl HostNetworks {
     async fn follow(&self, container: &str, place: &Namespace) -> Result<(), BridgeError> {
         let (record, networks) = self.snapshot(container).await?;
         let out = way_out(&record.endpoints, &networks);
-        let old = {
+        {
             let mut state = self.state.lock().await;
             let Some(live) = state.live.get_mut(container) else { return Err(closed(container)) };
             let addresses = out.map(|it| it.addresses.iter().map(IpNet::addr).collect());
             *live.behind.lock().unwrap_or_else(PoisonError::into_inner) =
                 addresses.unwrap_or_default();
-            live.resolver.take()
-        };
-        self.refresh().await?;
-        if let Some(old) = old {
-            old.stop().await;
         }
-        let embedded = record.endpoints.iter().any(|it| !it.names.is_empty());
-        if !embedded {
+        self.refresh().await?;
+        let mut named: Vec<&Endpoint> =
+            record.endpoints.iter().filter(|it| !it.names.is_empty()).collect();
+        if named.is_empty() {
+            self.names.close(Group::Host, container).await;
             return Ok(());
         }
+        // The same order each time, whichever was connected first.
+        named.sort_by(|one, other| one.network.cmp(&other.network));
         let chosen = &record.request.dns.servers;
         let servers = if chosen.is_empty() { &self.options.dns.servers } else { chosen };
-        let forwarder = out.map(|_| match servers.as_slice() {
-            [] => self.forwarder.clone(),
-            servers => Forwarder::of_task(place.clone(), servers.to_vec()),
-        });
-        let knowledge = ContainerKnowledge {
-            container: container.to_owned(),
-            directory: self.directory.clone(),
+        let forward = match (out, servers.as_slice()) {
+            (None, _) => Forward::Nowhere,
+            (_, []) => Forward::Host(self.resolv_conf.clone()),
+            (_, servers) => Forward::Chosen(servers.to_vec()),
         };
-        // Ids are hexadecimal and random.
-        let seed = u128::from_str_radix(&container[..SHORT_DIGITS], 16).unwrap_or_default();
-        let asker = container[..SHORT_DIGITS].to_owned();
-        let scope = Scope { asker, seed, knowledge: Arc::new(knowledge), forwarder };
-        let resolver = Resolver::start(place, scope)
+        let asker = Asker {
+            group: Group::Host,
+            name: container.to_owned(),
+            // Ids are hexadecimal and random.
+            seed: u128::from_str_radix(&container[..SHORT_DIGITS], 16).unwrap_or_default(),
+            places: named.into_iter().map(names::place).collect(),
+            forward,
+        };
+        let port = self
+            .names
+            .open(asker, place)
             .await
             .map_err(|source| BridgeError::Resolver { container: container.to_owned(), source })?;
-        let script = rules::container(ADDRESS.into(), resolver.port());
-        self.kernel.rules(place, &script).await?;
-        let mut state = self.state.lock().await;
-        if let Some(live) = state.live.get_mut(container) {
-            live.resolver = Some(resolver);
-        }
-        Ok(())
+        let script = rules::container(ADDRESS.into(), port);
+        Ok(self.kernel.rules(place, &script).await?)
     }
 
     /// Holds the ports that a container wishes, where it has a way to the outside.

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 use skep_overlay_kernel::Namespace;
+use skep_overlay_net::NameServer;
 
 /// The default bridge's interface; Docker's is `docker0`, and both may run on one host.
 pub const DEFAULT_BRIDGE: &str = "skep0";
@@ -28,6 +29,8 @@ pub struct HostNetworksConfig {
     /// The host's name servers; `/etc/resolv.conf` when None.
     pub resolv_conf: Option<PathBuf>,
     pub options: NetworkOptions,
+    /// Who answers containers.
+    pub names: NameServer,
 }
 
 /// A range that subnets of `size` bits are cut from.

@@ -14,6 +14,7 @@ use skep_docker_api::json::{
 };
 use skep_idmap::Owner;
 use skep_overlay_kernel::Namespace;
+use skep_overlay_net::{NameServer, NameServerConfig};
 use tempfile::TempDir;
 
 const CONNECT: Duration = Duration::from_secs(3);
@@ -81,9 +82,20 @@ impl Lab {
             host: self.at("host"),
             resolv_conf: Some(resolv_conf),
             options,
+            names: self.names(),
         })
         .await
         .unwrap()
+    }
+
+    /// Who answers: here a process for each test, which is this one under another name.
+    fn names(&self) -> NameServer {
+        NameServer::new(NameServerConfig {
+            run: self.path("run"),
+            program: "/proc/self/exe".into(),
+            args: ["--exact", "answers_names", "--nocapture"].map(str::to_owned).to_vec(),
+            host: self.at("host"),
+        })
     }
 
     fn shown(&self) -> String {
@@ -187,6 +199,15 @@ async fn resolve(place: &Namespace, name: &str) -> Option<[u8; 4]> {
 
 fn place(sandbox: &Sandbox) -> Namespace {
     Namespace::open(sandbox.namespace.as_ref().unwrap()).unwrap()
+}
+
+/// Not a test: the process that answers names, which is executed under its name for those that are.
+#[test]
+fn answers_names() {
+    let args: Vec<_> = std::env::args_os().collect();
+    if args[0] == skep_overlay_net::dns::process::NAME {
+        skep_overlay_net::dns::process::main(&args);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -22,6 +22,9 @@ fn main() -> ExitCode {
     if args.first().is_some_and(|name| name == skep_engine::defaults::SHIM_NAME) {
         return skep_engine::shim::main(&args);
     }
+    if args.first().is_some_and(|name| name == skep_node::names::NAME) {
+        return skep_node::names::main(&args);
+    }
     let done = match usage::parse(std::env::args_os()) {
         Ok(usage::Asked::Run(cli)) => run(*cli),
         Ok(usage::Asked::Show(text)) => output::print(&text),

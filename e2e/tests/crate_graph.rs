@@ -98,6 +98,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "skep-containers",
             "skep-bridge",
             "skep-overlay-kernel",
+            "skep-overlay-net",
         ],
     ),
     (

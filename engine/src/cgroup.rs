@@ -28,6 +28,8 @@ const MOUNTS: &str = "/sys/fs/cgroup";
 /// The leaf of all shims below the parent. No container's id can be this: ids start with a letter
 /// or digit.
 const SHIMS: &str = "_shims";
+/// The leaf of the process that answers names, which outlives the daemon as shims do.
+const NAMES: &str = "_names";
 /// How deep a container's own cgroups are followed; the kernel has no bound by default.
 const DEPTH_MAX: u32 = 64;
 
@@ -100,14 +102,22 @@ impl Hierarchies {
     /// the root there is nothing to leave. `cpuset` is left alone: an inherited set of CPUs is right
     /// for a shim, and a new cpuset cgroup would have none.
     pub fn join_shims(&self, parent: &Path) -> io::Result<()> {
+        self.join(&parent.join(SHIMS))
+    }
+
+    /// The same to the leaf of the process that answers names.
+    pub fn join_names(&self, parent: &Path) -> io::Result<()> {
+        self.join(&parent.join(NAMES))
+    }
+
+    fn join(&self, leaf: &Path) -> io::Result<()> {
         let own = fs::read_to_string("/proc/self/cgroup")?;
-        let shims = parent.join(SHIMS);
         for root in self.roots.iter().filter(|root| !root.ends_with("cpuset")) {
             let now = self.place_in(root, &own);
-            if now.is_some_and(|now| now == "/" || Path::new(now) == shims) {
+            if now.is_some_and(|now| now == "/" || Path::new(now) == leaf) {
                 continue;
             }
-            let leaf = below(root, &shims);
+            let leaf = below(root, leaf);
             fs::create_dir_all(&leaf)?;
             fs::write(door(&leaf), "0")?;
         }
@@ -175,12 +185,13 @@ impl Hierarchies {
         last
     }
 
-    /// Removes the shims' leaf and the parent, if nobody is in them.
+    /// Removes the leaves of shims and of names and the parent, if nobody is in them.
     pub fn remove_parent(&self, parent: &Path) {
         for root in &self.roots {
             let parent = below(root, parent);
             // Busy is the common case: another runtime shares the parent.
             let _ = fs::remove_dir(parent.join(SHIMS));
+            let _ = fs::remove_dir(parent.join(NAMES));
             let _ = fs::remove_dir(parent);
         }
     }

@@ -26,8 +26,9 @@ pub async fn run(config: Config, refilter: Refilter) -> anyhow::Result<()> {
     let pidfile = config.pidfile.as_deref().map(PidFile::write).transpose();
     let _pidfile = pidfile.context("pid file found, ensure skep is not running")?;
     let live = Live::new(config.settings.clone());
-    let engine = crate::open_engine(&config, &live).await?;
-    let networks = crate::open_networks(&config).await?;
+    let names = crate::names::server(&config)?;
+    let engine = crate::open_engine(&config, &live, &names).await?;
+    let networks = crate::open_networks(&config, &names).await?;
     let events = Events::new();
     let counted = ManagerMetrics::default();
     let means = Means {

@@ -8,6 +8,7 @@ pub mod host;
 pub mod listen;
 pub mod logging;
 pub mod metrics;
+pub mod names;
 pub mod pidfile;
 pub mod reload;
 pub mod remap;
@@ -28,11 +29,13 @@ use skep_engine::{Runtime, RuntimeConfig};
 use skep_idmap::{IdMaps, Owner};
 use skep_images::{Store, StoreOptions};
 use skep_overlay_kernel::Namespace;
+use skep_overlay_net::NameServer;
 
 /// Opens this node's engine: images, volumes, containers that run already.
 async fn open_engine(
     config: &config::Config,
     live: &reload::Live,
+    names: &NameServer,
 ) -> anyhow::Result<Arc<Containers>> {
     let root = &config.data_root;
     let ids = config.id_maps.clone().unwrap_or_default();
@@ -55,7 +58,7 @@ async fn open_engine(
         registries: live.registries.clone(),
         defaults: live.containers.clone(),
         etc_dir: root.join("etc"),
-        networks: Networks::new(config.exec_root.join("net")).with_owner(owner),
+        networks: Networks::new(config.exec_root.join("net"), names.clone()).with_owner(owner),
         describe: describe(live),
     };
     Ok(Containers::open(parts).await?)
@@ -68,13 +71,17 @@ fn describe(live: &reload::Live) -> swarm::Describe {
 }
 
 /// Opens this host's networks; the kernel is changed when somebody is to be on one.
-async fn open_networks(config: &config::Config) -> anyhow::Result<Arc<HostNetworks>> {
+async fn open_networks(
+    config: &config::Config,
+    names: &NameServer,
+) -> anyhow::Result<Arc<HostNetworks>> {
     let networks = HostNetworksConfig {
         state_dir: config.data_root.join("bridge"),
         run_dir: config.exec_root.join("bridge"),
         host: Namespace::current()?,
         resolv_conf: None,
         options: config.networks.clone(),
+        names: names.clone(),
     };
     let networks = HostNetworks::open(networks).await;
     Ok(Arc::new(networks.context("failed to open the host's networks")?))

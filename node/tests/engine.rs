@@ -40,6 +40,7 @@ async fn backend(dir: &Path) -> DaemonBackend {
     );
     // No container is made here; the test's own program would be a large copy.
     runtime.shim_exe = "/bin/true".into();
+    let names = skep_node::names::server(&config).unwrap();
     let parts = Parts {
         runtime: Runtime::open(runtime).await.unwrap(),
         images: Store::open(root.join("images")).await.unwrap(),
@@ -47,7 +48,7 @@ async fn backend(dir: &Path) -> DaemonBackend {
         registries: live.registries.clone(),
         defaults: live.containers.clone(),
         etc_dir: root.join("etc"),
-        networks: Networks::new(root.join("net")),
+        networks: Networks::new(root.join("net"), names.clone()),
         describe: Arc::new(NodeDescription::default),
     };
     let engine = Containers::open(parts).await.unwrap();
@@ -65,6 +66,7 @@ async fn backend(dir: &Path) -> DaemonBackend {
         host: Namespace::current().unwrap(),
         resolv_conf: None,
         options: config.networks.clone(),
+        names,
     });
     let networks = Arc::new(networks.await.unwrap());
     let containers = skep_containers::Containers::open(skep_containers::Parts {

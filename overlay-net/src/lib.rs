@@ -1,13 +1,14 @@
 //! A node's overlay networks: names, and the manager that makes the kernel as the leader says.
 //!
 //! What is decided stands in `skep-overlay-plan`, what acts on the kernel in
-//! `skep-overlay-kernel`; here are the resolver of each task and the one place that drives both.
+//! `skep-overlay-kernel`; here are the process that answers names and the one place that drives all.
 //! It does not speak to the leader and does not run containers.
 
 pub mod dns;
 mod error;
 mod manager;
 
+pub use dns::client::{NameServer, NameServerConfig};
 pub use error::NetworkError;
 pub use manager::{Attached, ManagerConfig, NetworkManager, Standing};
 pub use skep_overlay_kernel::host::speaks_v6;

@@ -4,10 +4,9 @@
 //! **Invariant:** one change at a time. When a call has returned without an error, the kernel is as
 //! it was asked to be; when it failed, what is left to do is done with the next call or `repair`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
@@ -25,8 +24,9 @@ use tokio::sync::{Mutex, Notify};
 use tokio::time::Instant;
 
 use crate::NetworkError;
-use crate::dns::forward::Forwarder;
-use crate::dns::server::{Directory, Resolver, Scope, TaskKnowledge};
+use crate::dns::client::{Asker, Forward, Group, NameServer};
+use crate::dns::names::Place;
+use crate::dns::overlay;
 
 /// How long a task waits for word of its networks. The leader sends a network's endpoints together
 /// with the first task on it; a new leader needs a few seconds to begin.
@@ -47,14 +47,16 @@ pub struct ManagerConfig {
     pub owner: Owner,
     /// The host's resolvers; the usual file when None.
     pub resolv_conf: Option<PathBuf>,
+    /// Who answers tasks.
+    pub names: NameServer,
 }
 
 /// A node's overlay networks.
 #[derive(Debug)]
 pub struct NetworkManager {
     executor: Executor,
-    directory: Arc<Directory>,
-    forwarder: Forwarder,
+    names: NameServer,
+    resolv_conf: PathBuf,
     /// Of the kernel.
     speaks_v6: bool,
     inner: Mutex<Inner>,
@@ -66,7 +68,8 @@ struct Inner {
     desired: Desired,
     /// None: to be read from the kernel.
     observed: Option<Observed>,
-    resolvers: BTreeMap<TaskId, Resolver>,
+    /// Tasks that are answered.
+    answered: BTreeSet<TaskId>,
     /// The sockets of the host ports that were chosen here.
     held: BTreeMap<HostPort, HeldPort>,
     /// The last number that was chosen.
@@ -93,16 +96,15 @@ pub struct Standing {
 impl NetworkManager {
     /// Changes nothing yet.
     pub fn new(config: ManagerConfig) -> Self {
-        let resolv_conf = config.resolv_conf.unwrap_or_else(|| RESOLV_CONF.into());
         Self {
-            executor: Executor::new(config.host.clone(), &config.run).with_owner(config.owner),
-            directory: Arc::default(),
-            forwarder: Forwarder::of_host(config.host, resolv_conf),
+            executor: Executor::new(config.host, &config.run).with_owner(config.owner),
+            names: config.names,
+            resolv_conf: config.resolv_conf.unwrap_or_else(|| RESOLV_CONF.into()),
             speaks_v6: config.node.ipv6,
             inner: Mutex::new(Inner {
                 desired: Desired::new(config.node),
                 observed: None,
-                resolvers: BTreeMap::new(),
+                answered: BTreeSet::new(),
                 held: BTreeMap::new(),
                 last_chosen: None,
             }),
@@ -145,9 +147,7 @@ impl NetworkManager {
     /// Takes a task's namespace down; one that is not there is no error.
     pub async fn detach_task(&self, task: TaskId) -> Result<(), NetworkError> {
         let mut inner = self.inner.lock().await;
-        if let Some(resolver) = inner.resolvers.remove(&task) {
-            resolver.stop().await;
-        }
+        self.stop_resolver(&mut inner, task).await;
         inner.desired.tasks.remove(&task);
         let failures = self.reconcile(&mut inner).await?;
         inner.give_back();
@@ -160,6 +160,10 @@ impl NetworkManager {
         let update = if self.speaks_v6 { update } else { update.without_v6() };
         let mut inner = self.inner.lock().await;
         let before = inner.desired.shadowed();
+        let names = match &update {
+            NetworkUpdate::Delta(delta) => Some(overlay::change(&delta.answers)),
+            _ => None,
+        };
         let network = take_in(&mut inner.desired, update)?;
         for ((protocol, number), task) in inner.desired.shadowed().difference(&before) {
             tracing::warn!(
@@ -169,9 +173,11 @@ impl NetworkManager {
         }
         let failures = self.reconcile(&mut inner).await?;
         // Names change after the rules: what they answer can then be reached.
-        match inner.desired.networks.get(&network) {
-            Some(state) => self.directory.set(Arc::new(state.clone())),
-            None => self.directory.remove(network),
+        let zone = overlay::zone(network);
+        match (inner.desired.networks.get(&network), names) {
+            (Some(_), Some(change)) => self.names.change_zone(&zone, change).await,
+            (Some(state), None) => self.names.set_zone(&zone, overlay::told(state)).await,
+            (None, _) => self.names.forget_zone(&zone).await,
         }
         drop(inner);
         self.told.notify_waiters();
@@ -218,6 +224,7 @@ impl NetworkManager {
         let mut inner = self.inner.lock().await;
         inner.desired.knowledge = Knowledge::Complete;
         let failures = self.reconcile(&mut inner).await?;
+        self.names.settle(Group::Swarm).await;
         first_of(failures, |_| true)
     }
 
@@ -227,14 +234,6 @@ impl NetworkManager {
         inner.observed = None;
         let failures = self.reconcile(&mut inner).await?;
         first_of(failures, |_| true)
-    }
-
-    /// Ends the resolvers and leaves the kernel as it stands: tasks go on without the daemon.
-    pub async fn stop(&self) {
-        let resolvers = std::mem::take(&mut self.inner.lock().await.resolvers);
-        for resolver in resolvers.into_values() {
-            resolver.stop().await;
-        }
     }
 
     async fn take_in_and_bring_up(
@@ -306,8 +305,8 @@ impl NetworkManager {
         before: Option<&DesiredTask>,
     ) -> Result<(), NetworkError> {
         let wanted = inner.desired.tasks.get(&task).cloned();
-        let answers = inner.resolvers.contains_key(&task)
-            && before.map(scope_of) == wanted.as_ref().map(scope_of);
+        let answers =
+            inner.answered.contains(&task) && before.map(scope_of) == wanted.as_ref().map(scope_of);
         if !answers {
             self.start_resolver(inner, task).await?;
         }
@@ -331,9 +330,7 @@ impl NetworkManager {
             }
             None => {
                 inner.desired.tasks.remove(&task);
-                if let Some(resolver) = inner.resolvers.remove(&task) {
-                    resolver.stop().await;
-                }
+                self.stop_resolver(inner, task).await;
             }
         }
         if let Err(error) = self.reconcile(inner).await {
@@ -345,9 +342,6 @@ impl NetworkManager {
     /// The resolver comes before the rules that send questions to it.
     async fn start_resolver(&self, inner: &mut Inner, task: TaskId) -> Result<(), NetworkError> {
         let Some(wanted) = inner.desired.tasks.get(&task) else { return Ok(()) };
-        if let Some(resolver) = inner.resolvers.remove(&task) {
-            resolver.stop().await;
-        }
         let (networks, has_outside, nameservers) = scope_of(wanted);
         let create = Operation::CreateTask { task };
         self.executor.execute(&create).await?;
@@ -355,22 +349,34 @@ impl NetworkManager {
             observed.apply(&create);
         }
         let place = Namespace::open(&self.executor.task_path(task))?;
-        let forwarder = if !nameservers.is_empty() {
-            Some(Forwarder::of_task(place.clone(), nameservers))
-        } else {
-            has_outside.then(|| self.forwarder.clone())
+        let forward = match has_outside {
+            _ if !nameservers.is_empty() => Forward::Chosen(nameservers),
+            true => Forward::Host(self.resolv_conf.clone()),
+            false => Forward::Nowhere,
         };
-        let knowledge = Arc::new(TaskKnowledge { networks, directory: self.directory.clone() });
-        let (asker, seed) = (task.to_string(), task.bits());
-        let scope = Scope { asker, seed, knowledge, forwarder };
-        let resolver = Resolver::start(&place, scope)
+        let on = |id: &NetworkId| Place { zone: overlay::zone(*id), links: Vec::new() };
+        let asker = Asker {
+            group: Group::Swarm,
+            name: task.to_string(),
+            seed: task.bits(),
+            places: networks.iter().map(on).collect(),
+            forward,
+        };
+        let port = self
+            .names
+            .open(asker, &place)
             .await
             .map_err(|source| NetworkError::Resolver { task, source })?;
         if let Some(wanted) = inner.desired.tasks.get_mut(&task) {
-            wanted.resolver = Some(resolver.port());
+            wanted.resolver = Some(port);
         }
-        inner.resolvers.insert(task, resolver);
+        inner.answered.insert(task);
         Ok(())
+    }
+
+    async fn stop_resolver(&self, inner: &mut Inner, task: TaskId) {
+        inner.answered.remove(&task);
+        self.names.close(Group::Swarm, &task.to_string()).await;
     }
 
     /// One lane's steps, in order.

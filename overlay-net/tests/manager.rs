@@ -89,6 +89,16 @@ fn net(task: TaskId, network: NetworkId, address: &str) -> TaskNet {
     TaskNet { task, networks: vec![attachment], ports: Vec::new(), nameservers: Vec::new() }
 }
 
+/// The process that answers on a host; it ends with the last manager that it serves somebody for.
+fn names(lab: &Lab, number: u8) -> NameServer {
+    NameServer::new(NameServerConfig {
+        run: lab.run_directory(number),
+        program: env!("CARGO_BIN_EXE_skep-names").into(),
+        args: vec![lab.run_directory(number).display().to_string()],
+        host: lab.host(number),
+    })
+}
+
 /// A host's manager, whose own resolver is at host 3's address.
 fn manager(lab: &Lab, number: u8) -> Arc<NetworkManager> {
     let resolv_conf = lab.run_directory(number).join("resolv.conf");
@@ -100,6 +110,7 @@ fn manager(lab: &Lab, number: u8) -> Arc<NetworkManager> {
         run: lab.run_directory(number),
         owner: Owner::Host,
         resolv_conf: Some(resolv_conf),
+        names: names(lab, number),
     }))
 }
 
@@ -124,7 +135,11 @@ fn told(bytes: &[u8]) -> Result<Vec<String>, ResponseCode> {
 
 /// Asks the task's resolver by UDP, as a container does.
 async fn resolve(place: &Namespace, name: &str) -> Result<Vec<String>, ResponseCode> {
-    let socket = lab::udp_client(place, RESOLVER).await;
+    resolve_at(place, RESOLVER, name).await
+}
+
+async fn resolve_at(place: &Namespace, at: &str, name: &str) -> Result<Vec<String>, ResponseCode> {
+    let socket = lab::udp_client(place, at).await;
     socket.send(&question(name)).unwrap();
     let mut bytes = [0; 2048];
     let length = socket.recv(&mut bytes).unwrap();
@@ -194,15 +209,16 @@ async fn tasks_find_one_another_by_name_and_a_restart_cuts_nothing() {
     // The daemon ends and starts again while a connection stands.
     let (mut stream, said) = connect(&a, "10.0.1.4:80").await.unwrap();
     assert_eq!(said, "b 10.0.1.3");
-    one.stop().await;
     drop(one);
     assert!(still_echoes(&mut stream), "tasks go on without the daemon");
+    assert_eq!(resolve(&a, "web.").await.unwrap(), ["10.0.1.2"], "and so do names");
+    assert_eq!(resolve(&a, "example.org.").await.unwrap(), ["192.0.2.1"]);
     let rules_before = lab::inside(&path(&lab, A_TASK), "nft list ruleset");
     let one = manager(&lab, 1);
     let standing = Standing { net: net(A_TASK, FRONT, "10.0.1.3/24"), host_ports: Vec::new() };
     one.restore(vec![standing]).await.unwrap();
     assert!(still_echoes(&mut stream));
-    assert_eq!(resolve(&a, "web.").await.unwrap_err(), ResponseCode::ServFail, "not told yet");
+    assert_eq!(resolve(&a, "web.").await.unwrap(), ["10.0.1.2"], "as was told before");
     assert_eq!(resolve(&a, "example.org.").await.unwrap(), ["192.0.2.1"]);
     ask_until_all(&a, "10.0.1.2:80", &["a", "b"]).await;
     one.update_network(NetworkUpdate::Full(front())).await.unwrap();
@@ -233,6 +249,11 @@ async fn tasks_find_one_another_by_name_and_a_restart_cuts_nothing() {
 
     let in_use = one.update_network(NetworkUpdate::Gone(FRONT)).await.unwrap_err();
     assert!(matches!(in_use, NetworkError::InUse(FRONT, A_TASK)), "{in_use}");
+    // A task that has a name server itself.
+    serve_names(&a).await;
+    assert_eq!(resolve_at(&a, "10.0.1.3:53", "web.").await.unwrap(), ["192.0.2.1"]);
+    assert_eq!(resolve(&a, "web.").await.unwrap(), ["10.0.1.2"]);
+
     for (manager, task, number) in [(&one, A_TASK, 1), (&two, B_TASK, 2)] {
         manager.detach_task(task).await.unwrap();
         manager.detach_task(task).await.unwrap();
@@ -374,7 +395,6 @@ async fn host_ports_without_a_number_are_given_one_and_keep_it() {
 
     // The daemon ends and starts again while a connection stands.
     let (mut stream, _) = connect(&client, "192.168.77.1:40002").await.unwrap();
-    one.stop().await;
     drop(one);
     wait_free(&host, (Tcp, 40_002)).await;
     assert!(still_echoes(&mut stream));

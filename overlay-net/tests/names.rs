@@ -7,7 +7,9 @@ use expect_test::{Expect, expect};
 use hickory_proto::op::{Message, MessageType, OpCode, Query};
 use hickory_proto::rr::{Name, RecordType};
 use skep_overlay_net::dns::answer::{Known, Outcome, Transport, answer};
-use skep_overlay_net::dns::names::OnOverlays;
+use skep_overlay_net::dns::names::{Place, View};
+use skep_overlay_net::dns::overlay;
+use skep_overlay_net::dns::zone::{Change, Told, Zone};
 use skep_overlay_net::{EndpointState, NetworkState, ServiceEntry, TaskEndpoint, task_mac};
 use skep_types::session::Session;
 use skep_types::{NetworkId, ServiceId, TaskId, Vni};
@@ -66,6 +68,26 @@ fn front() -> Vec<Arc<NetworkState>> {
     vec![Arc::new(network(1, "front", 1))]
 }
 
+/// What a task on these networks is told.
+fn ask(
+    networks: &[Arc<NetworkState>],
+    complete: bool,
+    turn: usize,
+    question: &[u8],
+    transport: Transport,
+) -> Outcome {
+    let zones: Vec<Zone> = networks.iter().map(|it| indexed(overlay::told(it))).collect();
+    let place = Place::default();
+    let view = View(zones.iter().map(|zone| (zone, &place)).collect());
+    answer(Known { names: &view, complete, turn }, question, transport)
+}
+
+fn indexed(told: Told) -> Zone {
+    let mut zone = Zone::default();
+    zone.take_in(told.since(&Told::default()));
+    zone
+}
+
 fn question(name: &str, kind: RecordType) -> Vec<u8> {
     let mut message = Message::new(7, MessageType::Query, OpCode::Query);
     message.metadata.recursion_desired = true;
@@ -74,8 +96,7 @@ fn question(name: &str, kind: RecordType) -> Vec<u8> {
 }
 
 fn tell(view: &[Arc<NetworkState>], name: &str, kind: RecordType) -> String {
-    let known = Known { names: &OnOverlays(view), complete: true, turn: 0 };
-    match answer(known, &question(name, kind), Transport::Udp) {
+    match ask(view, true, 0, &question(name, kind), Transport::Udp) {
         Outcome::Answer(bytes) => {
             let message = Message::from_vec(&bytes).unwrap();
             assert_eq!((message.metadata.id, message.metadata.recursion_available), (7, true));
@@ -132,8 +153,8 @@ fn names_of_services_and_tasks() {
             db. A: No Error 10.0.1.21 10.0.1.22
             tasks.db. A: No Error 10.0.1.21 10.0.1.22
             late. A: No Error
-            late.1.abh. A: No Error 10.0.1.31
-            web.3.abe. A: No Error 10.0.1.13
+            late.1.abh. A: No Error
+            web.3.abe. A: No Error
             web.front. A: No Error 10.0.1.2
             tasks.web.front. A: No Error 10.0.1.11 10.0.1.12
             web.back. A: Forward
@@ -150,6 +171,7 @@ fn addresses_have_names() {
         &[
             ("11.1.0.10.in-addr.arpa.", RecordType::PTR),
             ("2.1.0.10.in-addr.arpa.", RecordType::PTR),
+            ("13.1.0.10.in-addr.arpa.", RecordType::PTR),
             ("99.1.0.10.in-addr.arpa.", RecordType::PTR),
             ("8.8.8.8.in-addr.arpa.", RecordType::PTR),
             ("1.0.10.in-addr.arpa.", RecordType::PTR),
@@ -157,6 +179,7 @@ fn addresses_have_names() {
         expect![[r#"
             11.1.0.10.in-addr.arpa. PTR: No Error web.1.abc.front.
             2.1.0.10.in-addr.arpa. PTR: No Error shop_web.front.
+            13.1.0.10.in-addr.arpa. PTR: Non-Existent Domain
             99.1.0.10.in-addr.arpa. PTR: Non-Existent Domain
             8.8.8.8.in-addr.arpa. PTR: Forward
             1.0.10.in-addr.arpa. PTR: Forward
@@ -202,9 +225,8 @@ fn a_task_knows_its_own_networks_alone_and_the_first_one_answers() {
 #[test]
 fn addresses_take_turns() {
     let first = |turn| {
-        let known = Known { names: &OnOverlays(&front()), complete: true, turn };
-        let Outcome::Answer(bytes) = answer(known, &question("db.", RecordType::A), Transport::Udp)
-        else {
+        let question = question("db.", RecordType::A);
+        let Outcome::Answer(bytes) = ask(&front(), true, turn, &question, Transport::Udp) else {
             panic!("db is known");
         };
         Message::from_vec(&bytes).unwrap().answers[0].data.to_string()
@@ -214,14 +236,11 @@ fn addresses_take_turns() {
 
 #[test]
 fn a_name_of_one_label_is_not_asked_for_elsewhere_before_all_networks_are_known() {
-    let tell = |name| {
-        let known = Known { names: &OnOverlays(&[]), complete: false, turn: 0 };
-        match answer(known, &question(name, RecordType::A), Transport::Udp) {
-            Outcome::Answer(bytes) => {
-                Message::from_vec(&bytes).unwrap().metadata.response_code.to_string()
-            }
-            other => format!("{other:?}"),
+    let tell = |name| match ask(&[], false, 0, &question(name, RecordType::A), Transport::Udp) {
+        Outcome::Answer(bytes) => {
+            Message::from_vec(&bytes).unwrap().metadata.response_code.to_string()
         }
+        other => format!("{other:?}"),
     };
     assert_eq!(tell("web."), "Server Failure");
     assert_eq!(tell("example.org."), "Forward");
@@ -236,9 +255,8 @@ fn an_answer_too_large_for_udp_sends_the_client_to_tcp() {
         network.endpoints.insert(TaskId::new(last), endpoint);
     }
     let view = [Arc::new(network)];
-    let known = Known { names: &OnOverlays(&view), complete: true, turn: 0 };
     let question = question("db.", RecordType::A);
-    let ask = |transport| match answer(known, &question, transport) {
+    let ask = |transport| match ask(&view, true, 0, &question, transport) {
         Outcome::Answer(bytes) => (Message::from_vec(&bytes).unwrap(), bytes.len()),
         other => panic!("{other:?}"),
     };
@@ -251,8 +269,7 @@ fn an_answer_too_large_for_udp_sends_the_client_to_tcp() {
 
 #[test]
 fn what_is_no_question_is_refused() {
-    let known = Known { names: &OnOverlays(&[]), complete: true, turn: 0 };
-    let ask = |bytes: &[u8]| answer(known, bytes, Transport::Udp);
+    let ask = |bytes: &[u8]| ask(&[], true, 0, bytes, Transport::Udp);
     assert_eq!(ask(&[]), Outcome::Drop);
     let Outcome::Answer(bytes) = ask(&[1, 2, 3]) else { panic!("it has an id") };
     let refused = Message::from_vec(&bytes).unwrap();
@@ -263,7 +280,91 @@ fn what_is_no_question_is_refused() {
     assert_eq!(ask(&response), Outcome::Drop, "an answer is no question");
 }
 
+/// A container on one bridge calls another by what it alone calls it.
+#[test]
+fn links_are_the_askers_own() {
+    let zone = indexed(overlay::told(&network(1, "front", 1)));
+    let tell = |links: &[(&str, &str)], name: &str| {
+        let links = links.iter().map(|(alias, name)| (alias.to_string(), name.to_string()));
+        let place = Place { zone: String::new(), links: links.collect() };
+        let view = View(vec![(&zone, &place)]);
+        let known = Known { names: &view, complete: true, turn: 0 };
+        match answer(known, &question(name, RecordType::A), Transport::Udp) {
+            Outcome::Answer(bytes) => Message::from_vec(&bytes).unwrap().answers.len(),
+            _ => usize::MAX,
+        }
+    };
+    assert_eq!(tell(&[("Store", "DB")], "store."), 2);
+    assert_eq!(tell(&[], "store."), usize::MAX);
+}
+
+type Step = (u8, u8, Option<(u8, bool)>, Option<bool>);
+
+/// A change as one of the leader's may be: a task that comes, changes or goes, and a service.
+fn change((task, service, endpoint, entry): Step) -> Change {
+    use skep_overlay_net::network::Answers;
+    let mut answers = Answers::default();
+    let (task, id) = (TaskId::new(task.into()), ServiceId::new(service.into()));
+    match endpoint {
+        Some((last, serving)) => {
+            let state = if serving { EndpointState::Serving } else { EndpointState::Draining };
+            let name = format!("web.{}", last % 4);
+            let address = format!("10.0.1.{last}");
+            answers.endpoints.insert(task, self::endpoint(service.into(), &address, &name, state));
+        }
+        None => drop(answers.endpoints_removed.insert(task)),
+    }
+    match entry {
+        Some(vip) => {
+            let vip = vip.then_some("10.0.1.2");
+            answers.services.insert(id, self::service(&format!("s{}", service % 3), vip, &["web"]));
+        }
+        None => drop(answers.services_removed.insert(id)),
+    }
+    overlay::change(&[answers])
+}
+
 proptest::proptest! {
+    /// The index says what one that is made anew says, whatever changed, together or one by one.
+    #[test]
+    fn an_index_that_follows_changes_is_one_that_is_made_anew(
+        steps in proptest::collection::vec(proptest::prelude::any::<Step>(), 0..40),
+        together: bool,
+    ) {
+        let steps = steps.into_iter().map(|(task, service, endpoint, entry)| {
+            change((task % 6, service % 4, endpoint, entry))
+        });
+        let mut zone = Zone::default();
+        let mut told = Told::default();
+        if together {
+            let mut all = Change::default();
+            steps.for_each(|step| all.then(step));
+            told.take_in(all.clone());
+            zone.take_in(all);
+        } else {
+            for step in steps {
+                told.take_in(step.clone());
+                zone.take_in(step);
+            }
+        }
+        proptest::prop_assert_eq!(zone.told(), &told);
+        let anew = indexed(told);
+        let place = Place::default();
+        let [followed, anew] = [&zone, &anew].map(|zone| {
+            let view = View(vec![(zone, &place)]);
+            let known = Known { names: &view, complete: true, turn: 0 };
+            let names = ["web", "tasks.web", "s0", "s1", "tasks.s2", "web.0", "web.3"];
+            let forward = names.map(|name| (format!("{name}."), RecordType::A));
+            let back = (0..=255).map(|last| {
+                (format!("{last}.1.0.10.in-addr.arpa."), RecordType::PTR)
+            });
+            let all = forward.into_iter().chain(back);
+            all.map(|(name, kind)| answer(known, &question(&name, kind), Transport::Udp))
+                .collect::<Vec<_>>()
+        });
+        proptest::prop_assert_eq!(followed, anew);
+    }
+
     #[test]
     fn no_question_is_too_strange(
         mut bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..600),
@@ -275,9 +376,7 @@ proptest::proptest! {
             question.extend_from_slice(&bytes[..tail]);
             bytes = question;
         }
-        let view = front();
-        let known = Known { names: &OnOverlays(&view), complete: true, turn: usize::MAX };
-        if let Outcome::Answer(answer) = answer(known, &bytes, Transport::Udp) {
+        if let Outcome::Answer(answer) = ask(&front(), true, usize::MAX, &bytes, Transport::Udp) {
             proptest::prop_assert!(answer.len() <= 1232);
             proptest::prop_assert_eq!(&answer[..2], &bytes[..2], "it carries the question's id");
         }

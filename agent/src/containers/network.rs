@@ -7,8 +7,8 @@ use std::sync::Arc;
 use ipnet::Ipv4Net;
 use skep_idmap::Owner;
 use skep_overlay_net::{
-    Attached, ManagerConfig, Namespace, NetworkError, NetworkManager, NetworkUpdate, NodeConfig,
-    TaskNet, speaks_v6, underlay,
+    Attached, ManagerConfig, NameServer, Namespace, NetworkError, NetworkManager, NetworkUpdate,
+    NodeConfig, TaskNet, speaks_v6, underlay,
 };
 use skep_proto::convert::NodeTask;
 use tokio::sync::RwLock;
@@ -25,6 +25,7 @@ pub struct Networks {
     run: PathBuf,
     /// Whose tasks' namespaces are.
     owner: Owner,
+    names: NameServer,
     made: RwLock<Option<Made>>,
 }
 
@@ -36,8 +37,8 @@ struct Made {
 
 impl Networks {
     /// Namespaces get their names below `run`, which ends with the boot.
-    pub fn new(run: PathBuf) -> Self {
-        Self { run, owner: Owner::Host, made: RwLock::new(None) }
+    pub fn new(run: PathBuf, names: NameServer) -> Self {
+        Self { run, owner: Owner::Host, names, made: RwLock::new(None) }
     }
 
     /// With tasks' namespaces belonging to a user namespace.
@@ -75,6 +76,7 @@ impl Networks {
             run: self.run.clone(),
             owner: self.owner.clone(),
             resolv_conf: None,
+            names: self.names.clone(),
         };
         let manager = Arc::new(NetworkManager::new(config));
         *made = Some(Made { underlay, vxlan_port, manager });

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -53,6 +54,16 @@ impl Namespace {
     fn open_as(path: &Path, name: &str) -> Result<Self, KernelError> {
         let file = File::open(path).map_err(KernelError::io(format!("open {name}")))?;
         Ok(Self { file: Arc::new(file), name: name.into() })
+    }
+
+    /// The namespace of a descriptor that somebody sent.
+    pub fn of_descriptor(descriptor: OwnedFd, name: &str) -> Self {
+        Self { file: Arc::new(descriptor.into()), name: name.into() }
+    }
+
+    /// Which one it is: the same for every descriptor of it, for as long as it stands.
+    pub fn number(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.ino())
     }
 
     /// Whether a namespace is mounted at a path; a plain file there is left over from a crash.
@@ -126,6 +137,12 @@ impl Namespace {
 
     pub(crate) fn raw_fd(&self) -> i32 {
         self.file.as_raw_fd()
+    }
+}
+
+impl AsFd for Namespace {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
     }
 }
 

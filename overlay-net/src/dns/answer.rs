@@ -1,12 +1,14 @@
 //! From a question's bytes to an answer's, as far as it can be told here. Pure.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use hickory_proto::op::{Message, MessageType, OpCode, ResponseCode};
 use hickory_proto::rr::rdata::{A, AAAA, PTR};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 
-use super::names::Names;
+use super::names::View;
+use super::zone::Wanted;
 
 /// How long an answer may be kept: an update is to reach every client within this.
 pub const TTL_SECONDS: u32 = 5;
@@ -14,6 +16,8 @@ pub const TTL_SECONDS: u32 = 5;
 const PLAIN_BYTES: u16 = 512;
 /// The largest UDP answer, whatever the client names: larger ones break into fragments.
 const UDP_BYTES_MAX: u16 = 1232;
+/// The shortest record of an address: a pointer to its name, ten bytes of its kind, and four.
+const RECORD_BYTES_MIN: usize = 16;
 
 /// What is to be done with a question.
 #[derive(Debug, PartialEq, Eq)]
@@ -34,7 +38,7 @@ pub enum Transport {
 /// What is known when a question is asked.
 #[derive(Clone, Copy)]
 pub struct Known<'a> {
-    pub names: &'a dyn Names,
+    pub names: &'a View<'a>,
     /// Whether all networks of the asker are known. Until they are, a name of one label that is
     /// not found may still be a service's: nobody else is asked, and the client comes again.
     pub complete: bool,
@@ -64,10 +68,13 @@ pub fn answer(known: Known<'_>, question: &[u8], transport: Transport) -> Outcom
         return Outcome::Forward;
     }
     let name = asked.name();
+    let wanted = Wanted { most: size(&query, transport) / RECORD_BYTES_MIN + 1, turn };
     let found = if asked.query_type() == RecordType::PTR {
         pointers(names, name)
     } else {
-        forward_or(names.addresses(&text(name)), |mut addresses| {
+        forward_or(names.addresses(&text(name), wanted), |addresses| {
+            let once: BTreeSet<IpAddr> = addresses.into_iter().collect();
+            let mut addresses: Vec<IpAddr> = once.into_iter().collect();
             if !addresses.is_empty() {
                 let by = turn % addresses.len();
                 addresses.rotate_left(by);
@@ -109,7 +116,7 @@ fn forward_or<T>(found: Option<T>, records: impl FnOnce(T) -> Vec<Record>) -> Fo
     found.map_or(Found::Elsewhere, |it| Found::Here(records(it)))
 }
 
-fn pointers(names: &dyn Names, name: &Name) -> Found {
+fn pointers(names: &View<'_>, name: &Name) -> Found {
     let Some(address) = address_of(&text(name)) else { return Found::Elsewhere };
     let target = names.name_of(address).and_then(|it| Name::from_ascii(it + ".").ok());
     match target {
@@ -184,13 +191,18 @@ fn refuse_id(id: u16, code: ResponseCode) -> Outcome {
     }
 }
 
-/// Too large for UDP: the client is told to come again by TCP.
-fn encode(response: &Message, transport: Transport, query: &Message) -> Outcome {
+/// How long an answer may be.
+fn size(query: &Message, transport: Transport) -> usize {
     let asked = query.edns.as_ref().map_or(PLAIN_BYTES, hickory_proto::op::Edns::max_payload);
-    let limit = match transport {
+    match transport {
         Transport::Udp => usize::from(asked.clamp(PLAIN_BYTES, UDP_BYTES_MAX)),
         Transport::Tcp => usize::from(u16::MAX),
-    };
+    }
+}
+
+/// Too large for UDP: the client is told to come again by TCP.
+fn encode(response: &Message, transport: Transport, query: &Message) -> Outcome {
+    let limit = size(query, transport);
     let bytes = match response.to_vec() {
         Ok(bytes) if bytes.len() > limit => response.truncate().to_vec(),
         other => other,

@@ -1,9 +1,17 @@
 //! Names: each task asks a resolver of its own, which knows the task's networks and nothing else.
 //!
-//! `names` decides what a name stands for, `answer` turns questions into messages, `server` listens
-//! inside the task's namespace, `forward` asks the host's own resolvers for the rest.
+//! `zone` knows the names of one network, `names` what they stand for to one asker, `answer` turns
+//! questions into messages, `server` listens inside the asker's namespace, `forward` asks other
+//! servers for the rest. All of it runs in a `process` of its own, which outlives the daemon and is
+//! driven by its `client` in the words of `protocol`.
 
 pub mod answer;
-pub mod forward;
+pub mod client;
+mod forward;
 pub mod names;
+pub mod overlay;
+mod pace;
+pub mod process;
+mod protocol;
 pub mod server;
+pub mod zone;

@@ -144,8 +144,26 @@ impl Lab {
     }
 }
 
+/// The processes that were started with this among their arguments.
+pub fn processes(argument: &Path) -> Vec<i32> {
+    let argument = argument.display().to_string();
+    let entries = std::fs::read_dir("/proc").unwrap().flatten();
+    let pids = entries.filter_map(|it| it.file_name().to_str()?.parse::<i32>().ok());
+    let has = |pid: &i32| {
+        let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        words.split(|byte| *byte == 0).any(|word| word == argument.as_bytes())
+    };
+    pids.filter(has).collect()
+}
+
 impl Drop for Lab {
     fn drop(&mut self) {
+        // Only after a test that failed is there any.
+        for number in 1..=self.names.len() as u8 {
+            for pid in processes(&self.run_directory(number)) {
+                let _ = Command::new("kill").args(["-9", &pid.to_string()]).output();
+            }
+        }
         let mut paths: Vec<PathBuf> = self.names.iter().map(|name| self.path(name)).collect();
         for number in 1..=self.names.len() as u8 {
             for kind in ["networks", "tasks"] {
