@@ -5,15 +5,17 @@
 mod lab;
 
 use std::collections::BTreeMap;
-use std::net::UdpSocket;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use hickory_proto::op::{Message, MessageType, OpCode, Query};
-use hickory_proto::rr::{Name, RecordType};
+use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
+use hickory_proto::rr::rdata::A;
+use hickory_proto::rr::{Name, RData, Record, RecordType};
 use lab::{Lab, can_run};
 use skep_overlay_net::dns::client::{Asker, Forward, Group};
 use skep_overlay_net::dns::names::Place;
@@ -59,12 +61,23 @@ impl Names {
     }
 
     async fn open(&self, daemon: &NameServer, name: &'static str) -> u16 {
+        self.open_to(daemon, name, Forward::Nowhere).await
+    }
+
+    /// With the host's servers, by what its file says.
+    async fn open_to_host(&self, daemon: &NameServer, name: &'static str, file: &str) -> u16 {
+        let path = self.run().join("resolv.conf");
+        std::fs::write(&path, file).unwrap();
+        self.open_to(daemon, name, Forward::Host(path)).await
+    }
+
+    async fn open_to(&self, daemon: &NameServer, name: &'static str, forward: Forward) -> u16 {
         let asker = Asker {
             group: Group::Swarm,
             name: name.into(),
             seed: name.bytes().map(u128::from).sum(),
             places: vec![Place { zone: FRONT.into(), links: Vec::new() }],
-            forward: Forward::Nowhere,
+            forward,
         };
         daemon.open(asker, &self.askers[name]).await.unwrap()
     }
@@ -305,4 +318,209 @@ async fn a_flood_of_one_asker_is_bounded_and_keeps_no_other_from_its_answers() {
     daemon.close(Group::Swarm, "b").await;
     drop(daemon);
     names.ended().await;
+}
+
+/// Another name server, on an address of the host's loopback: what it was asked, in order.
+#[derive(Clone, Default)]
+struct Upstream(Arc<Mutex<Vec<(Query, &'static str)>>>);
+
+type Say = fn(&Message) -> Vec<Message>;
+
+impl Upstream {
+    async fn serve(names: &Names, at: &'static str, by_udp: Say, by_tcp: Say) -> Self {
+        let upstream = Self::default();
+        let bind =
+            move || (UdpSocket::bind((at, 53)).unwrap(), TcpListener::bind((at, 53)).unwrap());
+        let (udp, tcp) = names.lab.host(1).run(bind).await.unwrap();
+        let asked = upstream.clone();
+        std::thread::spawn(move || {
+            let mut bytes = [0; 2048];
+            while let Ok((length, client)) = udp.recv_from(&mut bytes) {
+                let query = Message::from_vec(&bytes[..length]).unwrap();
+                asked.0.lock().unwrap().push((query.queries[0].clone(), "udp"));
+                for answer in by_udp(&query) {
+                    udp.send_to(&answer.to_vec().unwrap(), client).unwrap();
+                }
+            }
+        });
+        let asked = upstream.clone();
+        std::thread::spawn(move || {
+            for stream in tcp.incoming() {
+                let mut stream = stream.unwrap();
+                let query = Message::from_vec(&read(&mut stream)).unwrap();
+                asked.0.lock().unwrap().push((query.queries[0].clone(), "tcp"));
+                for answer in by_tcp(&query) {
+                    write(&mut stream, &answer.to_vec().unwrap());
+                }
+            }
+        });
+        upstream
+    }
+
+    fn asked(&self) -> usize {
+        self.0.lock().unwrap().len()
+    }
+}
+
+fn read(stream: &mut TcpStream) -> Vec<u8> {
+    let mut length = [0; 2];
+    stream.read_exact(&mut length).unwrap();
+    let mut bytes = vec![0; usize::from(u16::from_be_bytes(length))];
+    stream.read_exact(&mut bytes).unwrap();
+    bytes
+}
+
+fn write(stream: &mut TcpStream, bytes: &[u8]) {
+    stream.write_all(&(bytes.len() as u16).to_be_bytes()).unwrap();
+    stream.write_all(bytes).unwrap();
+}
+
+/// An answer of so many addresses.
+fn say(query: &Message, addresses: u8, ttl: u32) -> Message {
+    let mut answer = Message::response(query.metadata.id, OpCode::Query);
+    answer.add_queries(query.queries.iter().cloned());
+    for last in 1..=addresses {
+        let data = RData::A(A([192, 0, 2, last].into()));
+        answer.add_answer(Record::from_rdata(query.queries[0].name().clone(), ttl, data));
+    }
+    answer
+}
+
+fn silent(_: &Message) -> Vec<Message> {
+    Vec::new()
+}
+
+/// Answers what holds a minute, after two that are none: of another question, and of another number.
+fn after_forged_ones(query: &Message) -> Vec<Message> {
+    let mut question = query.clone();
+    question.queries[0].set_name(Name::from_ascii("elsewhere.test.").unwrap());
+    let mut number = say(query, 3, 60);
+    number.metadata.id ^= 1;
+    // Meanwhile others ask the same.
+    std::thread::sleep(Duration::from_millis(200));
+    vec![say(&question, 2, 60), number, say(query, 1, 60)]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_others_answer_is_asked_once_and_kept_while_it_holds() {
+    if !can_run("what_others_answer_is_asked_once_and_kept_while_it_holds") {
+        return;
+    }
+    let names = Names::new(&["a", "b"]).await;
+    let daemon = names.daemon();
+    let upstream = Upstream::serve(&names, "127.0.0.2", after_forged_ones, silent).await;
+    daemon.set_zone(FRONT, told(0)).await;
+    let a = names.open_to_host(&daemon, "a", "nameserver 127.0.0.2\n").await;
+    let b = names.open_to_host(&daemon, "b", "nameserver 127.0.0.2\n").await;
+    // At once, of two askers and in letters of each size.
+    let clients = [names.client("a", a).await, names.client("b", b).await];
+    for (client, name) in clients.iter().zip(["one.test.", "ONE.test."]) {
+        client.set_read_timeout(Some(lab::DEADLINE)).unwrap();
+        client.send(&question(name)).unwrap();
+        client.send(&question(name)).unwrap();
+    }
+    for (client, name) in clients.iter().zip(["one.test.", "ONE.test."]) {
+        for _ in 0..2 {
+            let mut bytes = [0; 2048];
+            let length = client.recv(&mut bytes).unwrap();
+            let answer = Message::from_vec(&bytes[..length]).unwrap();
+            assert_eq!(answer.queries[0].name().to_ascii(), name, "as it was asked");
+            assert_eq!(answer.answers.len(), 1, "not what was forged");
+        }
+    }
+    assert_eq!(ask(&clients[0], "one.test.").unwrap(), ["192.0.2.1"]);
+    assert_eq!(upstream.asked(), 1);
+    ask(&clients[0], "two.test.").unwrap();
+    assert_eq!(upstream.asked(), 2);
+    // What cannot be a name's answer any more is asked anew: the servers are others.
+    let other = Upstream::serve(&names, "127.0.0.3", |query| vec![say(query, 2, 0)], silent).await;
+    let b = names.open_to_host(&daemon, "b", "nameserver 127.0.0.3\n").await;
+    let client = names.client("b", b).await;
+    lab::wait_until("the file is read again", || {
+        ask(&client, "one.test.").is_some_and(|it| it.len() == 2)
+    })
+    .await;
+    let before = other.asked();
+    ask(&client, "one.test.").unwrap();
+    assert_eq!(other.asked(), before + 1, "an answer without time to live is not kept");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_says_nothing_is_followed_by_the_next_and_tcp_brings_what_is_long() {
+    if !can_run("a_server_that_says_nothing_is_followed_by_the_next_and_tcp_brings_what_is_long") {
+        return;
+    }
+    let names = Names::new(&["a"]).await;
+    let daemon = names.daemon();
+    daemon.set_zone(FRONT, told(0)).await;
+    let first = Upstream::serve(&names, "127.0.0.2", silent, silent).await;
+    let truncated: Say = |query| {
+        let mut answer = say(query, 0, 0);
+        answer.metadata.truncation = true;
+        vec![answer]
+    };
+    let second =
+        Upstream::serve(&names, "127.0.0.3", truncated, |query| vec![say(query, 200, 60)]).await;
+    // Nobody listens at the last one.
+    let file =
+        "options timeout:1\nnameserver 127.0.0.4\nnameserver 127.0.0.2\nnameserver 127.0.0.3\n";
+    let port = names.open_to_host(&daemon, "a", file).await;
+    let client = names.client("a", port).await;
+    client.set_read_timeout(Some(lab::DEADLINE)).unwrap();
+    client.send(&question("long.test.")).unwrap();
+    let mut bytes = [0; 2048];
+    let length = client.recv(&mut bytes).unwrap();
+    assert!(Message::from_vec(&bytes[..length]).unwrap().metadata.truncation);
+    assert_eq!((first.asked(), second.asked()), (1, 1));
+    let connect = move || TcpStream::connect(("127.0.0.11", port)).unwrap();
+    let mut stream = names.askers["a"].run(connect).await.unwrap();
+    for _ in 0..2 {
+        write(&mut stream, &question("long.test."));
+        let answer = Message::from_vec(&read(&mut stream)).unwrap();
+        assert_eq!((answer.metadata.id, answer.answers.len()), (7, 200));
+    }
+    let asked = second.0.lock().unwrap().iter().map(|(_, by)| *by).collect::<Vec<_>>();
+    assert_eq!(asked, ["udp", "udp", "tcp"], "the long one is kept, the truncated one is not");
+    // By UDP it is too long, and nobody is asked for that.
+    client.send(&question("long.test.")).unwrap();
+    let length = client.recv(&mut bytes).unwrap();
+    let answer = Message::from_vec(&bytes[..length]).unwrap();
+    assert!(answer.metadata.truncation && length <= 512, "{length}");
+    assert_eq!(second.asked(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn questions_that_wait_have_a_bound_and_keep_no_other_asker_from_its_own() {
+    if !can_run("questions_that_wait_have_a_bound_and_keep_no_other_asker_from_its_own") {
+        return;
+    }
+    let names = Names::new(&["a", "b"]).await;
+    let daemon = names.daemon();
+    daemon.set_zone(FRONT, told(1)).await;
+    let only_b: Say = |query| match query.queries[0].name().to_ascii().as_str() {
+        "b.test." => vec![say(query, 1, 60)],
+        _ => Vec::new(),
+    };
+    let upstream = Upstream::serve(&names, "127.0.0.2", only_b, silent).await;
+    let a = names.open_to_host(&daemon, "a", "nameserver 127.0.0.2\n").await;
+    let b = names.open_to_host(&daemon, "b", "nameserver 127.0.0.2\n").await;
+    let client = names.client("a", a).await;
+    client.set_read_timeout(Some(lab::DEADLINE)).unwrap();
+    // As many as may wait, in portions that its socket holds; the next one is told at once.
+    let mut bytes = [0; 512];
+    for number in 0..256 {
+        client.send(&question(&format!("a{number}.test."))).unwrap();
+        lab::wait_until("it is asked", || {
+            let asked = upstream.0.lock().unwrap();
+            asked.iter().any(|(it, _)| it.name().to_ascii() == format!("a{number}.test."))
+        })
+        .await;
+    }
+    client.send(&question("more.test.")).unwrap();
+    let length = client.recv(&mut bytes).unwrap();
+    let answer = Message::from_vec(&bytes[..length]).unwrap();
+    assert_eq!(answer.queries[0].name().to_ascii(), "more.test.");
+    assert_eq!(answer.metadata.response_code, ResponseCode::ServFail);
+    assert_eq!(ask(&client, "web.").unwrap(), ["10.0.0.1"], "names of its networks are here");
+    assert_eq!(ask(&names.client("b", b).await, "b.test.").unwrap(), ["192.0.2.1"]);
 }

@@ -13,9 +13,9 @@ use super::zone::Wanted;
 /// How long an answer may be kept: an update is to reach every client within this.
 pub const TTL_SECONDS: u32 = 5;
 /// A UDP answer to a client that names no size (RFC 1035).
-const PLAIN_BYTES: u16 = 512;
+pub(super) const PLAIN_BYTES: u16 = 512;
 /// The largest UDP answer, whatever the client names: larger ones break into fragments.
-const UDP_BYTES_MAX: u16 = 1232;
+pub(super) const UDP_BYTES_MAX: u16 = 1232;
 /// The shortest record of an address: a pointer to its name, ten bytes of its kind, and four.
 const RECORD_BYTES_MIN: usize = 16;
 
@@ -29,7 +29,7 @@ pub enum Outcome {
     Drop,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Transport {
     Udp,
     Tcp,
@@ -68,7 +68,7 @@ pub fn answer(known: Known<'_>, question: &[u8], transport: Transport) -> Outcom
         return Outcome::Forward;
     }
     let name = asked.name();
-    let wanted = Wanted { most: size(&query, transport) / RECORD_BYTES_MIN + 1, turn };
+    let wanted = Wanted { most: size_for(&query, transport) / RECORD_BYTES_MIN + 1, turn };
     let found = if asked.query_type() == RecordType::PTR {
         pointers(names, name)
     } else {
@@ -191,18 +191,21 @@ fn refuse_id(id: u16, code: ResponseCode) -> Outcome {
     }
 }
 
-/// How long an answer may be.
-fn size(query: &Message, transport: Transport) -> usize {
-    let asked = query.edns.as_ref().map_or(PLAIN_BYTES, hickory_proto::op::Edns::max_payload);
+/// How long an answer may be to a client that takes so much by UDP.
+pub(super) fn size(by_udp: u16, transport: Transport) -> usize {
     match transport {
-        Transport::Udp => usize::from(asked.clamp(PLAIN_BYTES, UDP_BYTES_MAX)),
+        Transport::Udp => usize::from(by_udp.clamp(PLAIN_BYTES, UDP_BYTES_MAX)),
         Transport::Tcp => usize::from(u16::MAX),
     }
 }
 
+fn size_for(query: &Message, transport: Transport) -> usize {
+    size(query.edns.as_ref().map_or(PLAIN_BYTES, hickory_proto::op::Edns::max_payload), transport)
+}
+
 /// Too large for UDP: the client is told to come again by TCP.
 fn encode(response: &Message, transport: Transport, query: &Message) -> Outcome {
-    let limit = size(query, transport);
+    let limit = size_for(query, transport);
     let bytes = match response.to_vec() {
         Ok(bytes) if bytes.len() > limit => response.truncate().to_vec(),
         other => other,

@@ -11,6 +11,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
+use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -27,7 +28,7 @@ use tokio::net::UnixListener;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
-use super::forward::Forwarder;
+use super::forward::{Forwarder, Forwarding};
 use super::names::Place;
 use super::protocol::{
     self, Ask, Channel, Done, Failed, ForwardWord, Held, Hello, Open, Reply, Request, Say, Sockets,
@@ -98,6 +99,7 @@ fn run(args: &[std::ffi::OsString]) -> io::Result<()> {
 #[derive(Clone, Default)]
 pub struct Names {
     directory: Arc<Directory>,
+    forwarding: Arc<Forwarding>,
     book: Arc<Mutex<Book>>,
 }
 
@@ -252,7 +254,7 @@ impl Names {
 
     /// Serves an asker, by the sockets that it has where it has some in the same namespace.
     async fn open(&self, book: &mut Book, place: Namespace, open: Open) -> io::Result<u16> {
-        let scope = scope(book, &place, &open)?;
+        let scope = self.scope(book, &place, &open)?;
         if let Some(asker) = book.askers.get_mut(&open.asker) {
             let same = asker.place.number()? == place.number()?;
             let port = open.port.is_none_or(|it| it == u32::from(asker.resolver.port()));
@@ -290,6 +292,24 @@ impl Names {
         let port = resolver.port();
         book.askers.insert(open.asker.clone(), Asker { place, resolver, open });
         Ok(port)
+    }
+
+    fn scope(&self, book: &Book, place: &Namespace, open: &Open) -> io::Result<Scope> {
+        let forwarder = match &open.forward {
+            None => None,
+            Some(ForwardWord { file, servers }) if servers.is_empty() => {
+                let host =
+                    book.host.clone().ok_or_else(|| malformed("no namespace of the host"))?;
+                Some(Forwarder::of_host(host, file.into(), self.forwarding.clone())?)
+            }
+            Some(ForwardWord { servers, .. }) => {
+                let servers = servers.iter().map(|it| protocol::address(it));
+                let servers: Vec<IpAddr> = servers.collect::<io::Result<_>>()?;
+                Some(Forwarder::of_task(place.clone(), &servers, self.forwarding.clone())?)
+            }
+        };
+        let places = open.places.iter().cloned().map(Place::from).collect();
+        Ok(Scope { asker: open.asker.clone(), places, forwarder })
     }
 
     /// Goes on as another program. Comes back only if that cannot be.
@@ -349,7 +369,7 @@ impl Names {
                     let name = format!("the namespace of {}", open.asker);
                     let place = Namespace::of_descriptor(taken(sockets.place)?, &name);
                     let listening = Listening::adopt(taken(sockets.udp)?, taken(sockets.tcp)?);
-                    let scope = scope(&book, &place, &open)?;
+                    let scope = self.scope(&book, &place, &open)?;
                     self.start(&mut book, place, open, listening, scope)?;
                 }
                 _ => return Err(malformed("what was handed on")),
@@ -383,20 +403,4 @@ fn taken(number: i32) -> io::Result<OwnedFd> {
         return Err(errno.into());
     }
     Ok(taken)
-}
-
-fn scope(book: &Book, place: &Namespace, open: &Open) -> io::Result<Scope> {
-    let forwarder = match &open.forward {
-        None => None,
-        Some(ForwardWord { file, servers }) if servers.is_empty() => {
-            let host = book.host.clone().ok_or_else(|| malformed("no namespace of the host"))?;
-            Some(Forwarder::of_host(host, file.into()))
-        }
-        Some(ForwardWord { servers, .. }) => {
-            let servers = servers.iter().map(|it| protocol::address(it));
-            Some(Forwarder::of_task(place.clone(), servers.collect::<io::Result<_>>()?))
-        }
-    };
-    let places = open.places.iter().cloned().map(Place::from).collect();
-    Ok(Scope { asker: open.asker.clone(), places, forwarder })
 }

@@ -22,7 +22,7 @@ use tokio::task::{JoinSet, yield_now};
 use tokio::time::timeout;
 
 use super::answer::{Known, Outcome, Transport, answer, server_failure};
-use super::forward::{Forwarder, read_message, write_message};
+use super::forward::{Forwarder, Share, read_message, write_message};
 use super::names::{Place, View};
 use super::pace::Pace;
 use super::zone::Zone;
@@ -32,6 +32,8 @@ pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 11);
 /// Questions of one task that wait for other servers. A client asks two at a time for a
 /// name; a task with more than this many is answered that it failed, and comes again.
 const FORWARDED_MAX: usize = 256;
+/// So many of each task's wait even if those of all others are too many already.
+const FORWARDED_ALWAYS: usize = 8;
 /// Connections of one task at a time; more wait.
 const CONNECTIONS_MAX: usize = 64;
 /// Questions of one asker that are answered before others have their turn.
@@ -197,7 +199,14 @@ impl Shared {
     /// The other servers' answer, or that there is none.
     async fn forward(&self, question: &[u8], transport: Transport) -> Option<Vec<u8>> {
         let answered = match &self.scope().forwarder {
-            Some(forwarder) => forwarder.ask(question, transport).await,
+            Some(forwarder) => {
+                let waiting = FORWARDED_MAX - self.forwarded.available_permits();
+                let share = match waiting <= FORWARDED_ALWAYS {
+                    true => Share::Own,
+                    false => Share::OfAll,
+                };
+                forwarder.ask(question, transport, share).await
+            }
             None => None,
         };
         answered.or_else(|| match server_failure(question) {
