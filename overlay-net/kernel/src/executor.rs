@@ -15,6 +15,7 @@ use crate::sandbox::{self, Entries, HostJoin};
 use crate::task::{self, Connection, OutsidePair};
 use crate::{
     HeldPort, HostNs, KernelError, Namespace, Paths, conntrack, host, host_port, nft, observe,
+    replies,
 };
 
 /// Executes operations on one host. Operations of different tasks may go on at the same time, all
@@ -115,7 +116,7 @@ impl Executor {
             }
             Operation::RouteReplies { task, name, address, gateway, udp_ports } => {
                 let place = Namespace::open(&paths.task(*task))?;
-                task::route_replies(&place, name, *address, *gateway, udp_ports).await
+                replies::route(&place, name, *address, *gateway, udp_ports).await
             }
             Operation::ReplaceRules { place, rules } => {
                 nft::replace(&self.place(*place)?, rules).await

@@ -5,12 +5,15 @@
 //! from it.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, SockaddrIn, bind, socket};
-use skep_overlay_plan::LocalPorts;
+use nix::sys::socket::sockopt::Ipv6V6Only;
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockProtocol, SockType, SockaddrStorage, bind, setsockopt, socket,
+};
+use skep_overlay_plan::{Family, LocalPorts};
 use skep_types::service::Protocol;
 
 use crate::{HostNs, KernelError};
@@ -18,10 +21,10 @@ use crate::{HostNs, KernelError};
 const RANGE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 const RESERVED: &str = "/proc/sys/net/ipv4/ip_local_reserved_ports";
 
-/// A port that is held until this is dropped. None where the kernel has no such protocol: nobody
-/// else can have the port either.
+/// A port that is held until this is dropped, in each family. None where the kernel has no such
+/// protocol, or no IPv6: nobody else can have the port there either.
 #[derive(Debug)]
-pub struct HeldPort(#[expect(dead_code, reason = "held for its drop")] Option<OwnedFd>);
+pub struct HeldPort(#[expect(dead_code, reason = "held for its drop")] Vec<OwnedFd>);
 
 /// From which ports of a host numbers are chosen.
 pub async fn local_ports(host: &HostNs) -> Result<LocalPorts, KernelError> {
@@ -35,7 +38,7 @@ pub async fn local_ports(host: &HostNs) -> Result<LocalPorts, KernelError> {
     read.map_err(KernelError::io(format!("read {RANGE}")))
 }
 
-/// Holds the first of `numbers` that nobody has on any of the host's IPv4 addresses; None if there
+/// Holds the first of `numbers` that nobody has on any of the host's addresses; None if there
 /// is none.
 pub async fn hold_first(
     host: &HostNs,
@@ -64,12 +67,23 @@ fn hold(protocol: Protocol, number: u16) -> nix::Result<HeldPort> {
         Protocol::Udp => (SockType::Datagram, SockProtocol::Udp),
         Protocol::Sctp => (SockType::Stream, SockProtocol::Sctp),
     };
-    let made = socket(AddressFamily::Inet, kind, SockFlag::SOCK_CLOEXEC, number_of);
-    let held = match made {
-        Err(Errno::EPROTONOSUPPORT) if protocol == Protocol::Sctp => return Ok(HeldPort(None)),
-        other => other?,
-    };
-    let at = SockaddrIn::from(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, number));
-    bind(held.as_raw_fd(), &at)?;
-    Ok(HeldPort(Some(held)))
+    let mut held = Vec::new();
+    for family in Family::ALL {
+        let (domain, any): (_, IpAddr) = match family {
+            Family::V4 => (AddressFamily::Inet, Ipv4Addr::UNSPECIFIED.into()),
+            Family::V6 => (AddressFamily::Inet6, Ipv6Addr::UNSPECIFIED.into()),
+        };
+        let socket = match socket(domain, kind, SockFlag::SOCK_CLOEXEC, number_of) {
+            Err(Errno::EPROTONOSUPPORT) if protocol == Protocol::Sctp => continue,
+            Err(Errno::EAFNOSUPPORT) if family == Family::V6 => continue,
+            other => other?,
+        };
+        if family == Family::V6 {
+            // The other socket has what comes by IPv4.
+            setsockopt(&socket, Ipv6V6Only, &true)?;
+        }
+        bind(socket.as_raw_fd(), &SockaddrStorage::from(SocketAddr::new(any, number)))?;
+        held.push(socket);
+    }
+    Ok(HeldPort(held))
 }

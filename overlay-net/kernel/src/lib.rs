@@ -22,10 +22,12 @@ pub mod nft;
 mod observe;
 mod paths;
 mod ports;
+mod replies;
 mod sandbox;
 pub mod sysctl;
 mod task;
 pub mod underlay;
+mod v6_loopback;
 
 pub use error::KernelError;
 pub use executor::Executor;

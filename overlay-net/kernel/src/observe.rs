@@ -20,7 +20,7 @@ use skep_types::{NetworkId, TaskId, Vni};
 
 use crate::link::{self, BRIDGE, LOOPBACK, TO_HOST, VXLAN};
 use crate::netlink::{self, Netlink};
-use crate::{HostNs, KernelError, Namespace, Paths, host, nft, task};
+use crate::{HostNs, KernelError, Namespace, Paths, host, nft, replies};
 
 /// Tasks that are read at the same time: each waits for a process of `nft` most of the time.
 const TASKS_AT_ONCE: usize = 8;
@@ -191,7 +191,7 @@ async fn observed_task(
     }
     let mut routes = netlink.on_link_routes().await?;
     let mut observed = ObservedTask {
-        replies: task::replies(&netlink).await?,
+        replies: replies::standing(&netlink).await?,
         rules: nft::digest(&place).await?,
         ..ObservedTask::default()
     };

@@ -19,7 +19,7 @@ use crate::link::{self, BRIDGE, LOOPBACK, Peer, TO_HOST, VXLAN};
 use crate::netlink::{Netlink, gone_is_fine};
 use crate::observe::tunnel_of;
 use crate::ports::Behind;
-use crate::{HostNs, KernelError, Namespace, Paths, ports, sysctl};
+use crate::{HostNs, KernelError, Namespace, Paths, ports, sysctl, v6_loopback};
 
 /// Bridge and VXLAN device. A device with other attributes is replaced.
 pub async fn create(
@@ -160,7 +160,8 @@ async fn join_v6(
         .destination_prefix(subnet.network(), subnet.prefix_len())
         .gateway(INNER_SIDE)
         .output_interface(outside.index(end).await?);
-    add_route(outside, to_tasks.build()).await
+    add_route(outside, to_tasks.build()).await?;
+    v6_loopback::answer_on(outside, end).await
 }
 
 /// The ends of a pair between the host and a namespace of ours, on that pair alone.

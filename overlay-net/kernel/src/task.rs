@@ -1,37 +1,21 @@
-//! A task's namespace: its interfaces on networks, its way to the outside, and the way back for
-//! connections that came in through a node.
+//! A task's namespace: its interfaces on networks and its way to the outside.
 
-use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use futures::TryStreamExt;
 use ipnet::{IpNet, Ipv4Net};
-use netlink_packet_route::AddressFamily;
-use netlink_packet_route::IpProtocol;
 use netlink_packet_route::neighbour::{NeighbourFlags, NeighbourState};
 use netlink_packet_route::route::{RouteMessage, RouteScope};
-use netlink_packet_route::rule::{
-    RuleAction, RuleAttribute, RuleFlags, RuleMessage, RulePortRange,
-};
-use rtnetlink::{IpVersion, RouteMessageBuilder};
+use rtnetlink::RouteMessageBuilder;
 use skep_idmap::Owner;
 use skep_overlay_plan::observed::{Interface, Outside};
 use skep_overlay_plan::outside_v6;
 use skep_types::{NetworkId, TaskId};
 
 use crate::link::{self, LOOPBACK, Peer};
-use crate::netlink::{Netlink, gone_is_fine};
+use crate::netlink::Netlink;
 use crate::ports::Bridges;
 use crate::sandbox::{HOST_SIDE, add_route, link_local};
-use crate::{HostNs, KernelError, Namespace, Paths, sysctl};
-
-/// The routing table for replies to connections that came in through a node.
-const REPLY_TABLE: u8 = 100;
-/// Rules before those of the main table (32766): marked packets, then what the main table knows
-/// but for its default route, then the UDP ports.
-const MARK_PRIORITY: u32 = 100;
-const CONNECTED_PRIORITY: u32 = 101;
-const UDP_PRIORITY: u32 = 102;
+use crate::{HostNs, KernelError, Namespace, Paths, sysctl, v6_loopback};
 
 pub async fn create(paths: &Paths, task: TaskId, owner: &Owner) -> Result<(), KernelError> {
     let place = Namespace::create_for(&paths.task(task), owner).await?;
@@ -154,7 +138,8 @@ pub async fn connect_outside(
         .destination_prefix(outside_v6(pair.outside.address), 128)
         .pref_source(outside_v6(pair.gateway))
         .output_interface(host_side.index(&end).await?);
-    add_route(&host_side, back.build()).await
+    add_route(&host_side, back.build()).await?;
+    v6_loopback::answer_on(&host_side, &end).await
 }
 
 /// A task's interface to the host.
@@ -167,119 +152,6 @@ pub struct OutsidePair<'a> {
 
 fn single(address: Ipv4Addr) -> IpNet {
     IpNet::V4(Ipv4Net::from(address))
-}
-
-/// Replies to connections that came in through a node leave by the ingress interface: the marked
-/// ones, and what the named UDP ports send, whose source is chosen before they are marked.
-pub async fn route_replies(
-    place: &Namespace,
-    name: &str,
-    address: Ipv4Addr,
-    gateway: Ipv4Addr,
-    udp_ports: &BTreeSet<u16>,
-) -> Result<(), KernelError> {
-    let netlink = Netlink::open(place).await?;
-    // Clients' addresses come in here while the route to them is another.
-    let loose = |key: &str| (format!("ipv4/conf/{key}/rp_filter"), "2");
-    sysctl::write(place, vec![loose("all"), loose(name)]).await?;
-    let by_node = RouteMessageBuilder::<Ipv4Addr>::new()
-        .table_id(u32::from(REPLY_TABLE))
-        .destination_prefix(Ipv4Addr::UNSPECIFIED, 0)
-        .gateway(gateway)
-        .pref_source(address)
-        .output_interface(netlink.index(name).await?);
-    add_route(&netlink, by_node.build()).await?;
-    let stands = rules(&netlink).await?;
-    for port in udp_ports_of(&stands).difference(udp_ports) {
-        let step = format!("remove the routing rule of UDP port {port} in {place}");
-        gone_is_fine(netlink.handle.rule().del(udp_rule(*port)).execute().await)
-            .map_err(KernelError::netlink(step))?;
-    }
-    add_rule(&netlink, &stands, connected_rule()).await?;
-    for port in udp_ports {
-        add_rule(&netlink, &stands, udp_rule(*port)).await?;
-    }
-    // Last: it says that all of it stands.
-    add_rule(&netlink, &stands, marked_rule()).await
-}
-
-/// The UDP ports with a routing rule; None where replies are not routed by us.
-pub async fn replies(netlink: &Netlink) -> Result<Option<BTreeSet<u16>>, KernelError> {
-    let rules = rules(netlink).await?;
-    let stands = rules.iter().any(|rule| priority(rule) == Some(MARK_PRIORITY));
-    Ok(stands.then(|| udp_ports_of(&rules)))
-}
-
-async fn rules(netlink: &Netlink) -> Result<Vec<RuleMessage>, KernelError> {
-    let step = format!("list routing rules in {}", netlink.place);
-    let rules = netlink.handle.rule().get(IpVersion::V4).execute().try_collect();
-    rules.await.map_err(KernelError::netlink(step))
-}
-
-fn priority(rule: &RuleMessage) -> Option<u32> {
-    rule.attributes.iter().find_map(|attribute| match attribute {
-        RuleAttribute::Priority(priority) => Some(*priority),
-        _ => None,
-    })
-}
-
-fn udp_port(rule: &RuleMessage) -> Option<u16> {
-    rule.attributes.iter().find_map(|attribute| match attribute {
-        RuleAttribute::SourcePortRange(range) => Some(range.start),
-        _ => None,
-    })
-}
-
-fn udp_ports_of(rules: &[RuleMessage]) -> BTreeSet<u16> {
-    let ours = rules.iter().filter(|rule| priority(rule) == Some(UDP_PRIORITY));
-    ours.filter_map(udp_port).collect()
-}
-
-fn rule(table: u8, at: u32, matches: &[RuleAttribute]) -> RuleMessage {
-    let mut rule = RuleMessage::default();
-    rule.header.family = AddressFamily::Inet;
-    rule.header.table = table;
-    rule.header.action = RuleAction::ToTable;
-    rule.attributes.push(RuleAttribute::Priority(at));
-    rule.attributes.extend_from_slice(matches);
-    rule
-}
-
-/// Any mark: which node it stands for is looked up on the way out.
-fn marked_rule() -> RuleMessage {
-    let any = [RuleAttribute::FwMark(0), RuleAttribute::FwMask(u32::MAX)];
-    let mut rule = rule(REPLY_TABLE, MARK_PRIORITY, &any);
-    rule.header.flags = RuleFlags::Invert;
-    rule
-}
-
-/// Networks that the task is on are reached directly, whatever the port.
-fn connected_rule() -> RuleMessage {
-    let main = netlink_packet_route::route::RouteHeader::RT_TABLE_MAIN;
-    rule(main, CONNECTED_PRIORITY, &[RuleAttribute::SuppressPrefixLen(0)])
-}
-
-fn udp_rule(port: u16) -> RuleMessage {
-    let range = RulePortRange { start: port, end: port };
-    let matches =
-        [RuleAttribute::IpProtocol(IpProtocol::Udp), RuleAttribute::SourcePortRange(range)];
-    rule(REPLY_TABLE, UDP_PRIORITY, &matches)
-}
-
-async fn add_rule(
-    netlink: &Netlink,
-    stands: &[RuleMessage],
-    rule: RuleMessage,
-) -> Result<(), KernelError> {
-    let same =
-        |it: &&RuleMessage| priority(it) == priority(&rule) && udp_port(it) == udp_port(&rule);
-    if stands.iter().any(|it| same(&it)) {
-        return Ok(());
-    }
-    let mut request = netlink.handle.rule().add();
-    *request.message_mut() = rule;
-    let step = format!("add a routing rule in {}", netlink.place);
-    request.execute().await.map_err(KernelError::netlink(step))
 }
 
 /// Takes everything down. Links go by themselves, for a process that is still inside would keep

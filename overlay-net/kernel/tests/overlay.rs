@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use lab::*;
 use skep_overlay_kernel::host::Forwarding;
 use skep_overlay_kernel::{Executor, Namespace, host, nft, underlay};
+use skep_overlay_plan::address::{node_v6, outside_v6};
 use skep_overlay_plan::network::PublishedPort;
 use skep_overlay_plan::*;
 use skep_types::service::{PortConfig, Protocol, PublishMode};
@@ -97,12 +98,19 @@ impl Host {
     }
 
     fn add(&mut self, task: TaskId, addresses: &[(NetworkId, &str)], ports: Vec<PortConfig>) {
-        let attachment = |(network, address): &(NetworkId, &str)| NetworkAttachment {
+        let single: Vec<[&str; 1]> = addresses.iter().map(|(_, address)| [*address]).collect();
+        let networks = addresses.iter().map(|(network, _)| *network);
+        let all: Vec<_> = networks.zip(single.iter().map(|it| &it[..])).collect();
+        self.add_at(task, &all, ports);
+    }
+
+    fn add_at(&mut self, task: TaskId, at: &[(NetworkId, &[&str])], ports: Vec<PortConfig>) {
+        let attachment = |(network, addresses): &(NetworkId, &[&str])| NetworkAttachment {
             network: *network,
-            addresses: vec![address.parse().unwrap()],
+            addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
             aliases: Vec::new(),
         };
-        let networks = addresses.iter().map(attachment).collect();
+        let networks = at.iter().map(attachment).collect();
         self.desired
             .add_task(TaskNet { task, networks, ports, nameservers: Vec::new() }, None)
             .unwrap();
@@ -312,6 +320,124 @@ async fn a_published_port_answers_on_every_host_and_keeps_the_client() {
         host.tear_down().await;
         assert_eq!(lab.remains(index as u8 + 1), "");
     }
+}
+
+/// The ingress network with IPv6 too.
+fn ingress_of_both(hosts: u8) -> NetworkState {
+    let mut network = ingress(hosts);
+    network.gateways.push("fd00::1/64".parse().unwrap());
+    for (task, address) in [(A, "fd00::3"), (B, "fd00::4")] {
+        let endpoint = network.endpoints.get_mut(&task).unwrap();
+        endpoint.addresses.push(address.parse().unwrap());
+    }
+    network
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_published_port_answers_over_ipv6_on_every_host_and_keeps_the_client() {
+    if !can_run("a_published_port_answers_over_ipv6_on_every_host_and_keeps_the_client") {
+        return;
+    }
+    // The underlay is IPv4's. Host 3 runs no task; host 4 is a client outside the swarm.
+    let lab = Lab::new(4).await;
+    for number in 1..=4 {
+        lab.on_host(number, &format!("ip addr add fd77::{number}/64 dev eth0 nodad"));
+    }
+    let networks = [ingress_of_both(3)];
+    let mut hosts: Vec<Host> = (1..=3).map(|number| Host::new(&lab, number, &networks)).collect();
+    let in_host_mode = PortConfig {
+        target_port: 80,
+        published_port: 9000,
+        publish_mode: PublishMode::Host,
+        ..PortConfig::default()
+    };
+    hosts[0].add_at(A, &[(INGRESS, &["10.0.0.3/24", "fd00::3/64"])], vec![in_host_mode]);
+    hosts[1].add_at(B, &[(INGRESS, &["10.0.0.4/24", "fd00::4/64"])], Vec::new());
+    for host in &hosts {
+        host.reconcile().await;
+    }
+    for (place, name) in [(hosts[0].task(A), "a"), (hosts[1].task(B), "b")] {
+        serve_at(&place, "[::]:80", name).await;
+        serve_udp_at(&place, "[::]:53", name).await;
+    }
+    let client = lab.host(4);
+    for number in 1..=3 {
+        let at = format!("fd77::{number}");
+        ask_until_all(&client, &format!("[{at}]:8080"), &["a fd77::4", "b fd77::4"]).await;
+        let mut missing = vec!["a fd77::4", "b fd77::4"];
+        for _ in 0..64 {
+            let said = ask_udp(&udp_client(&client, &format!("[{at}]:8053")).await).unwrap();
+            missing.retain(|it| *it != said);
+        }
+        assert_eq!(missing, Vec::<&str>::new(), "UDP at {at}");
+        // By IPv4 as ever, of servers that listen on both.
+        let mapped = ["a ::ffff:192.168.77.4", "b ::ffff:192.168.77.4"];
+        ask_until_all(&client, &format!("192.168.77.{number}:8080"), &mapped).await;
+        // From the host itself, by its address and by the loopback's, which each node has.
+        let own = lab.host(number);
+        let seen = [format!("a {at}"), format!("b {at}")];
+        ask_until_all(&own, &format!("[{at}]:8080"), &[&seen[0], &seen[1]]).await;
+        let node = node_v6(Lab::address(number));
+        let seen = [format!("a {node}"), format!("b {node}")];
+        ask_until_all(&own, "[::1]:8080", &[&seen[0], &seen[1]]).await;
+        assert!(
+            ask_udp(&udp_client(&own, "[::1]:8053").await).unwrap().ends_with(&node.to_string())
+        );
+    }
+    // A task asks its own node and another one; the host's own port, from near and far.
+    let a = hosts[0].task(A);
+    ask_until_all(&a, "[fd77::1]:8080", &["a", "b"]).await;
+    ask_until_all(&a, "[fd77::3]:8080", &["a", "b"]).await;
+    assert_eq!(ask(&client, "[fd77::1]:9000").await.unwrap(), "a fd77::4");
+    let outside = outside_v6("172.18.0.1".parse().unwrap());
+    assert_eq!(ask(&lab.host(1), "[::1]:9000").await.unwrap(), format!("a {outside}"));
+    serve_at(&client, "[::]:7000", "outside").await;
+    assert_eq!(ask(&a, "[fd77::4]:7000").await.unwrap(), "outside fd77::1");
+    assert_eq!(ask(&client, "[fd77::2]:9000").await.unwrap_err(), ErrorKind::ConnectionRefused);
+    // A task that drains keeps its connections through every node, and loses its UDP flows.
+    let (mut stream, socket) = loop {
+        let (stream, said) = connect(&client, "[fd77::3]:8080").await.unwrap();
+        let socket = udp_client(&client, "[fd77::3]:8053").await;
+        if said.starts_with('b') && ask_udp(&socket).unwrap().starts_with('b') {
+            break (stream, socket);
+        }
+    };
+    for host in &mut hosts {
+        host.set_state(INGRESS, B, EndpointState::Draining);
+        host.reconcile().await;
+    }
+    assert!(still_echoes(&mut stream));
+    assert_eq!(ask_udp(&socket).unwrap(), "a fd77::4");
+    for _ in 0..8 {
+        assert_eq!(ask(&client, "[fd77::2]:8080").await.unwrap(), "a fd77::4");
+    }
+    // Nobody else comes in by the mesh's own way.
+    lab.on_host(4, "ip -6 route add fd00::/64 via fd77::1");
+    assert_eq!(ask(&client, "[fd00::3]:80").await.unwrap_err(), ErrorKind::TimedOut);
+
+    for (index, host) in hosts.iter_mut().enumerate() {
+        host.tear_down().await;
+        assert_eq!(lab.remains(index as u8 + 1), "");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_without_ipv6_publishes_by_ipv4_alone() {
+    if !can_run("a_host_without_ipv6_publishes_by_ipv4_alone") {
+        return;
+    }
+    let lab = Lab::new(2).await;
+    let mut network = ingress(2);
+    network.endpoints.remove(&B);
+    let mut one = Host::new(&lab, 1, &[network]);
+    one.desired.node.ipv6 = false;
+    one.add(A, &[(INGRESS, "10.0.0.3/24")], Vec::new());
+    one.reconcile().await;
+    serve(&one.task(A), 80, "a").await;
+    let rules = lab.on_host(1, "nft list table inet skep");
+    assert!(!rules.contains("ip6"), "{rules}");
+    assert_eq!(ask(&lab.host(2), "192.168.77.1:8080").await.unwrap(), "a 192.168.77.2");
+    one.tear_down().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

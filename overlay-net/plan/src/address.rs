@@ -4,6 +4,8 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use ipnet::Ipv6Net;
+
 /// A link-layer address.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Mac(pub [u8; 6]);
@@ -40,8 +42,30 @@ pub fn node_mark(underlay: IpAddr) -> u32 {
 /// A task's IPv6 address towards its host, and the host's towards its tasks: the IPv4 one behind a
 /// prefix that is local to each node (RFC 4193).
 pub fn outside_v6(address: Ipv4Addr) -> Ipv6Addr {
-    const PREFIX: u128 = 0xfd53_6b65_7000 << 80;
-    Ipv6Addr::from(PREFIX | u128::from(u32::from(address)))
+    behind(OUTSIDE_V6, address)
+}
+
+/// What a node calls itself towards tasks on other nodes where a client's own IPv6 address would mean
+/// somebody else there: its underlay address, behind a prefix where that is of IPv4. Nobody has to
+/// have it: what comes back to it is translated again before it is routed.
+pub fn node_v6(underlay: IpAddr) -> Ipv6Addr {
+    const PREFIX: u128 = 0xfd53_6b65_7001 << 80;
+    match underlay {
+        IpAddr::V4(v4) => behind(PREFIX, v4),
+        IpAddr::V6(v6) => v6,
+    }
+}
+
+const OUTSIDE_V6: u128 = 0xfd53_6b65_7000 << 80;
+
+/// All of `outside_v6`.
+pub fn outside_pool_v6() -> Ipv6Net {
+    const LENGTH: u8 = 96;
+    Ipv6Net::new_assert(Ipv6Addr::from(OUTSIDE_V6), LENGTH)
+}
+
+fn behind(prefix: u128, address: Ipv4Addr) -> Ipv6Addr {
+    Ipv6Addr::from(prefix | u128::from(u32::from(address)))
 }
 
 fn with_prefix(prefix: [u8; 2], [a, b, c, d]: [u8; 4]) -> Mac {
@@ -73,6 +97,8 @@ mod tests {
         assert_eq!(node_mark(ip), 0x0a00_0103);
         let outside = outside_v6("172.18.0.2".parse().unwrap());
         assert_eq!(outside.to_string(), "fd53:6b65:7000::ac12:2");
+        assert!(outside_pool_v6().contains(&outside));
+        assert_eq!(node_v6(ip).to_string(), "fd53:6b65:7001::a00:103");
         assert_ne!(task_mac("fd00::1".parse().unwrap()), task_mac("fd00::2".parse().unwrap()));
     }
 }

@@ -8,6 +8,7 @@ use skep_types::{NetworkId, TaskId, Vni};
 
 use crate::Mac;
 use crate::address::outside_v6;
+use crate::family::Family;
 use crate::operation::{Operation, Place};
 use crate::rules::Digest;
 
@@ -71,8 +72,8 @@ pub struct ObservedTask {
     /// Those that are up, by name, without the loopback.
     pub interfaces: BTreeMap<String, Interface>,
     pub outside: Option<Outside>,
-    /// UDP ports whose replies leave by the ingress network; None without that routing.
-    pub replies: Option<BTreeSet<u16>>,
+    /// UDP ports whose replies leave by the ingress network, in the families with that routing.
+    pub replies: BTreeMap<Family, BTreeSet<u16>>,
     pub rules: Option<Digest>,
 }
 
@@ -171,8 +172,8 @@ impl ObservedTask {
                 self.interfaces.insert(name.clone(), interface);
                 self.outside = Some(*outside);
             }
-            Operation::RouteReplies { udp_ports, .. } => {
-                self.replies = Some(udp_ports.clone());
+            Operation::RouteReplies { address, udp_ports, .. } => {
+                self.replies.insert(Family::of(*address), udp_ports.clone());
             }
             Operation::Disconnect { name, .. } => {
                 self.interfaces.remove(name);

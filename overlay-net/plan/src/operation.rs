@@ -73,8 +73,9 @@ pub enum Operation {
     RouteReplies {
         task: TaskId,
         name: String,
-        address: Ipv4Addr,
-        gateway: Ipv4Addr,
+        /// Of one family both.
+        address: IpAddr,
+        gateway: IpAddr,
         udp_ports: BTreeSet<u16>,
     },
     /// A table of the host for rules of its operator.

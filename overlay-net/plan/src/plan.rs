@@ -14,6 +14,7 @@ use skep_types::service::Protocol;
 use skep_types::{NetworkId, TaskId};
 
 use crate::desired::{Desired, DesiredTask, Knowledge};
+use crate::family::Family;
 use crate::network::NetworkState;
 use crate::observed::{Forwarding, Interface, Observed, ObservedSandbox, ObservedTask};
 use crate::operation::{Operation, Place};
@@ -224,19 +225,24 @@ fn plan_replies(
         else {
             continue;
         };
-        let (Some(address), Some(gateway)) = (v4(&attachment.addresses), v4(&network.gateways))
-        else {
-            continue;
-        };
         let udp_ports = udp_ports(network, id);
-        if stands.replies.as_ref() != Some(&udp_ports) {
-            steps.push(Operation::RouteReplies {
-                task: id,
-                name: format!("eth{index}"),
-                address: address.addr(),
-                gateway: gateway.addr(),
-                udp_ports,
-            });
+        for family in Family::ALL {
+            let of = |all: &[IpNet]| {
+                all.iter().map(IpNet::addr).find(|address| Family::of(*address) == family)
+            };
+            let (Some(address), Some(gateway)) = (of(&attachment.addresses), of(&network.gateways))
+            else {
+                continue;
+            };
+            if stands.replies.get(&family) != Some(&udp_ports) {
+                steps.push(Operation::RouteReplies {
+                    task: id,
+                    name: format!("eth{index}"),
+                    address,
+                    gateway,
+                    udp_ports: udp_ports.clone(),
+                });
+            }
         }
     }
 }

@@ -579,7 +579,7 @@ fn rules_of_the_host() {
         table inet skep { }
         delete table inet skep
         table inet skep {
-        	chain v_6b35528fe9ea2326 { }
+        	chain v_34f52f37bd022a3d { }
         	chain port_tcp_8080 {
         		meta l4proto tcp dnat ip to numgen random mod 2 map { 0 : 10.0.0.3 . 80, 1 : 10.0.0.4 . 80 }
         	}
@@ -587,6 +587,7 @@ fn rules_of_the_host() {
         		meta l4proto udp dnat ip to numgen random mod 2 map { 0 : 10.0.0.3 . 53, 1 : 10.0.0.4 . 53 }
         	}
         	chain published {
+        		ip6 daddr fe80::/10 return
         		meta l4proto . th dport vmap { tcp . 8080 : goto port_tcp_8080, udp . 5353 : goto port_udp_5353 }
         	}
         	chain guarding {
@@ -596,17 +597,20 @@ fn rules_of_the_host() {
         	}
         	chain arriving {
         		type nat hook prerouting priority -100; policy accept;
-        		meta nfproto ipv4 fib daddr type local jump published
+        		fib daddr type local jump published
         	}
         	chain connecting {
         		type nat hook output priority -100; policy accept;
-        		meta nfproto ipv4 fib daddr type local jump published
+        		fib daddr type local jump published
         	}
         	chain leaving {
         		type nat hook postrouting priority 100; policy accept;
         		ct status dnat oifname "ski-*" ip saddr { 127.0.0.0/8, 172.18.0.0/16, 172.17.0.0/16 } snat ip to 192.168.0.1
         		ct status dnat oifname "sko-*" ip saddr { 127.0.0.0/8, 172.18.0.0/16, 172.17.0.0/16 } masquerade
         		ip saddr 172.18.0.0/16 oifname != { "sko-*", "ski-*" } masquerade
+        		ct status dnat oifname "ski-*" ip6 saddr { ::1, fd53:6b65:7000::/96 } snat ip6 to fd53:6b65:7001::c0a8:1
+        		ct status dnat oifname "sko-*" ip6 saddr { ::1, fd53:6b65:7000::/96 } masquerade
+        		ip6 saddr fd53:6b65:7000::/96 oifname != { "sko-*", "ski-*" } masquerade
         	}
         	chain passing {
         		type filter hook forward priority 0; policy accept;
@@ -747,4 +751,63 @@ fn a_choice_among_a_thousand_is_one_look_up() {
     let map = text.lines().find(|line| line.contains("tcp dnat")).unwrap();
     assert_eq!(map.matches(" . 80").count(), 1002);
     assert!(!map.split_once("map {").unwrap().1.contains('-'), "a range in {map}");
+}
+
+/// The ingress network with IPv6 too, and a task on it with a port of the host.
+fn with_ingress_of_both() -> Desired {
+    let mut desired = with_ingress();
+    let network = desired.networks.get_mut(&INGRESS).unwrap();
+    network.gateways.push("fd00::1/64".parse().unwrap());
+    for (task, address) in [(MINE, "fd00::3"), (THEIRS, "fd00::4")] {
+        let endpoint = network.endpoints.get_mut(&task).unwrap();
+        endpoint.addresses.push(address.parse().unwrap());
+    }
+    let mut at = attachment(INGRESS, "10.0.0.3/24");
+    at.addresses.push("fd00::3/64".parse().unwrap());
+    let ports = vec![in_host_mode(Protocol::Tcp, 80, 9000)];
+    let net = TaskNet { task: MINE, networks: vec![at], ports, nameservers: Vec::new() };
+    desired.add_task(net, None).unwrap();
+    desired
+}
+
+#[test]
+fn ports_are_published_in_both_families_where_the_host_has_both() {
+    let mut desired = with_ingress_of_both();
+    let told = |desired: &Desired| {
+        let rules = host_rules(desired).text().to_owned();
+        let of = |line: &&str| line.contains("ip6") || line.contains("dnat");
+        rules.lines().filter(of).map(|line| format!("{}\n", line.trim())).collect::<String>()
+    };
+    expect![[r#"
+        meta l4proto tcp dnat ip to numgen random mod 2 map { 0 : 10.0.0.3 . 80, 1 : 10.0.0.4 . 80 }
+        meta l4proto tcp dnat ip6 to numgen random mod 2 map { 0 : fd00::3 . 80, 1 : fd00::4 . 80 }
+        meta l4proto tcp dnat ip to numgen random mod 1 map { 0 : 172.18.0.2 . 80 }
+        meta l4proto tcp dnat ip6 to numgen random mod 1 map { 0 : fd53:6b65:7000::ac12:2 . 80 }
+        meta l4proto udp dnat ip to numgen random mod 2 map { 0 : 10.0.0.3 . 53, 1 : 10.0.0.4 . 53 }
+        meta l4proto udp dnat ip6 to numgen random mod 2 map { 0 : fd00::3 . 53, 1 : fd00::4 . 53 }
+        ip6 daddr fe80::/10 return
+        ct status dnat oifname "ski-*" ip saddr { 127.0.0.0/8, 172.18.0.0/16, 172.17.0.0/16 } snat ip to 192.168.0.1
+        ct status dnat oifname "sko-*" ip saddr { 127.0.0.0/8, 172.18.0.0/16, 172.17.0.0/16 } masquerade
+        ct status dnat oifname "ski-*" ip6 saddr { ::1, fd53:6b65:7000::/96 } snat ip6 to fd53:6b65:7001::c0a8:1
+        ct status dnat oifname "sko-*" ip6 saddr { ::1, fd53:6b65:7000::/96 } masquerade
+        ip6 saddr fd53:6b65:7000::/96 oifname != { "sko-*", "ski-*" } masquerade
+        ct direction original ct status & dnat == 0 oifname "ski-*" drop
+        ct direction original ct status & dnat == 0 oifname "sko-*" drop
+    "#]]
+    .assert_eq(&told(&desired));
+    let steps = plan(&desired, &Observed::default());
+    let replies: Vec<_> =
+        steps.into_iter().filter(|step| matches!(step, Operation::RouteReplies { .. })).collect();
+    expect![[r#"
+        RouteReplies { task: TaskId(000000000000000000000000b), name: "eth0", address: 10.0.0.3, gateway: 10.0.0.1, udp_ports: {53} }
+        RouteReplies { task: TaskId(000000000000000000000000b), name: "eth0", address: fd00::3, gateway: fd00::1, udp_ports: {53} }
+    "#]]
+    .assert_eq(&tell(&replies));
+    // Over an underlay of IPv6 a node calls itself by its address there.
+    desired.node.underlay = "fd77::1".parse().unwrap();
+    assert!(told(&desired).contains(" snat ip6 to fd77::1\n"));
+    // A host without IPv6 is told nothing of addresses of that kind either.
+    let mut desired = with_ingress();
+    desired.node.ipv6 = false;
+    assert!(!host_rules(&desired).text().contains("ip6"));
 }

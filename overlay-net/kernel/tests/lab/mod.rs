@@ -230,7 +230,12 @@ pub async fn serve_at(place: &Namespace, at: &str, name: &'static str) {
 
 /// A UDP server on the wildcard address that answers as `serve` does.
 pub async fn serve_udp(place: &Namespace, port: u16, name: &'static str) {
-    let socket = place.run(move || UdpSocket::bind(("0.0.0.0", port)).unwrap()).await.unwrap();
+    serve_udp_at(place, &format!("0.0.0.0:{port}"), name).await;
+}
+
+pub async fn serve_udp_at(place: &Namespace, at: &str, name: &'static str) {
+    let at: SocketAddr = at.parse().unwrap();
+    let socket = place.run(move || UdpSocket::bind(at).unwrap()).await.unwrap();
     std::thread::spawn(move || {
         let mut buffer = [0; 64];
         while let Ok((_, peer)) = socket.recv_from(&mut buffer) {
@@ -318,7 +323,8 @@ pub fn still_echoes(stream: &mut TcpStream) -> bool {
 /// A UDP socket in a namespace that asks one address.
 pub async fn udp_client(place: &Namespace, to: &str) -> UdpSocket {
     let to: SocketAddr = to.parse().unwrap();
-    let socket = place.run(|| UdpSocket::bind(("0.0.0.0", 0)).unwrap()).await.unwrap();
+    let any = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+    let socket = place.run(move || UdpSocket::bind(any).unwrap()).await.unwrap();
     socket.connect(to).unwrap();
     socket.set_read_timeout(Some(CONNECT)).unwrap();
     socket

@@ -2,24 +2,30 @@
 //!
 //! A client's address is kept, except where the same address means somebody else on every node:
 //! the loopback's, tasks' outside addresses, local bridges'. Loopback clients need
-//! `route_localnet` on our interfaces, so nothing else may come in there for 127/8.
+//! `route_localnet` on our interfaces, so nothing else may come in there for 127/8; for `::1` it is
+//! a route (`kernel/src/v6_loopback.rs`), and the kernel itself lets nobody in from elsewhere.
+//! Link-local addresses are no port's: a packet from one must not be passed on.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
+use ipnet::IpNet;
 use skep_types::service::PortConfig;
 use skep_types::session::Session;
 
 use super::{INGRESS_PREFIX, OUTSIDE_PREFIX, Ruleset, one_of};
+use crate::address::{node_v6, outside_pool_v6};
 use crate::balance::{Balanced, Target, published};
-use crate::desired::{Desired, DesiredTask};
+use crate::desired::{Desired, DesiredTask, NodeConfig};
 use crate::family::Family;
 
 /// The ports this node answers: the routing mesh's, then those of its own tasks. A port that both
 /// claim is the task's own.
 pub fn host_ports(desired: &Desired) -> Vec<Balanced> {
-    let mut ports: Vec<Balanced> = desired.tasks.values().flat_map(of_task).collect();
+    let node = &desired.node;
+    let mut ports: Vec<Balanced> =
+        desired.tasks.values().flat_map(|task| of_task(node, task)).collect();
     for port in desired.ingress().map(published).unwrap_or_default() {
         if !ports.iter().any(|other| other.target == port.target) {
             ports.push(port);
@@ -29,12 +35,12 @@ pub fn host_ports(desired: &Desired) -> Vec<Balanced> {
     ports
 }
 
-fn of_task(task: &DesiredTask) -> Vec<Balanced> {
-    let Some(address) = task.outside else { return Vec::new() };
+fn of_task(node: &NodeConfig, task: &DesiredTask) -> Vec<Balanced> {
+    let Some(outside) = task.outside(node) else { return Vec::new() };
     let balanced = |port: &PortConfig| Balanced {
         target: Target::Port(port.protocol, port.published_port),
         target_port: Some(port.target_port),
-        serving: vec![IpAddr::V4(address)],
+        serving: outside.addresses().iter().map(IpNet::addr).collect(),
         draining: Vec::new(),
         session: Session::Any,
     };
@@ -61,19 +67,15 @@ pub fn host_rules(desired: &Desired) -> Ruleset {
         jumps.push(format!("{name} . {number} : goto port_{name}_{number}"));
     }
     inet.push_str("\tchain published {\n");
+    if desired.node.ipv6 {
+        inet.push_str("\t\tip6 daddr fe80::/10 return\n");
+    }
     if !jumps.is_empty() {
         let _ = writeln!(inet, "\t\tmeta l4proto . th dport vmap {{ {} }}", jumps.join(", "));
     }
     inet.push_str("\t}\n");
-    let pool = desired.node.outside_pool;
-    let mut repeated = vec!["127.0.0.0/8".to_owned(), pool.to_string()];
-    repeated.extend(desired.node.repeated_sources.iter().map(ToString::to_string));
-    let repeated = repeated.join(", ");
-    // Over an IPv6 underlay the mesh's own IPv4 source is whatever address the host has there.
-    let as_node = match desired.node.underlay {
-        IpAddr::V4(address) => format!("snat ip to {address}"),
-        IpAddr::V6(_) => "masquerade".to_owned(),
-    };
+    // Not a word of IPv6 where the kernel has none: it would not know it.
+    let which = if desired.node.ipv6 { "" } else { "meta nfproto ipv4 " };
     let _ = write!(
         inet,
         "\tchain guarding {{\n\
@@ -83,17 +85,15 @@ pub fn host_rules(desired: &Desired) -> Ruleset {
          \t}}\n\
          \tchain arriving {{\n\
          \t\ttype nat hook prerouting priority -100; policy accept;\n\
-         \t\tmeta nfproto ipv4 fib daddr type local jump published\n\
+         \t\t{which}fib daddr type local jump published\n\
          \t}}\n\
          \tchain connecting {{\n\
          \t\ttype nat hook output priority -100; policy accept;\n\
-         \t\tmeta nfproto ipv4 fib daddr type local jump published\n\
+         \t\t{which}fib daddr type local jump published\n\
          \t}}\n\
          \tchain leaving {{\n\
          \t\ttype nat hook postrouting priority 100; policy accept;\n\
-         \t\tct status dnat oifname \"{INGRESS_PREFIX}*\" ip saddr {{ {repeated} }} {as_node}\n\
-         \t\tct status dnat oifname \"{OUTSIDE_PREFIX}*\" ip saddr {{ {repeated} }} masquerade\n\
-         \t\tip saddr {pool} oifname != {{ \"{OUTSIDE_PREFIX}*\", \"{INGRESS_PREFIX}*\" }} masquerade\n\
+         {}\
          \t}}\n\
          \tchain passing {{\n\
          \t\ttype filter hook forward priority 0; policy accept;\n\
@@ -106,9 +106,42 @@ pub fn host_rules(desired: &Desired) -> Ruleset {
          \t\tct direction original iifname \"{INGRESS_PREFIX}*\" drop\n\
          {}\
          \t}}\n",
+        masked(&desired.node),
         members_alone(desired)
     );
     Ruleset::new(&inet, "")
+}
+
+/// Whose addresses are not kept: clients' that mean somebody else on other nodes, and tasks' on their
+/// way to the outside.
+fn masked(node: &NodeConfig) -> String {
+    let mut rules = String::new();
+    for family in Family::ALL.into_iter().filter(|it| *it == Family::V4 || node.ipv6) {
+        let (pool, loopback, as_node) = match (family, node.underlay) {
+            (Family::V4, IpAddr::V4(own)) => {
+                (node.outside_pool.to_string(), "127.0.0.0/8", format!("snat ip to {own}"))
+            }
+            // Over an IPv6 underlay the mesh's own IPv4 source is whatever address the host has there.
+            (Family::V4, IpAddr::V6(_)) => {
+                (node.outside_pool.to_string(), "127.0.0.0/8", "masquerade".to_owned())
+            }
+            (Family::V6, own) => {
+                (outside_pool_v6().to_string(), "::1", format!("snat ip6 to {}", node_v6(own)))
+            }
+        };
+        let mut repeated = vec![loopback.to_owned(), pool.clone()];
+        if family == Family::V4 {
+            repeated.extend(node.repeated_sources.iter().map(ToString::to_string));
+        }
+        let (repeated, family) = (repeated.join(", "), family.word());
+        let _ = write!(
+            rules,
+            "\t\tct status dnat oifname \"{INGRESS_PREFIX}*\" {family} saddr {{ {repeated} }} {as_node}\n\
+             \t\tct status dnat oifname \"{OUTSIDE_PREFIX}*\" {family} saddr {{ {repeated} }} masquerade\n\
+             \t\t{family} saddr {pool} oifname != {{ \"{OUTSIDE_PREFIX}*\", \"{INGRESS_PREFIX}*\" }} masquerade\n"
+        );
+    }
+    rules
 }
 
 /// Our networks' frames come from the swarm's nodes alone: anybody else on the underlay could
