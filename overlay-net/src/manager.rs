@@ -160,6 +160,7 @@ impl NetworkManager {
         let update = if self.speaks_v6 { update } else { update.without_v6() };
         let mut inner = self.inner.lock().await;
         let before = inner.desired.shadowed();
+        let unanswered = inner.desired.unanswered();
         let names = match &update {
             NetworkUpdate::Delta(delta) => Some(overlay::change(&delta.answers)),
             _ => None,
@@ -169,6 +170,14 @@ impl NetworkManager {
             tracing::warn!(
                 ?protocol, number, %task,
                 "the swarm publishes a port that this node had chosen for a task: here it leads to the task"
+            );
+        }
+        for (protocol, number) in inner.desired.unanswered().difference(&unanswered) {
+            tracing::warn!(
+                protocol = protocol.word(),
+                number,
+                "the swarm publishes a port that this node does not answer: its kernel does not follow \
+                 connections of SCTP (CONFIG_NF_CT_PROTO_SCTP)"
             );
         }
         let failures = self.reconcile(&mut inner).await?;

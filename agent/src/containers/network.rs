@@ -8,7 +8,7 @@ use ipnet::Ipv4Net;
 use skep_idmap::Owner;
 use skep_overlay_net::{
     Attached, ManagerConfig, NameServer, Namespace, NetworkError, NetworkManager, NetworkUpdate,
-    NodeConfig, TaskNet, speaks_v6, underlay,
+    NodeConfig, TaskNet, follows_sctp, speaks_v6, underlay,
 };
 use skep_proto::convert::NodeTask;
 use tokio::sync::RwLock;
@@ -69,6 +69,7 @@ impl Networks {
                 vxlan_port,
                 underlay_mtu: underlay::mtu(&host, underlay).await.map_err(failed)?,
                 ipv6: speaks_v6(),
+                sctp: follows_sctp(&host).await.map_err(failed)?,
                 outside_pool,
                 repeated_sources: Vec::new(),
             },

@@ -9,6 +9,7 @@
 use std::io::{self, IoSlice};
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::Path;
 
 use nix::sys::socket::sockopt::ReceiveTimeout;
 use nix::sys::socket::{
@@ -20,7 +21,7 @@ use skep_overlay_plan::{Balanced, Target};
 use skep_types::service::Protocol;
 
 use crate::netlink::flatten;
-use crate::{KernelError, Namespace};
+use crate::{HostNs, KernelError, Namespace};
 
 // linux/netfilter/nfnetlink.h, nfnetlink_conntrack.h
 const SUBSYSTEM_CONNTRACK: u16 = 1 << 8;
@@ -39,6 +40,8 @@ const PROTOCOL_NUMBER: u16 = 1;
 const PROTOCOL_DESTINATION_PORT: u16 = 3;
 // linux/netfilter/nf_conntrack_common.h: packets have come in both directions.
 const STATUS_SEEN_REPLY: u32 = 1 << 1;
+/// There where the kernel was built with `CONFIG_NF_CT_PROTO_SCTP`.
+const SCTP_SETTING: &str = "/proc/sys/net/netfilter/nf_conntrack_sctp_timeout_established";
 /// The upper bits of an attribute's type are flags.
 const TYPE_MASK: u16 = 0x3fff;
 const MESSAGE_HEADER_BYTES: usize = 16;
@@ -66,6 +69,16 @@ struct Flow {
 pub async fn prune(place: &Namespace, balanced: Vec<Balanced>) -> Result<(), KernelError> {
     let step = format!("forget flows in {place}");
     flatten(place.run(move || prune_here(&balanced)).await).map_err(KernelError::io(step))
+}
+
+/// Whether the kernel follows connections of SCTP, without which it cannot translate their ports.
+pub async fn follows_sctp(host: &HostNs) -> Result<bool, KernelError> {
+    let look = || {
+        // A question, however it is answered, has the kernel load what follows connections.
+        send(&open()?, MESSAGE_GET, libc::NLM_F_ACK, libc::AF_INET, &[])?;
+        Ok(Path::new(SCTP_SETTING).exists())
+    };
+    flatten(host.run(look).await).map_err(KernelError::io("ask which protocols are followed"))
 }
 
 fn prune_here(balanced: &[Balanced]) -> io::Result<()> {

@@ -114,9 +114,9 @@ impl Executor {
                 let pair = OutsidePair { name, outside: *outside, gateway: *gateway, mtu: *mtu };
                 task::connect_outside(host, paths, *task, &pair).await
             }
-            Operation::RouteReplies { task, name, address, gateway, udp_ports } => {
+            Operation::RouteReplies { task, name, address, gateway, early } => {
                 let place = Namespace::open(&paths.task(*task))?;
-                replies::route(&place, name, *address, *gateway, udp_ports).await
+                replies::route(&place, name, *address, *gateway, early).await
             }
             Operation::ReplaceRules { place, rules } => {
                 nft::replace(&self.place(*place)?, rules).await

@@ -10,7 +10,7 @@
 //! **Invariant:** threads of the runtime never change their namespace: whoever must enter one does
 //! so on a thread of its own, which ends with the work.
 
-mod conntrack;
+pub mod conntrack;
 mod error;
 mod executor;
 pub mod host;

@@ -13,6 +13,7 @@ use netlink_packet_route::rule::{
 };
 use rtnetlink::{IpVersion, RouteMessageBuilder};
 use skep_overlay_plan::Family;
+use skep_types::service::Protocol;
 
 use crate::netlink::{Netlink, gone_is_fine};
 use crate::sandbox::add_route;
@@ -21,20 +22,20 @@ use crate::{KernelError, Namespace, host, sysctl};
 /// The routing table for replies to connections that came in through a node.
 const REPLY_TABLE: u8 = 100;
 /// Rules before those of the main table (32766): marked packets, then what the main table knows
-/// but for its default route, then the UDP ports.
+/// but for its default route, then the ports whose sockets choose a source early.
 const MARK_PRIORITY: u32 = 100;
 const CONNECTED_PRIORITY: u32 = 101;
-const UDP_PRIORITY: u32 = 102;
+const EARLY_PRIORITY: u32 = 102;
 
 /// Replies to connections that came in through a node leave by the ingress interface: the marked
-/// ones, and what the named UDP ports send, whose source is chosen before they are marked. `address`
+/// ones, and what the `early` ports send, whose source is chosen before they are marked. `address`
 /// and `gateway` are of one family.
 pub async fn route(
     place: &Namespace,
     name: &str,
     address: IpAddr,
     gateway: IpAddr,
-    udp_ports: &BTreeSet<u16>,
+    early: &BTreeSet<(Protocol, u16)>,
 ) -> Result<(), KernelError> {
     let netlink = Netlink::open(place).await?;
     let family = Family::of(address);
@@ -47,14 +48,15 @@ pub async fn route(
         add_route(&netlink, route).await?;
     }
     let stands = rules(&netlink, family).await?;
-    for port in udp_ports_of(&stands).difference(udp_ports) {
-        let step = format!("remove the routing rule of UDP port {port} in {place}");
-        gone_is_fine(netlink.handle.rule().del(udp_rule(family, *port)).execute().await)
+    for port in early_of(&stands).difference(early) {
+        let (protocol, number) = (port.0.word(), port.1);
+        let step = format!("remove the routing rule of port {number}/{protocol} in {place}");
+        gone_is_fine(netlink.handle.rule().del(early_rule(family, *port)).execute().await)
             .map_err(KernelError::netlink(step))?;
     }
     add_rule(&netlink, &stands, connected_rule(family)).await?;
-    for port in udp_ports {
-        add_rule(&netlink, &stands, udp_rule(family, *port)).await?;
+    for port in early {
+        add_rule(&netlink, &stands, early_rule(family, *port)).await?;
     }
     // Last: it says that all of it stands.
     add_rule(&netlink, &stands, marked_rule(family)).await
@@ -86,13 +88,15 @@ fn by_node(link: u32, address: IpAddr, gateway: IpAddr) -> Option<RouteMessage> 
     }
 }
 
-/// The UDP ports with a routing rule, in the families whose replies are routed by us.
-pub async fn standing(netlink: &Netlink) -> Result<BTreeMap<Family, BTreeSet<u16>>, KernelError> {
+/// The ports with a routing rule of their own, in the families whose replies are routed by us.
+pub async fn standing(
+    netlink: &Netlink,
+) -> Result<BTreeMap<Family, BTreeSet<(Protocol, u16)>>, KernelError> {
     let mut standing = BTreeMap::new();
     for family in Family::ALL.into_iter().filter(|it| *it == Family::V4 || host::speaks_v6()) {
         let rules = rules(netlink, family).await?;
         if rules.iter().any(|rule| priority(rule) == Some(MARK_PRIORITY)) {
-            standing.insert(family, udp_ports_of(&rules));
+            standing.insert(family, early_of(&rules));
         }
     }
     Ok(standing)
@@ -115,16 +119,23 @@ fn priority(rule: &RuleMessage) -> Option<u32> {
     })
 }
 
-fn udp_port(rule: &RuleMessage) -> Option<u16> {
-    rule.attributes.iter().find_map(|attribute| match attribute {
-        RuleAttribute::SourcePortRange(range) => Some(range.start),
-        _ => None,
-    })
+fn port(rule: &RuleMessage) -> Option<(Protocol, u16)> {
+    let mut protocol = None;
+    let mut number = None;
+    for attribute in &rule.attributes {
+        match attribute {
+            RuleAttribute::IpProtocol(IpProtocol::Udp) => protocol = Some(Protocol::Udp),
+            RuleAttribute::IpProtocol(IpProtocol::Sctp) => protocol = Some(Protocol::Sctp),
+            RuleAttribute::SourcePortRange(range) => number = Some(range.start),
+            _ => {}
+        }
+    }
+    protocol.zip(number)
 }
 
-fn udp_ports_of(rules: &[RuleMessage]) -> BTreeSet<u16> {
-    let ours = rules.iter().filter(|rule| priority(rule) == Some(UDP_PRIORITY));
-    ours.filter_map(udp_port).collect()
+fn early_of(rules: &[RuleMessage]) -> BTreeSet<(Protocol, u16)> {
+    let ours = rules.iter().filter(|rule| priority(rule) == Some(EARLY_PRIORITY));
+    ours.filter_map(port).collect()
 }
 
 fn rule(family: Family, table: u8, at: u32, matches: &[RuleAttribute]) -> RuleMessage {
@@ -154,11 +165,15 @@ fn connected_rule(family: Family) -> RuleMessage {
     rule(family, main, CONNECTED_PRIORITY, &[RuleAttribute::SuppressPrefixLen(0)])
 }
 
-fn udp_rule(family: Family, port: u16) -> RuleMessage {
-    let range = RulePortRange { start: port, end: port };
-    let matches =
-        [RuleAttribute::IpProtocol(IpProtocol::Udp), RuleAttribute::SourcePortRange(range)];
-    rule(family, REPLY_TABLE, UDP_PRIORITY, &matches)
+fn early_rule(family: Family, (protocol, number): (Protocol, u16)) -> RuleMessage {
+    let range = RulePortRange { start: number, end: number };
+    let protocol = match protocol {
+        Protocol::Tcp => IpProtocol::Tcp,
+        Protocol::Udp => IpProtocol::Udp,
+        Protocol::Sctp => IpProtocol::Sctp,
+    };
+    let matches = [RuleAttribute::IpProtocol(protocol), RuleAttribute::SourcePortRange(range)];
+    rule(family, REPLY_TABLE, EARLY_PRIORITY, &matches)
 }
 
 async fn add_rule(
@@ -166,8 +181,7 @@ async fn add_rule(
     stands: &[RuleMessage],
     rule: RuleMessage,
 ) -> Result<(), KernelError> {
-    let same =
-        |it: &&RuleMessage| priority(it) == priority(&rule) && udp_port(it) == udp_port(&rule);
+    let same = |it: &&RuleMessage| priority(it) == priority(&rule) && port(it) == port(&rule);
     if stands.iter().any(|it| same(&it)) {
         return Ok(());
     }

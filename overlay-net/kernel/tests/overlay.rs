@@ -1,6 +1,8 @@
 //! Two and three hosts as namespaces: tasks reach one another, and the outside reaches them.
 
 mod lab;
+#[path = "lab/sctp.rs"]
+mod sctp;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
@@ -8,7 +10,7 @@ use std::net::IpAddr;
 
 use lab::*;
 use skep_overlay_kernel::host::Forwarding;
-use skep_overlay_kernel::{Executor, Namespace, host, nft, underlay};
+use skep_overlay_kernel::{Executor, Namespace, conntrack, host, nft, underlay};
 use skep_overlay_plan::address::{node_v6, outside_v6};
 use skep_overlay_plan::network::PublishedPort;
 use skep_overlay_plan::*;
@@ -418,6 +420,46 @@ async fn a_published_port_answers_over_ipv6_on_every_host_and_keeps_the_client()
     for (index, host) in hosts.iter_mut().enumerate() {
         host.tear_down().await;
         assert_eq!(lab.remains(index as u8 + 1), "");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_sctp_port_is_published_where_the_kernel_follows_sctp() {
+    if !can_run("an_sctp_port_is_published_where_the_kernel_follows_sctp") {
+        return;
+    }
+    let lab = Lab::new(3).await;
+    if !conntrack::follows_sctp(&lab.host(1)).await.unwrap() {
+        eprintln!("SKIP an_sctp_port_is_published...: the kernel does not follow SCTP");
+        return;
+    }
+    let mut network = ingress(2);
+    let port = PublishedPort { protocol: Protocol::Sctp, published: 3868, target: 38 };
+    network.services.get_mut(&WEB).unwrap().ports.push(port);
+    let networks = [network];
+    let (mut one, mut two) = (Host::new(&lab, 1, &networks), Host::new(&lab, 2, &networks));
+    one.add(A, &[(INGRESS, "10.0.0.3/24")], Vec::new());
+    two.add(B, &[(INGRESS, "10.0.0.4/24")], Vec::new());
+    one.reconcile().await;
+    two.reconcile().await;
+    sctp::serve(&one.task(A), "10.0.0.3:38", b'a').await;
+    sctp::serve(&two.task(B), "10.0.0.4:38", b'b').await;
+    let client = lab.host(3);
+    for number in [1, 2] {
+        let mut missing = BTreeSet::from([b'a', b'b']);
+        for from in 5000..5064 {
+            let said = sctp::ask(&client, from, &format!("192.168.77.{number}"), 3868).await;
+            missing.remove(&said.unwrap());
+        }
+        assert_eq!(missing, BTreeSet::new(), "through host {number}");
+    }
+    // Where it is not followed nothing is promised.
+    one.desired.node.sctp = false;
+    one.reconcile().await;
+    let silent = sctp::ask(&client, 6000, "192.168.77.1", 3868).await;
+    assert_eq!(silent.unwrap_err(), ErrorKind::WouldBlock);
+    for host in [&mut one, &mut two] {
+        host.tear_down().await;
     }
 }
 

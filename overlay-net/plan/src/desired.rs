@@ -29,6 +29,8 @@ pub struct NodeConfig {
     pub underlay_mtu: u32,
     /// Whether its kernel speaks IPv6. Without it networks of both families have IPv4 alone here.
     pub ipv6: bool,
+    /// Whether its kernel follows connections of SCTP. Without it ports of SCTP are not published here.
+    pub sctp: bool,
     /// Tasks' addresses towards the host are cut from this; the first is the host's own.
     pub outside_pool: Ipv4Net,
     /// Other source addresses that mean something else on every node, such as a local bridge's:
@@ -125,6 +127,11 @@ pub enum TaskNetError {
     NoAddress(TaskId, NetworkId),
     #[error("no address towards the host is free in {0}")]
     OutsideExhausted(Ipv4Net),
+    #[error(
+        "port {0}/sctp cannot be published on this node: its kernel does not follow connections of \
+         SCTP (CONFIG_NF_CT_PROTO_SCTP)"
+    )]
+    NoSctp(u16),
     #[error("no number was chosen for the host port of task {0}'s port {1}")]
     Unnumbered(TaskId, u16),
     /// The first words are Docker's.
@@ -170,6 +177,12 @@ impl Desired {
             {
                 return Err(TaskNetError::UnknownNetwork(attachment.network));
             }
+        }
+        let by_sctp = |port: &&PortConfig| port.protocol == Protocol::Sctp;
+        if let Some(port) = net.ports.iter().find(by_sctp)
+            && !self.node.sctp
+        {
+            return Err(TaskNetError::NoSctp(port.target_port));
         }
         let in_host_mode = |port: &&PortConfig| port.publish_mode == PublishMode::Host;
         net.ports

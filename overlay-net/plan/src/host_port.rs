@@ -152,6 +152,12 @@ impl Desired {
         self.published().filter_map(chosen).collect()
     }
 
+    /// The ports that the swarm publishes on every node and that this one's kernel cannot answer.
+    pub fn unanswered(&self) -> BTreeSet<HostPort> {
+        let by_sctp = |(protocol, _): &HostPort| *protocol == Protocol::Sctp;
+        self.published().filter(|port| !self.node.sctp && by_sctp(port)).collect()
+    }
+
     /// What the swarm publishes on every node, as far as this one was told.
     fn published(&self) -> impl Iterator<Item = HostPort> + '_ {
         let services = self.ingress().into_iter().flat_map(|network| network.services.values());

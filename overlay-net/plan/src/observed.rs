@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
+use skep_types::service::Protocol;
 use skep_types::{NetworkId, TaskId, Vni};
 
 use crate::Mac;
@@ -72,8 +73,9 @@ pub struct ObservedTask {
     /// Those that are up, by name, without the loopback.
     pub interfaces: BTreeMap<String, Interface>,
     pub outside: Option<Outside>,
-    /// UDP ports whose replies leave by the ingress network, in the families with that routing.
-    pub replies: BTreeMap<Family, BTreeSet<u16>>,
+    /// Ports that have a rule of their own by which replies leave by the ingress network, in the
+    /// families with that routing.
+    pub replies: BTreeMap<Family, BTreeSet<(Protocol, u16)>>,
     pub rules: Option<Digest>,
 }
 
@@ -172,8 +174,8 @@ impl ObservedTask {
                 self.interfaces.insert(name.clone(), interface);
                 self.outside = Some(*outside);
             }
-            Operation::RouteReplies { address, udp_ports, .. } => {
-                self.replies.insert(Family::of(*address), udp_ports.clone());
+            Operation::RouteReplies { address, early, .. } => {
+                self.replies.insert(Family::of(*address), early.clone());
             }
             Operation::Disconnect { name, .. } => {
                 self.interfaces.remove(name);

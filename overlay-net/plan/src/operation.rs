@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use skep_types::service::Protocol;
 use skep_types::{NetworkId, TaskId};
 
 use crate::observed::{Forwarding, Interface, Outside, Tunnel};
@@ -76,7 +77,8 @@ pub enum Operation {
         /// Of one family both.
         address: IpAddr,
         gateway: IpAddr,
-        udp_ports: BTreeSet<u16>,
+        /// Of protocols whose sockets choose their source before a packet is marked.
+        early: BTreeSet<(Protocol, u16)>,
     },
     /// A table of the host for rules of its operator.
     CreateUserTable,

@@ -225,7 +225,7 @@ fn plan_replies(
         else {
             continue;
         };
-        let udp_ports = udp_ports(network, id);
+        let early = early(network, id);
         for family in Family::ALL {
             let of = |all: &[IpNet]| {
                 all.iter().map(IpNet::addr).find(|address| Family::of(*address) == family)
@@ -234,13 +234,13 @@ fn plan_replies(
             else {
                 continue;
             };
-            if stands.replies.get(&family) != Some(&udp_ports) {
+            if stands.replies.get(&family) != Some(&early) {
                 steps.push(Operation::RouteReplies {
                     task: id,
                     name: format!("eth{index}"),
                     address,
                     gateway,
-                    udp_ports: udp_ports.clone(),
+                    early: early.clone(),
                 });
             }
         }
@@ -248,12 +248,14 @@ fn plan_replies(
 }
 
 /// A UDP server that listens on the wildcard address has its source chosen before its packet is
-/// marked, so the ports themselves say where replies go.
-fn udp_ports(network: &NetworkState, task: TaskId) -> BTreeSet<u16> {
+/// marked, and so has one of SCTP when it answers a first packet: there the ports themselves say
+/// where replies go.
+fn early(network: &NetworkState, task: TaskId) -> BTreeSet<(Protocol, u16)> {
     let service = network.endpoints.get(&task).and_then(|endpoint| endpoint.service);
     let ports = service.and_then(|id| network.services.get(&id)).map(|it| it.ports.as_slice());
-    let udp = ports.unwrap_or_default().iter().filter(|port| port.protocol == Protocol::Udp);
-    udp.filter(|port| port.published != 0).map(|port| port.target).collect()
+    let published = ports.unwrap_or_default().iter().filter(|port| port.published != 0);
+    let early = published.filter(|port| port.protocol != Protocol::Tcp);
+    early.map(|port| (port.protocol, port.target)).collect()
 }
 
 fn v6(addresses: &[IpNet]) -> Option<Ipv6Net> {

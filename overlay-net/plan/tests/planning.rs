@@ -24,6 +24,7 @@ fn node() -> NodeConfig {
         vxlan_port: 4789,
         underlay_mtu: 1500,
         ipv6: true,
+        sctp: true,
         outside_pool: "172.18.0.0/16".parse().unwrap(),
         repeated_sources: vec!["172.17.0.0/16".parse().unwrap()],
     }
@@ -199,7 +200,7 @@ fn a_task_on_the_ingress_network_replies_by_the_node_that_asked() {
     let told: Vec<_> =
         steps.into_iter().filter(|step| matches!(step, Operation::RouteReplies { .. })).collect();
     expect![[r#"
-        RouteReplies { task: TaskId(000000000000000000000000b), name: "eth0", address: 10.0.0.3, gateway: 10.0.0.1, udp_ports: {53} }
+        RouteReplies { task: TaskId(000000000000000000000000b), name: "eth0", address: 10.0.0.3, gateway: 10.0.0.1, early: {(Udp, 53)} }
     "#]].assert_eq(&tell(&told));
 }
 
@@ -799,8 +800,8 @@ fn ports_are_published_in_both_families_where_the_host_has_both() {
     let replies: Vec<_> =
         steps.into_iter().filter(|step| matches!(step, Operation::RouteReplies { .. })).collect();
     expect![[r#"
-        RouteReplies { task: TaskId(000000000000000000000000b), name: "eth0", address: 10.0.0.3, gateway: 10.0.0.1, udp_ports: {53} }
-        RouteReplies { task: TaskId(000000000000000000000000b), name: "eth0", address: fd00::3, gateway: fd00::1, udp_ports: {53} }
+        RouteReplies { task: TaskId(000000000000000000000000b), name: "eth0", address: 10.0.0.3, gateway: 10.0.0.1, early: {(Udp, 53)} }
+        RouteReplies { task: TaskId(000000000000000000000000b), name: "eth0", address: fd00::3, gateway: fd00::1, early: {(Udp, 53)} }
     "#]]
     .assert_eq(&tell(&replies));
     // Over an underlay of IPv6 a node calls itself by its address there.
@@ -810,4 +811,32 @@ fn ports_are_published_in_both_families_where_the_host_has_both() {
     let mut desired = with_ingress();
     desired.node.ipv6 = false;
     assert!(!host_rules(&desired).text().contains("ip6"));
+}
+
+#[test]
+fn a_port_of_sctp_is_refused_by_name_where_the_kernel_does_not_follow_it() {
+    let mut desired = with_ingress();
+    let port = PublishedPort { protocol: Protocol::Sctp, published: 3868, target: 38 };
+    let services = &mut desired.networks.get_mut(&INGRESS).unwrap().services;
+    services.get_mut(&WEB).unwrap().ports.push(port);
+    let answered = |desired: &Desired| host_rules(desired).text().contains("sctp . 3868");
+    assert!(answered(&desired));
+    assert!(desired.unanswered().is_empty());
+    let steps = plan(&desired, &Observed::default());
+    let early = |step: &Operation| match step {
+        Operation::RouteReplies { early, .. } => Some(early.clone()),
+        _ => None,
+    };
+    let both = BTreeSet::from([(Protocol::Udp, 53), (Protocol::Sctp, 38)]);
+    assert_eq!(steps.iter().find_map(early), Some(both));
+
+    desired.node.sctp = false;
+    assert!(!answered(&desired));
+    assert_eq!(desired.unanswered(), BTreeSet::from([(Protocol::Sctp, 3868)]));
+    let net = with_ports(21, &[in_host_mode(Protocol::Sctp, 38, 9000)]);
+    assert_eq!(
+        desired.add_task(net, None).unwrap_err().to_string(),
+        "port 38/sctp cannot be published on this node: its kernel does not follow connections of \
+         SCTP (CONFIG_NF_CT_PROTO_SCTP)"
+    );
 }

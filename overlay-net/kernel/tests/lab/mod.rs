@@ -100,6 +100,7 @@ impl Lab {
             vxlan_port: 4789,
             underlay_mtu: 1500,
             ipv6: true,
+            sctp: true,
             outside_pool: "172.18.0.0/16".parse().unwrap(),
             repeated_sources: Vec::new(),
         }

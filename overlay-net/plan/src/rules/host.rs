@@ -11,7 +11,7 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use skep_types::service::PortConfig;
+use skep_types::service::{PortConfig, Protocol};
 use skep_types::session::Session;
 
 use super::{INGRESS_PREFIX, OUTSIDE_PREFIX, Ruleset, one_of};
@@ -31,6 +31,8 @@ pub fn host_ports(desired: &Desired) -> Vec<Balanced> {
             ports.push(port);
         }
     }
+    let by_sctp = |port: &Balanced| matches!(port.target, Target::Port(Protocol::Sctp, _));
+    ports.retain(|port| node.sctp || !by_sctp(port));
     ports.sort_by_key(|port| port.target);
     ports
 }
