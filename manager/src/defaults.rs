@@ -46,6 +46,10 @@ pub const PASS_INTERVAL: Duration = Duration::from_millis(10);
 /// Between two looks at what a node is assigned, for the same reason.
 pub const ASSIGNMENT_INTERVAL: Duration = Duration::from_millis(10);
 
+/// How long a container waits for a network that is new to have its subnet: the leader's next pass
+/// gives it one, if there is one left.
+pub const SUBNET_WITHIN: Duration = Duration::from_secs(5);
+
 /// Endpoints and services in what became of networks that is kept for nodes that have not heard it
 /// yet: some seconds of a swarm that makes tens of thousands of tasks a second, in some 20 MiB. A
 /// node that is further behind is told its networks whole.

@@ -4,6 +4,7 @@
 //! What is decided stands elsewhere (`state`, `orchestrator`, `scheduler`, `dispatch`, and
 //! [`control`] here); this carries decisions into the log and over the wire.
 
+mod attaching;
 mod clock;
 pub mod control;
 mod core;
@@ -32,7 +33,7 @@ pub use manager::{Bootstrap, Manager, ManagerConfig, MemberReport, StartError};
 pub use subscribe::LogStream;
 
 /// Highest feature level that this program knows.
-pub const FEATURE_LEVEL: u32 = 1;
+pub const FEATURE_LEVEL: u32 = skep_types::feature::NEWEST;
 
 /// Docker's words for a swarm whose managers cannot agree.
 pub const NO_LEADER: &str = "The swarm does not have a leader. It's possible that too few managers are online. Make sure more than half of the managers are online.";

@@ -10,6 +10,7 @@ use skep_proto::swarmkit::health_server::HealthServer;
 use skep_proto::swarmkit::log_broker_server::LogBrokerServer;
 use skep_proto::swarmkit::logs_server::LogsServer;
 use skep_proto::swarmkit::node_ca_server::NodeCaServer;
+use skep_proto::swarmkit::resource_allocator_server::ResourceAllocatorServer;
 use skep_proto::transport::{PeerInfo, TlsIncoming};
 use skep_proto::v1 as pb;
 use skep_proto::v1::control_server::ControlServer;
@@ -52,6 +53,7 @@ use crate::service::health::HealthService;
 use crate::service::logbroker::LogBrokerService;
 use crate::service::membership::MembershipService;
 use crate::service::overlay::OverlayService;
+use crate::service::resource::ResourceService;
 use crate::subscribe::LogStream;
 
 /// What a manager is started with.
@@ -416,6 +418,7 @@ fn routes(core: &Arc<Core>) -> Routes {
         .add_service(DispatcherServer::new(DispatcherService(of(core))))
         .add_service(broker.max_decoding_message_size(LOG_MESSAGE_BYTES_MAX))
         .add_service(LogsServer::new(logs))
+        .add_service(ResourceAllocatorServer::new(ResourceService(of(core))))
         .add_service(HealthServer::new(HealthService))
         .add_service(RaftServer::new(RaftService(Arc::clone(&core.raft))))
         .add_service(MembershipServer::new(MembershipService(of(core))))

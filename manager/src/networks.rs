@@ -173,7 +173,7 @@ fn endpoint(it: &Endpoint) -> pb::NetworkEndpoint {
     use pb::network_endpoint::State;
     pb::NetworkEndpoint {
         task_id: it.task.to_string(),
-        service_id: it.service.to_string(),
+        service_id: it.service.map(|it| it.to_string()).unwrap_or_default(),
         names: it.names.clone(),
         ips: it.addresses.iter().copied().map(bytes).collect(),
         mac: Vec::new(),

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use skep_state::state::Named;
 use skep_state::{Action, Change, Delta, Event, State};
 use skep_types::{
-    Cluster, DesiredState, Network, NetworkId, Node, NodeId, NodeState, Service, ServiceId, Task,
-    TaskId, TaskState, down_grace,
+    Attachment, Cluster, DesiredState, Network, NetworkId, Node, NodeId, NodeState, Service,
+    ServiceId, Task, TaskId, TaskState, down_grace,
 };
 
 use crate::allocator::is_allocated;
@@ -61,6 +61,9 @@ impl Dirty {
                 dirty.lost_nodes.insert(node.id);
             }
         }
+        for attachment in state.attachments().iter() {
+            dirty.attachment_stands(state, attachment);
+        }
         dirty.networks.extend(state.networks().iter().map(|network| network.id));
         for task in state.tasks().iter() {
             dirty.task_stands(state, task);
@@ -102,6 +105,10 @@ impl Dirty {
                     self.retry();
                 }
             }
+            Event::Attachment(delta) => match &delta.after {
+                Some(attachment) => self.attachment_stands(state, attachment),
+                None => self.retry(),
+            },
             Event::Secret(_) | Event::Config(_) => {}
         }
     }
@@ -159,6 +166,12 @@ impl Dirty {
             }
         } else if state.services().get(task.service_id).is_none() {
             self.orphans.insert(task.id);
+        }
+    }
+
+    fn attachment_stands(&mut self, state: &State, attachment: &Attachment) {
+        if state.nodes().get(attachment.node_id).is_none() {
+            self.lost_nodes.insert(attachment.node_id);
         }
     }
 

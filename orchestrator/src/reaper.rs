@@ -7,7 +7,8 @@ use std::sync::Arc;
 use skep_state::Change;
 use skep_types::task::Slot;
 use skep_types::{
-    DesiredState, NodeId, NodeState, Service, Task, TaskId, TaskState, Timestamp, defaults,
+    Attachment, AttachmentId, DesiredState, NodeId, NodeState, Service, Task, TaskId, TaskState,
+    Timestamp, defaults,
 };
 
 use crate::earliest;
@@ -54,6 +55,12 @@ pub fn give_up_lost(plan: &mut Plan<'_>, lost: &mut BTreeSet<NodeId>) -> Option<
 }
 
 fn give_up(plan: &mut Plan<'_>, node: NodeId, is_gone: bool) {
+    // A node that comes back after all attaches anew what it still has.
+    let attachments: Vec<AttachmentId> =
+        plan.view().attachments_on_node(node).map(|it| it.id).collect();
+    for id in attachments {
+        plan.act(Change::<Attachment>::Remove(id, None));
+    }
     let tasks: Vec<Arc<Task>> = plan.view().tasks_on_node(node).cloned().collect();
     for task in tasks {
         if !has_ended(&task) {

@@ -262,3 +262,110 @@ fn without_pools_of_its_own_a_swarm_has_dockers() {
     swarm.pass();
     assert_eq!(of_swarm(&swarm, 1).ipam, [ipam("10.0.0.0/24", None, Some("10.0.0.1"))]);
 }
+
+fn attachable(id: u128, ipam: Vec<IpamConfig>) -> Network {
+    let mut network = network(id, ipam);
+    network.spec.attachable = true;
+    network
+}
+
+/// A container that asks for nothing else is on a network.
+fn attach(swarm: &mut Swarm, id: u128, node: u128, wished: &[&str]) -> Result<String, String> {
+    use skep_orchestrator::allocator::attachment_addresses;
+    let network = of_swarm(swarm, 7);
+    let wished: Vec<std::net::IpAddr> = wished.iter().map(|it| it.parse().unwrap()).collect();
+    let addresses = attachment_addresses(&swarm.state, &network, &wished);
+    let addresses = addresses.map_err(|error| error.to_string())?;
+    let told = addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+    swarm.act(Change::Create(Arc::new(Attachment {
+        id: AttachmentId::new(id),
+        meta: Meta::default(),
+        node_id: NodeId::new(node),
+        network: network.id,
+        container_id: format!("c{id}"),
+        names: vec![],
+        addresses,
+    })));
+    Ok(told)
+}
+
+fn detach(swarm: &mut Swarm, id: u128) {
+    swarm.act(Change::<Attachment>::Remove(AttachmentId::new(id), None));
+}
+
+#[test]
+fn a_container_gets_what_it_asks_for_and_else_the_lowest() {
+    let mut swarm = Swarm::new(1);
+    swarm.found(&[]);
+    let mut both =
+        attachable(7, vec![ipam("10.9.0.0/24", None, None), ipam("fd00:9::/64", None, None)]);
+    both.spec.ipv6 = true;
+    swarm.act(Change::Create(Arc::new(both)));
+    let early = attach(&mut swarm, 1, 1, &[]);
+    assert_eq!(early.unwrap_err(), "network net7 has no subnet: the address pools are full");
+    swarm.pass();
+    let swarm = &mut swarm;
+    let mut check = |id, wished: &[&str], expected: Result<&str, &str>| {
+        let got = attach(swarm, id, 1, wished);
+        assert_eq!(got.as_ref().map(String::as_str).map_err(String::as_str), expected);
+    };
+    check(1, &[], Ok("10.9.0.2/24 fd00:9::2/64"));
+    check(2, &["10.9.0.50"], Ok("10.9.0.50/24 fd00:9::3/64"));
+    check(3, &["fd00:9::50", "10.9.0.51"], Ok("10.9.0.51/24 fd00:9::50/64"));
+    check(4, &["10.9.0.50"], Err("address 10.9.0.50 is already in use on network net7"));
+    check(4, &["10.9.0.1"], Err("address 10.9.0.1 is already in use on network net7"));
+    let outside = "no configured subnet or ip-range contain the IP address 10.8.0.1";
+    check(4, &["10.8.0.1"], Err(outside));
+    check(
+        4,
+        &["10.9.0.255"],
+        Err("no configured subnet or ip-range contain the IP address 10.9.0.255"),
+    );
+    check(
+        4,
+        &["10.9.0.60", "10.9.0.61"],
+        Err("more than one address of a family is asked for on network net7"),
+    );
+}
+
+#[test]
+fn tasks_and_containers_share_a_pool_and_what_one_gives_back_another_gets() {
+    let mut swarm = Swarm::new(1);
+    swarm.found(&[]);
+    swarm.act(Change::Create(Arc::new(attachable(7, vec![ipam("10.9.0.0/29", None, None)]))));
+    swarm.pass();
+    for id in 1..=5 {
+        attach(&mut swarm, id, 1, &[]).unwrap();
+    }
+    assert_eq!(attach(&mut swarm, 6, 1, &[]).unwrap_err(), "network net7 has no free address left");
+    swarm.service(replicas(1), |spec| {
+        spec.task.networks = on(&[7]);
+        spec.endpoint.mode = EndpointMode::DnsRoundRobin;
+    });
+    swarm.pass();
+    assert!(addresses(&swarm).is_empty());
+    detach(&mut swarm, 3);
+    swarm.pass();
+    assert_eq!(addresses(&swarm), ["10.9.0.4/29"]);
+}
+
+#[test]
+fn what_was_attached_on_a_node_goes_with_it() {
+    let mut swarm = Swarm::new(2);
+    swarm.found(&[]);
+    swarm.act(Change::Create(Arc::new(attachable(7, vec![ipam("10.9.0.0/24", None, None)]))));
+    swarm.pass();
+    attach(&mut swarm, 1, 1, &[]).unwrap();
+    attach(&mut swarm, 2, 2, &[]).unwrap();
+    swarm.lose(2);
+    swarm.pass();
+    assert_eq!(swarm.state.attachments().len(), 2, "it may come back");
+    swarm.act(Change::<Node>::Remove(NodeId::new(2), None));
+    swarm.pass();
+    let left: Vec<u128> = swarm.state.attachments().iter().map(|it| it.id.bits()).collect();
+    assert_eq!(left, [1]);
+    swarm.lose(1);
+    swarm.wait(defaults::NODE_DOWN_PERIOD);
+    swarm.pass();
+    assert!(swarm.state.attachments().is_empty());
+}

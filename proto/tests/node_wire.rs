@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use prost::Message;
 use skep_proto::convert::{
-    ConvertError, NodeTask, id, part, reported_status, status_update, task_name, wire_node,
-    wire_task,
+    ConvertError, NodeAttachment, NodeTask, id, part, reported_status, status_update, task_name,
+    wire_attachment, wire_node, wire_task,
 };
 use skep_proto::swarmkit::{self, node_status, task_spec, task_status};
 use skep_proto::v1;
@@ -314,4 +314,20 @@ fn a_request_of_a_follower_holds_every_spec() {
     assert_eq!(id(&text(), "id"), Ok(ServiceId::new(7)));
     let absent = part::<_, ServiceSpec>(None::<swarmkit::ServiceSpec>, "spec").unwrap_err();
     assert_eq!(absent.to_string(), "invalid message: field spec: missing");
+}
+
+#[test]
+fn an_attachment_is_a_task_that_runs_nothing() {
+    let wire = wire_attachment(&of_container(), &network());
+    assert!(NodeAttachment::is_one(&wire));
+    assert_eq!((wire.service_id.as_str(), wire.node_id.parse()), ("", Ok(NodeId::new(11))));
+    let read = NodeAttachment::try_from(wire.clone()).unwrap();
+    let expected = NodeAttachment {
+        id: of_container().id,
+        container_id: of_container().container_id,
+        network: network(),
+        addresses: of_container().addresses,
+    };
+    assert_eq!(read, expected);
+    assert!(NodeTask::try_from(wire).is_err(), "no task of ours");
 }

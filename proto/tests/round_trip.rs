@@ -53,6 +53,7 @@ fn every_field_of_an_object() {
     check::<state::Secret, _>(&secret());
     check::<state::Config, _>(&config());
     check::<state::Cluster, _>(&cluster());
+    check::<state::Attachment, _>(&of_container());
     check::<swarmkit::Secret, _>(&secret());
     check::<swarmkit::Network, _>(&network());
     check::<swarmkit::TaskStatus, _>(&task_status());
@@ -176,6 +177,7 @@ fn every_action_on_every_kind() {
     check_change(network());
     check_change(secret());
     check_change(config());
+    check_change(of_container());
 }
 
 #[test]
@@ -203,6 +205,7 @@ fn a_state_is_its_records() {
         networks: vec![network()],
         secrets: vec![secret()],
         configs: vec![config()],
+        attachments: vec![of_container()],
     };
     let view = State::from_objects(objects).unwrap();
     let mut back = Objects { epoch: 4, ..Objects::default() };

@@ -15,6 +15,7 @@ pub(crate) fn difference(before: &State, after: &State) -> Vec<Event> {
     table(before.networks(), after.networks(), Event::Network, &mut events);
     table(before.secrets(), after.secrets(), Event::Secret, &mut events);
     table(before.configs(), after.configs(), Event::Config, &mut events);
+    table(before.attachments(), after.attachments(), Event::Attachment, &mut events);
     table(before.services(), after.services(), Event::Service, &mut events);
     table(before.tasks(), after.tasks(), Event::Task, &mut events);
     events

@@ -59,6 +59,7 @@ fn objects(state: &State) -> u64 {
         state.networks().len(),
         state.secrets().len(),
         state.configs().len(),
+        state.attachments().len(),
     ];
     let count = usize::from(state.cluster().is_some()) + tables.iter().sum::<usize>();
     (count + state.specs().count()) as u64

@@ -61,7 +61,11 @@ impl Cluster {
             }
             Event::Task(Delta { before, after }) => self.task(before.as_ref(), after.as_ref()),
             // Nothing of these matters to where a task goes.
-            Event::Cluster(_) | Event::Network(_) | Event::Secret(_) | Event::Config(_) => {}
+            Event::Cluster(_)
+            | Event::Network(_)
+            | Event::Secret(_)
+            | Event::Config(_)
+            | Event::Attachment(_) => {}
         }
     }
 

@@ -90,7 +90,7 @@ fn serves(state: &State, task: &Task) -> bool {
 fn serving(state: &State, network: NetworkId) -> BTreeSet<TaskId> {
     let owners = state.address_owners(network).filter_map(|owner| match owner {
         AddressOwner::Task(task) => state.tasks().get(task),
-        AddressOwner::Service(_) => None,
+        AddressOwner::Service(_) | AddressOwner::Attachment(_) => None,
     });
     owners.filter(|task| serves(state, task)).map(|task| task.id).collect()
 }

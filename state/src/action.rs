@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use skep_types::{Cluster, Config, Network, Node, Revision, Secret, Service, Task, Timestamp};
+use skep_types::{
+    Attachment, Cluster, Config, Network, Node, Revision, Secret, Service, Task, Timestamp,
+};
 
 use crate::object::Object;
 
@@ -27,6 +29,7 @@ pub enum Action {
     Network(Change<Network>),
     Secret(Change<Secret>),
     Config(Change<Config>),
+    Attachment(Change<Attachment>),
 }
 
 macro_rules! actions {
@@ -39,7 +42,7 @@ macro_rules! actions {
     )*};
 }
 
-actions!(Cluster, Node, Service, Task, Network, Secret, Config);
+actions!(Cluster, Node, Service, Task, Network, Secret, Config, Attachment);
 
 /// A list of changes that holds as a whole or not at all.
 #[derive(Debug, Clone, PartialEq)]

@@ -4,7 +4,7 @@
 //! refused has touched nothing. What the actions before it in its transaction did is undone by their
 //! events, which say what stood before. No copy of the state is taken.
 
-use skep_types::{Network, Node, Service, Task, Timestamp};
+use skep_types::{Attachment, Network, Node, Service, Task, Timestamp};
 
 use crate::action::{Action, Transaction};
 use crate::event::{Delta, Event};
@@ -92,6 +92,12 @@ impl State {
                 self.configs.commit(&delta);
                 Event::Config(delta)
             }
+            Action::Attachment(change) => {
+                let delta = self.attachments.judge(change, now)?;
+                rules::attachments::check(self, &delta)?;
+                self.commit_attachment(&delta);
+                Event::Attachment(delta)
+            }
         })
     }
 
@@ -105,6 +111,7 @@ impl State {
             Event::Network(delta) => self.commit_network(&reversed(delta)),
             Event::Secret(delta) => self.secrets.commit(&reversed(delta)),
             Event::Config(delta) => self.configs.commit(&reversed(delta)),
+            Event::Attachment(delta) => self.commit_attachment(&reversed(delta)),
         }
     }
 
@@ -129,6 +136,11 @@ impl State {
     fn commit_network(&mut self, delta: &Delta<Network>) {
         self.networks.commit(delta);
         rules::networks::index(self, delta.before.as_deref(), delta.after.as_deref());
+    }
+
+    fn commit_attachment(&mut self, delta: &Delta<Attachment>) {
+        self.attachments.commit(delta);
+        rules::attachments::index(self, delta.before.as_deref(), delta.after.as_deref());
     }
 }
 

@@ -30,6 +30,7 @@ impl Clock {
             latest(&state.networks),
             latest(&state.secrets),
             latest(&state.configs),
+            latest(&state.attachments),
         ];
         let latest = latest.into_iter().flatten().max().unwrap_or(now);
         Self { ahead: latest.saturating_since(now) }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use skep_types::{Cluster, Config, Network, Node, Secret, Service, Task};
+use skep_types::{Attachment, Cluster, Config, Network, Node, Secret, Service, Task};
 
 use crate::object::Object;
 
@@ -23,4 +23,5 @@ pub enum Event {
     Network(Delta<Network>),
     Secret(Delta<Secret>),
     Config(Delta<Config>),
+    Attachment(Delta<Attachment>),
 }

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use skep_types::{
-    Cluster, ClusterId, Config, ConfigId, Meta, Network, NetworkId, Node, NodeId, Secret, SecretId,
-    Service, ServiceId, Task, TaskId,
+    Attachment, AttachmentId, Cluster, ClusterId, Config, ConfigId, Meta, Network, NetworkId, Node,
+    NodeId, Secret, SecretId, Service, ServiceId, Task, TaskId,
 };
 
 /// An object that stands in a table.
@@ -56,4 +56,5 @@ objects! {
     Network, NetworkId, "network", |network| Some(&network.spec.annotations.name);
     Secret, SecretId, "secret", |secret| Some(&secret.spec.annotations.name);
     Config, ConfigId, "config", |config| Some(&config.spec.annotations.name);
+    Attachment, AttachmentId, "attachment", |_| None;
 }

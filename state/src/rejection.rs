@@ -34,6 +34,19 @@ pub enum Reason {
     PortTaken { port: u16, owner: String, id: String },
     #[error("address {address} is already in use on network {network}")]
     AddressTaken { network: String, address: IpAddr },
+    #[error("address {address} is in no subnet of network {network}")]
+    AddressOutside { network: String, address: IpAddr },
+    /// Docker's words.
+    #[error("network {0} not manually attachable")]
+    NotAttachable(String),
+    #[error("container {container} is on network {network} already")]
+    Attached { container: String, network: String },
+    #[error("attachment of container {0} has no address, or two of one family")]
+    Addresses(String),
+    #[error(
+        "the swarm is of feature level {current}, and this needs {needed}: upgrade all managers"
+    )]
+    FeatureLevel { needed: u32, current: u32 },
     #[error("VXLAN id {vni} is already in use by network {owner}")]
     VniTaken { vni: u32, owner: String },
     #[error("VXLAN id {0} is out of range: expected 1 to 16777215")]
@@ -42,8 +55,8 @@ pub enum Reason {
     SubnetTaken { subnet: String, owner: String },
     #[error("task {id} cannot go from {from} back to {to}")]
     Backwards { id: String, from: &'static str, to: &'static str },
-    #[error("task {id} cannot change its {what}")]
-    Fixed { id: String, what: &'static str },
+    #[error("{kind} {id} cannot change its {what}")]
+    Fixed { kind: &'static str, id: String, what: &'static str },
     #[error("generic resource {resource} is already in use by task {owner}")]
     ResourceTaken { resource: String, owner: String },
     #[error("slot of service {service} has {live} live tasks already")]

@@ -8,8 +8,8 @@ use ipnet::IpNet;
 use skep_types::service::Protocol;
 use skep_types::task::Slot;
 use skep_types::{
-    Cluster, Config, ConfigId, Network, NetworkId, Node, NodeId, Revision, Secret, SecretId,
-    Service, ServiceId, ServiceSpec, Task, TaskId, Vni,
+    Attachment, AttachmentId, Cluster, Config, ConfigId, Network, NetworkId, Node, NodeId,
+    Revision, Secret, SecretId, Service, ServiceId, ServiceSpec, Task, TaskId, Vni,
 };
 
 use crate::rejection::Reason;
@@ -28,12 +28,16 @@ pub struct State {
     pub(crate) networks: Table<Network>,
     pub(crate) secrets: Table<Secret>,
     pub(crate) configs: Table<Config>,
+    pub(crate) attachments: Table<Attachment>,
     /// Specs that tasks were made from, the current and the previous one of each service included.
     pub(crate) specs: OrdMap<(ServiceId, Revision), KeptSpec>,
     pub(crate) tasks_by_slot: OrdSet<(ServiceId, Slot, TaskId)>,
     pub(crate) tasks_by_node: OrdSet<(NodeId, TaskId)>,
     pub(crate) tallies: OrdMap<TallyKey, Tally>,
-    /// Who has an address: a service's VIP or a task that has not ended.
+    /// Containers on networks by node, each with its id in the engine there.
+    pub(crate) attachment_places: OrdMap<(NodeId, NetworkId, Arc<str>), AttachmentId>,
+    /// Who has an address: a service's VIP, a task that has not ended, or a container that was
+    /// started by hand.
     pub(crate) addresses: OrdMap<(NetworkId, IpAddr), AddressOwner>,
     pub(crate) ports: OrdMap<(Protocol, u16), ServiceId>,
     /// Ports that services ask for on the nodes their tasks run on. Several may ask for one.
@@ -52,6 +56,7 @@ pub struct State {
 pub enum AddressOwner {
     Service(ServiceId),
     Task(TaskId),
+    Attachment(AttachmentId),
 }
 
 /// Something that a service's spec names.
@@ -102,6 +107,27 @@ impl State {
 
     pub fn configs(&self) -> &Table<Config> {
         &self.configs
+    }
+
+    pub fn attachments(&self) -> &Table<Attachment> {
+        &self.attachments
+    }
+
+    /// Attachments of a node's containers, network by network.
+    pub fn attachments_on_node(&self, node: NodeId) -> impl Iterator<Item = &Arc<Attachment>> {
+        let from = (node, NetworkId::new(0), Arc::<str>::from(""));
+        let places = self.attachment_places.range(from..);
+        let its = places.take_while(move |((on, ..), _)| *on == node);
+        its.filter_map(|(_, id)| self.attachments.get(*id))
+    }
+
+    /// The attachment of a node's container to a network.
+    pub fn attachment_at(
+        &self,
+        (node, network, container): (NodeId, NetworkId, &str),
+    ) -> Option<&Arc<Attachment>> {
+        let id = self.attachment_places.get(&(node, network, container.into()))?;
+        self.attachments.get(*id)
     }
 
     /// The spec that a task was made from.
@@ -235,6 +261,7 @@ impl State {
             networks: all(&self.networks),
             secrets: all(&self.secrets),
             configs: all(&self.configs),
+            attachments: all(&self.attachments),
         }
     }
 
@@ -261,6 +288,11 @@ impl State {
         }
         for config in objects.configs {
             state.configs.load(config)?;
+        }
+        for attachment in objects.attachments {
+            rules::attachments::claims_are_free(&state, &attachment)?;
+            rules::attachments::index(&mut state, None, Some(&attachment));
+            state.attachments.load(attachment)?;
         }
         for (service, version, spec) in objects.specs {
             state.specs.insert((service, version), KeptSpec { spec, tasks: 0 });
@@ -301,4 +333,5 @@ pub struct Objects {
     pub networks: Vec<Network>,
     pub secrets: Vec<Secret>,
     pub configs: Vec<Config>,
+    pub attachments: Vec<Attachment>,
 }

@@ -79,27 +79,14 @@ fn one_of_two_managers_may_be_lost_but_a_member_of_the_group_does_not_stand_in_f
     apply(&mut state, vec![update(changed)]).unwrap();
 }
 
-fn cluster(id: u128) -> Cluster {
-    Cluster {
-        id: ClusterId::new(id),
-        meta: Meta::default(),
-        spec: ClusterSpec { annotations: annotations("default"), ..ClusterSpec::default() },
-        root_ca: skep_types::cluster::RootCa {
-            certificate: vec![],
-            key: Payload::default(),
-            join_tokens: skep_types::cluster::JoinTokens::default(),
-        },
-        feature_level: 1,
-        data_path_port: defaults::DATA_PATH_PORT,
-        address_pools: vec![],
-        subnet_length: defaults::SUBNET_LENGTH,
-    }
+fn cluster_of(id: u128) -> Cluster {
+    Cluster { id: ClusterId::new(id), ..cluster(1) }
 }
 
 #[test]
 fn there_is_one_swarm_and_it_stays() {
-    let mut state = state_of(vec![create(cluster(1))]);
-    let mut second = cluster(2);
+    let mut state = state_of(vec![create(cluster_of(1))]);
+    let mut second = cluster_of(2);
     second.spec.annotations.name = "other".to_owned();
     assert_eq!(apply(&mut state, vec![create(second)]).unwrap_err(), "the swarm exists already");
     assert_eq!(

@@ -12,7 +12,7 @@ use support::*;
 type Choice = (u128, u128, u8, usize);
 
 fn any_choice() -> impl Strategy<Value = Choice> {
-    (0..4u128, 0..4u128, 0..17u8, 0..14usize)
+    (0..4u128, 0..4u128, 0..20u8, 0..14usize)
 }
 
 fn role(b: u128) -> NodeRole {
@@ -60,7 +60,11 @@ fn action((a, b, kind, task_state): Choice, now: &State) -> Action {
             None => remove::<Task>(TaskId::new(a)),
         },
         7 => remove::<Task>(TaskId::new(a)),
-        8 => create(network(a, &format!("n{a}"), 4096 + b as u32, &format!("10.0.{b}.0/24"))),
+        8 => {
+            let mut made = network(a, &format!("n{a}"), 4096 + b as u32, &format!("10.0.{b}.0/24"));
+            made.spec.attachable = a != 0;
+            create(made)
+        }
         9 => remove::<Network>(NetworkId::new(a)),
         10 => match now.networks().get(NetworkId::new(a)) {
             Some(there) => {
@@ -94,6 +98,22 @@ fn action((a, b, kind, task_state): Choice, now: &State) -> Action {
                 update(changed)
             }
             None => create(node(a, NodeRole::Worker)),
+        },
+        17 => create(Attachment {
+            id: AttachmentId::new(a),
+            meta: Meta::default(),
+            node_id: NodeId::new(b),
+            network: NetworkId::new(b),
+            container_id: format!("c{}", a % 2),
+            names: vec![],
+            addresses: vec![format!("10.0.{b}.{}/24", task_state % 4).parse().unwrap()],
+        }),
+        18 => remove::<Attachment>(AttachmentId::new(a)),
+        19 => match now.attachments().get(AttachmentId::new(a)) {
+            Some(there) => {
+                update(Attachment { names: vec![b.to_string()], ..Attachment::clone(there) })
+            }
+            None => remove::<Attachment>(AttachmentId::new(b)),
         },
         _ => remove::<Node>(NodeId::new(a)),
     }
@@ -131,7 +151,9 @@ proptest! {
     fn replicas_agree_and_snapshots_are_whole(
         batches in prop::collection::vec(prop::collection::vec(any_choice(), 1..6), 1..60),
     ) {
-        let (mut one, mut other) = (State::default(), State::default());
+        let mut one = State::default();
+        apply(&mut one, vec![create(cluster(feature::NEWEST))]).unwrap();
+        let mut other = one.clone();
         let mut taken = 0;
         for batch in batches {
             let actions = batch.iter().map(|choice| action(*choice, &one)).collect();

@@ -51,6 +51,10 @@ pub const SECRET_NAME_BYTES_MAX: usize = 64;
 pub const NAME_BYTES_MAX: usize = 63;
 /// Ours: keys and values of all labels of one object together, so that an object fits a log entry.
 pub const LABELS_BYTES_MAX: usize = 256 * 1024;
+/// Docker: a container's id is 32 bytes as hexadecimal digits.
+pub const CONTAINER_ID_BYTES_MAX: usize = 64;
+/// Ours: all names of a container on one network together; every node of the network hears of them.
+pub const CONTAINER_NAMES_BYTES_MAX: usize = 8 * 1024;
 /// Linux: what `execve` takes of arguments and environment at the least (a quarter of an 8 MiB stack).
 pub const ARGUMENTS_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Engine: a container with less memory does not start.

@@ -105,6 +105,8 @@ ids! {
     TaskId;
     /// Names a network.
     NetworkId;
+    /// Names a container's place on a network of the swarm, that was started by hand.
+    AttachmentId;
     /// Names a secret.
     SecretId;
     /// Names a config.

@@ -14,6 +14,7 @@ pub mod down_grace;
 pub mod drain;
 mod duration;
 pub mod error_chain;
+pub mod feature;
 pub mod generic;
 pub mod id;
 pub mod meta;
@@ -31,9 +32,11 @@ pub mod validate;
 pub use cluster::{Cluster, ClusterSpec, JoinTokens};
 pub use container::{ContainerSpec, Mount, MountKind};
 pub use error_chain::error_chain;
-pub use id::{ClusterId, ConfigId, NetworkId, NodeId, ParseIdError, SecretId, ServiceId, TaskId};
+pub use id::{
+    AttachmentId, ClusterId, ConfigId, NetworkId, NodeId, ParseIdError, SecretId, ServiceId, TaskId,
+};
 pub use meta::{Annotations, Meta, Revision, Timestamp};
-pub use network::{Network, NetworkAttachment, NetworkSpec, Vni};
+pub use network::{Attachment, Network, NetworkAttachment, NetworkSpec, Vni};
 pub use node::{Availability, Node, NodeRole, NodeSpec, NodeState};
 pub use policy::{FailureAction, RestartCondition, RestartPolicy, UpdateConfig, UpdateOrder};
 pub use resources::Resources;

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::{Annotations, Meta, NetworkId, defaults};
+use crate::{Annotations, AttachmentId, Meta, NetworkId, NodeId, TaskId, defaults};
 
 /// A VXLAN network identifier: 24 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -107,4 +107,32 @@ pub struct NetworkAttachment {
     pub network: NetworkId,
     pub addresses: Vec<IpNet>,
     pub aliases: Vec<String>,
+}
+
+/// The place on a network of a container that was started by hand. It has its addresses as long as it
+/// stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attachment {
+    pub id: AttachmentId,
+    pub meta: Meta,
+    pub node_id: NodeId,
+    pub network: NetworkId,
+    /// As the node's engine knows it.
+    pub container_id: String,
+    /// What others on the network call it; its own name first.
+    pub names: Vec<String>,
+    /// One of each family at most.
+    pub addresses: Vec<IpNet>,
+}
+
+impl AttachmentId {
+    /// As nodes are told of it, who know no others than tasks: SwarmKit has a task for each.
+    pub const fn as_task(self) -> TaskId {
+        TaskId::new(self.bits())
+    }
+
+    /// The reverse of [`Self::as_task`].
+    pub const fn of_task(task: TaskId) -> Self {
+        Self::new(task.bits())
+    }
 }

@@ -21,6 +21,10 @@ pub enum Invalid {
     SecretData,
     #[error("config data must be larger than 0 and at most 1024000 bytes")]
     ConfigData,
+    #[error("invalid container id {0:?}: expected up to 64 digits and letters")]
+    ContainerId(String),
+    #[error("names of a container are too large: expected at most {max} bytes together, got {got}")]
+    ContainerNames { got: usize, max: usize },
     #[error("labels are too large: expected at most {max} bytes together, got {got}")]
     Labels { got: usize, max: usize },
 }
@@ -76,6 +80,20 @@ pub fn config_data(data: &[u8]) -> Result<(), Invalid> {
     } else {
         Err(Invalid::ConfigData)
     }
+}
+
+/// What a container is called on a network, by its engine and by others.
+pub fn attachment(container_id: &str, names: &[String]) -> Result<(), Invalid> {
+    let bytes = container_id.as_bytes();
+    let fits = (1..=defaults::CONTAINER_ID_BYTES_MAX).contains(&bytes.len());
+    if !fits || !bytes.iter().all(u8::is_ascii_alphanumeric) {
+        return Err(Invalid::ContainerId(container_id.to_owned()));
+    }
+    let got = names.iter().map(String::len).sum();
+    if got > defaults::CONTAINER_NAMES_BYTES_MAX {
+        return Err(Invalid::ContainerNames { got, max: defaults::CONTAINER_NAMES_BYTES_MAX });
+    }
+    Ok(())
 }
 
 /// All labels of one object together stay within [`defaults::LABELS_BYTES_MAX`].

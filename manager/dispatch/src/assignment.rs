@@ -1,4 +1,5 @@
-//! What a node is to run and read: its tasks, and only the secrets and configs that these use.
+//! What a node is to run and read: its tasks, the attachments of its containers, and only the secrets
+//! and configs that its tasks use.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -6,8 +7,8 @@ use std::sync::Arc;
 use skep_state::State;
 use skep_types::service::Endpoint;
 use skep_types::{
-    Config, ConfigId, DesiredState, Network, NetworkAttachment, NodeId, Secret, SecretId,
-    ServiceSpec, Task, TaskId, TaskState,
+    Attachment, AttachmentId, Config, ConfigId, DesiredState, Network, NetworkAttachment, NodeId,
+    Secret, SecretId, ServiceSpec, Task, TaskId, TaskState,
 };
 
 use crate::concern::Whom;
@@ -52,10 +53,27 @@ impl AssignedTask {
     }
 }
 
+/// An attachment as its node sees it.
+#[derive(Debug, Clone)]
+pub struct AssignedAttachment {
+    pub attachment: Arc<Attachment>,
+    pub network: Arc<Network>,
+}
+
+impl AssignedAttachment {
+    /// None if it is not the node's, or not any more.
+    fn of(state: &State, node: NodeId, id: AttachmentId) -> Option<Self> {
+        let attachment = state.attachments().get(id).filter(|it| it.node_id == node)?;
+        let network = Arc::clone(state.networks().get(attachment.network)?);
+        Some(Self { attachment: Arc::clone(attachment), network })
+    }
+}
+
 /// All that one node is to have.
 #[derive(Debug, Clone, Default)]
 pub struct Assignments {
     pub tasks: BTreeMap<TaskId, AssignedTask>,
+    pub attachments: BTreeMap<AttachmentId, AssignedAttachment>,
     pub secrets: BTreeMap<SecretId, Arc<Secret>>,
     pub configs: BTreeMap<ConfigId, Arc<Config>>,
 }
@@ -67,7 +85,9 @@ pub struct Difference {
     pub secrets: Vec<Arc<Secret>>,
     pub configs: Vec<Arc<Config>>,
     pub tasks: Vec<AssignedTask>,
+    pub attachments: Vec<AssignedAttachment>,
     pub removed_tasks: Vec<TaskId>,
+    pub removed_attachments: Vec<AttachmentId>,
     pub removed_secrets: Vec<SecretId>,
     pub removed_configs: Vec<ConfigId>,
 }
@@ -77,7 +97,9 @@ impl Difference {
         self.secrets.is_empty()
             && self.configs.is_empty()
             && self.tasks.is_empty()
+            && self.attachments.is_empty()
             && self.removed_tasks.is_empty()
+            && self.removed_attachments.is_empty()
             && self.removed_secrets.is_empty()
             && self.removed_configs.is_empty()
     }
@@ -89,6 +111,10 @@ impl Assignments {
         let mut set = Self::default();
         let tasks = state.tasks_on_node(node);
         set.tasks.extend(tasks.filter_map(|task| Some((task.id, AssignedTask::of(state, task)?))));
+        let attachments = state.attachments_on_node(node).map(|it| it.id);
+        set.attachments.extend(
+            attachments.filter_map(|id| Some((id, AssignedAttachment::of(state, node, id)?))),
+        );
         set.read_payloads(state);
         set
     }
@@ -135,7 +161,15 @@ impl Assignments {
             secrets: absent(&self.secrets, &next.secrets),
             configs: absent(&self.configs, &next.configs),
             tasks: next.tasks.values().filter(|task| news(task)).cloned().collect(),
+            // What a node is told of an attachment never changes while it stands.
+            attachments: next
+                .attachments
+                .iter()
+                .filter(|(id, _)| !self.attachments.contains_key(id))
+                .map(|(_, it)| it.clone())
+                .collect(),
             removed_tasks: gone(&self.tasks, &next.tasks),
+            removed_attachments: gone(&self.attachments, &next.attachments),
             removed_secrets: gone(&self.secrets, &next.secrets),
             removed_configs: gone(&self.configs, &next.configs),
         }
@@ -192,6 +226,9 @@ impl ToldAssignments {
         let mut difference = Difference::default();
         let mut payloads = false;
         for id in touched {
+            if self.renew_attachment(state, node, AttachmentId::of_task(id), &mut difference) {
+                continue;
+            }
             let task = state.tasks().get(id).filter(|task| task.node_id == Some(node));
             let mut next = task.and_then(|task| AssignedTask::of(state, task));
             if let Some(next) = next.as_mut().filter(|_| held.contains(&id)) {
@@ -218,6 +255,30 @@ impl ToldAssignments {
             difference.removed_configs = gone(&configs, &self.has.configs);
         }
         difference
+    }
+
+    /// Whether it is, or was, one.
+    fn renew_attachment(
+        &mut self,
+        state: &State,
+        node: NodeId,
+        id: AttachmentId,
+        difference: &mut Difference,
+    ) -> bool {
+        let known = self.has.attachments.contains_key(&id);
+        match AssignedAttachment::of(state, node, id) {
+            Some(next) => {
+                if !known {
+                    difference.attachments.push(next.clone());
+                }
+                self.has.attachments.insert(id, next);
+                true
+            }
+            None => {
+                difference.removed_attachments.extend(self.has.attachments.remove(&id).map(|_| id));
+                known
+            }
+        }
     }
 }
 

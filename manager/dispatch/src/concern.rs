@@ -11,8 +11,9 @@ use std::sync::Arc;
 use skep_state::{Delta, Event, State};
 use skep_types::service::{Endpoint, NetworkAttachmentConfig};
 use skep_types::{
-    Cluster, ConfigId, DesiredState, Network, NetworkAttachment, NetworkId, Node, NodeId,
-    NodeState, SecretId, Service, ServiceId, ServiceSpec, Task, TaskId, TaskState, drain, session,
+    Attachment, Cluster, ConfigId, DesiredState, Network, NetworkAttachment, NetworkId, Node,
+    NodeId, NodeState, SecretId, Service, ServiceId, ServiceSpec, Task, TaskId, TaskState, drain,
+    session,
 };
 
 use crate::assignment::{is_the_nodes, reads_payloads};
@@ -47,7 +48,7 @@ impl<T: Ord> Whom<T> {
     }
 }
 
-/// Tasks of which their nodes may be to hear something else.
+/// Tasks, attachments among them, of which their nodes may be to hear something else.
 pub type NodesTasks = BTreeMap<NodeId, BTreeSet<TaskId>>;
 
 /// Who may answer otherwise on a network than before.
@@ -55,6 +56,7 @@ pub type NodesTasks = BTreeMap<NodeId, BTreeSet<TaskId>>;
 pub struct Touched {
     /// The network itself has changed, come or gone, and with it everybody on it.
     pub all: bool,
+    /// And attachments.
     pub tasks: BTreeSet<TaskId>,
     pub services: BTreeSet<ServiceId>,
     /// Underlay addresses that a node has or had; said of the ingress network.
@@ -102,6 +104,7 @@ impl Concern {
                 Event::Service(delta) => concern.service(delta, view),
                 Event::Task(delta) => concern.task(delta),
                 Event::Network(delta) => concern.network(delta),
+                Event::Attachment(delta) => concern.attachment(delta),
                 Event::Secret(delta) if delta.before.is_none() || delta.after.is_none() => {
                     let id = delta.before.as_ref().or(delta.after.as_ref()).map(|it| it.id);
                     concern.readers(view, |spec| id.is_some_and(|id| reads_secret(spec, id)));
@@ -153,6 +156,7 @@ impl Concern {
         }
         if moved || differs(delta, |node| node.status.state == NodeState::Down) {
             self.touch_tasks(view.tasks_on_node(id));
+            self.touch_attachments(view.attachments_on_node(id));
         }
     }
 
@@ -213,6 +217,25 @@ impl Concern {
         for task in tasks.into_iter().filter(|task| task.has_place()) {
             touch(&mut self.networks, on(task), |it| {
                 it.tasks.insert(task.id);
+            });
+        }
+    }
+
+    fn attachment(&mut self, delta: &Delta<Attachment>) {
+        let both = || delta.before.iter().chain(&delta.after);
+        if delta.before.is_none() || delta.after.is_none() {
+            for it in both() {
+                self.assignments.entry(it.node_id).or_default().insert(it.id.as_task());
+            }
+            self.places.add(both().map(|it| it.node_id));
+        }
+        self.touch_attachments(both());
+    }
+
+    fn touch_attachments<'a>(&mut self, all: impl IntoIterator<Item = &'a Arc<Attachment>>) {
+        for attachment in all {
+            touch(&mut self.networks, [attachment.network], |it| {
+                it.tasks.insert(attachment.id.as_task());
             });
         }
     }

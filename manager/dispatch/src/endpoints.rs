@@ -1,4 +1,4 @@
-//! What a node is to know of the networks it has tasks on: who answers where.
+//! What a node is to know of the networks it has tasks or attached containers on: who answers where.
 //!
 //! The ingress network is every node's, for published ports are answered on all of them.
 
@@ -12,7 +12,8 @@ use skep_types::service::{PortConfig, PublishMode};
 use skep_types::session::{self, Session};
 use skep_types::task::Slot;
 use skep_types::{
-    DesiredState, Network, NetworkId, Node, NodeId, NodeState, ServiceId, Task, TaskId, TaskState,
+    Attachment, AttachmentId, DesiredState, Network, NetworkId, Node, NodeId, NodeState, ServiceId,
+    Task, TaskId, TaskState,
 };
 
 use crate::concern::Touched;
@@ -26,11 +27,12 @@ pub enum Readiness {
     Draining,
 }
 
-/// A task's place on a network.
+/// A task's place on a network, or an attached container's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
     pub task: TaskId,
-    pub service: ServiceId,
+    /// None of a container that was started by hand.
+    pub service: Option<ServiceId>,
     pub names: Vec<String>,
     /// At most one of each family, IPv4 first; never none.
     pub addresses: Vec<IpAddr>,
@@ -71,7 +73,7 @@ pub struct NetworkView {
     pub answers: Answers,
 }
 
-/// The networks that a node is to know: those of its tasks, and the ingress network. What is not
+/// The networks that a node is to know: those of its tasks and containers, and the ingress network. What is not
 /// allocated yet is among them.
 pub fn networks_of(state: &State, node: NodeId) -> BTreeSet<NetworkId> {
     let mut wanted: BTreeSet<NetworkId> = state
@@ -79,6 +81,7 @@ pub fn networks_of(state: &State, node: NodeId) -> BTreeSet<NetworkId> {
         .filter(|task| task.has_place())
         .flat_map(|task| task.networks.iter().map(|at| at.network))
         .collect();
+    wanted.extend(state.attachments_on_node(node).map(|it| it.network));
     wanted.extend(state.networks().iter().filter(|it| it.spec.ingress).map(|it| it.id));
     wanted
 }
@@ -101,14 +104,14 @@ impl NetworkView {
         let nodes = if ingress { addresses(state).collect() } else { BTreeSet::new() };
         // Those that have an address there, and no others.
         let owners = state.address_owners(id);
-        let tasks: BTreeSet<TaskId> = owners
+        let owners: BTreeSet<TaskId> = owners
             .filter_map(|owner| match owner {
                 AddressOwner::Task(task) => Some(task),
+                AddressOwner::Attachment(attachment) => Some(attachment.as_task()),
                 AddressOwner::Service(_) => None,
             })
             .collect();
-        let tasks = tasks.into_iter().filter_map(|id| state.tasks().get(id));
-        let endpoints = tasks.filter_map(|task| endpoint(state, task, id)).collect();
+        let endpoints = owners.into_iter().filter_map(|it| of_owner(state, it, id)).collect();
         let services = match ingress {
             true => state.services().iter().filter_map(|it| service(it, id, true)).collect(),
             false => {
@@ -127,8 +130,7 @@ impl Answers {
     pub fn of(state: &State, network: &Network, touched: &Touched) -> Self {
         let mut answers = Self::default();
         for id in &touched.tasks {
-            let task = state.tasks().get(*id);
-            match task.and_then(|task| endpoint(state, task, network.id)) {
+            match of_owner(state, *id, network.id) {
                 Some(endpoint) => answers.endpoints.push(endpoint),
                 None => answers.endpoints_gone.push(*id),
             }
@@ -176,6 +178,34 @@ pub(crate) fn readiness(task: &Task) -> Readiness {
     }
 }
 
+/// The place on a network of a task, or of an attachment, whoever has the id.
+fn of_owner(state: &State, id: TaskId, network: NetworkId) -> Option<Endpoint> {
+    match state.tasks().get(id) {
+        Some(task) => endpoint(state, task, network),
+        None => {
+            let attachment = state.attachments().get(AttachmentId::of_task(id))?;
+            of_attachment(state, attachment, network)
+        }
+    }
+}
+
+/// A container that was started by hand answers as long as its attachment stands and its node is up.
+fn of_attachment(state: &State, it: &Attachment, network: NetworkId) -> Option<Endpoint> {
+    let node = state.nodes().get(it.node_id);
+    let node = node.filter(|node| node.status.state != NodeState::Down)?;
+    if it.network != network {
+        return None;
+    }
+    Some(Endpoint {
+        task: it.id.as_task(),
+        service: None,
+        names: it.names.clone(),
+        addresses: it.addresses.iter().map(|address| address.addr()).collect(),
+        node: address(node)?,
+        readiness: Readiness::Serving,
+    })
+}
+
 /// A task's place on a network. One whose node is down answers nowhere.
 fn endpoint(state: &State, task: &Task, network: NetworkId) -> Option<Endpoint> {
     if !task.has_place() {
@@ -197,7 +227,7 @@ fn endpoint(state: &State, task: &Task, network: NetworkId) -> Option<Endpoint> 
     });
     Some(Endpoint {
         task: task.id,
-        service: task.service_id,
+        service: Some(task.service_id),
         names: name.into_iter().collect(),
         addresses,
         node: address(node)?,

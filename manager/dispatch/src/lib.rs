@@ -20,7 +20,7 @@ pub mod session;
 pub mod watermark;
 pub mod withdrawal;
 
-pub use assignment::{Assignments, Difference, ToldAssignments};
+pub use assignment::{AssignedAttachment, Assignments, Difference, ToldAssignments};
 pub use changed::Changed;
 pub use concern::{Concern, Networks, NodesTasks, Touched, Whom};
 pub use journal::Journals;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use skep_state::{Action, Change, State};
-use skep_types::{NodeId, Task, TaskId, TaskState, TaskStatus};
+use skep_types::{Attachment, AttachmentId, NodeId, Task, TaskId, TaskState, TaskStatus};
 
 /// One task's status as its node saw it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +34,10 @@ pub fn reported(
     // The last report on a task is the one that counts, and each update needs its own revision.
     let mut latest = std::collections::BTreeMap::new();
     for report in reports {
-        let Some(task) = state.tasks().get(report.task) else { continue };
+        let Some(task) = state.tasks().get(report.task) else {
+            actions.extend(of_attachment(state, node, report)?);
+            continue;
+        };
         if task.node_id != Some(node) {
             return Err(ReportError { node, task: report.task });
         }
@@ -55,6 +58,21 @@ pub fn reported(
         }
     }
     Ok(actions)
+}
+
+/// A dockerd reports on attachments as on tasks: one that has ended is none any more.
+fn of_attachment(
+    state: &State,
+    node: NodeId,
+    report: &Report,
+) -> Result<Option<Action>, ReportError> {
+    let id = AttachmentId::of_task(report.task);
+    let Some(attachment) = state.attachments().get(id) else { return Ok(None) };
+    if attachment.node_id != node {
+        return Err(ReportError { node, task: report.task });
+    }
+    let ended = report.status.state.is_terminal();
+    Ok(ended.then(|| Change::<Attachment>::Remove(id, None).into()))
 }
 
 /// Whether a status differs in more than the time at which it was seen.

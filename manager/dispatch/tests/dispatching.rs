@@ -169,3 +169,87 @@ fn a_task_says_when_it_began_to_run_after_it_has_ended_too() {
     assert_eq!(since(&[alone(&running), alone(&failed)]), Some(Timestamp(2)));
     assert_eq!(since(&[&[running, failed]]), Some(Timestamp(2)), "in one report");
 }
+
+/// A container of the node HERE on an attachable network, which is all there is.
+fn with_attachment() -> State {
+    let mut state = State::default();
+    let root_ca = skep_types::cluster::RootCa {
+        certificate: vec![],
+        key: Payload::default(),
+        join_tokens: JoinTokens::default(),
+    };
+    act(
+        &mut state,
+        Change::Create(Arc::new(Cluster {
+            id: ClusterId::new(1),
+            meta: Meta::default(),
+            spec: ClusterSpec::default(),
+            root_ca,
+            feature_level: feature::NEWEST,
+            data_path_port: defaults::DATA_PATH_PORT,
+            address_pools: vec![],
+            subnet_length: defaults::SUBNET_LENGTH,
+        })),
+    );
+    for id in [HERE, ELSEWHERE] {
+        let mut node = Node::new(id, NodeSpec::default());
+        node.status.addr = "192.0.2.1".to_owned();
+        act(&mut state, Change::Create(Arc::new(node)));
+    }
+    let annotations = Annotations { name: "open".to_owned(), ..Annotations::default() };
+    let spec = NetworkSpec { annotations, attachable: true, ..NetworkSpec::default() };
+    let subnet = "10.0.1.0/24".parse().unwrap();
+    act(
+        &mut state,
+        Change::Create(Arc::new(Network {
+            vni: Some(Vni(4097)),
+            ipam: vec![skep_types::network::IpamConfig { subnet, range: None, gateway: None }],
+            ..Network::new(NetworkId::new(1), spec)
+        })),
+    );
+    act(
+        &mut state,
+        Change::Create(Arc::new(Attachment {
+            id: AttachmentId::new(7),
+            meta: Meta::default(),
+            node_id: HERE,
+            network: NetworkId::new(1),
+            container_id: "c0ffee".to_owned(),
+            names: vec!["web".to_owned()],
+            addresses: vec!["10.0.1.2/24".parse().unwrap()],
+        })),
+    );
+    state
+}
+
+#[test]
+fn a_node_is_told_of_its_containers_on_networks_and_everybody_there_of_their_names() {
+    use skep_dispatch::endpoints::{networks_of, of_node};
+    let state = with_attachment();
+    let assigned = Assignments::of(&state, HERE);
+    assert!(assigned.attachments.contains_key(&AttachmentId::new(7)));
+    assert!(Assignments::of(&state, ELSEWHERE).attachments.is_empty());
+    assert!(networks_of(&state, ELSEWHERE).is_empty());
+    let networks = of_node(&state, HERE);
+    let [endpoint] = &networks[&NetworkId::new(1)].answers.endpoints[..] else {
+        panic!("{networks:?}")
+    };
+    assert_eq!((endpoint.service, endpoint.task), (None, TaskId::new(7)));
+    assert_eq!(endpoint.names, ["web"]);
+}
+
+#[test]
+fn an_attachment_that_a_dockerd_says_has_ended_is_gone() {
+    let mut state = with_attachment();
+    let report = |state| Report {
+        task: TaskId::new(7),
+        status: TaskStatus { state, ..TaskStatus::default() },
+    };
+    let of = |node, it| reported(&state, node, &[report(it)]);
+    assert_eq!(of(HERE, TaskState::Running), Ok(vec![]));
+    assert!(of(ELSEWHERE, TaskState::Failed).is_err(), "it is another node's");
+    for action in of(HERE, TaskState::Failed).unwrap() {
+        act(&mut state, action);
+    }
+    assert!(state.attachments().is_empty());
+}

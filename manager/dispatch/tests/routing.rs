@@ -25,7 +25,7 @@ const NODES: u128 = 3;
 type Choice = (u128, u128, usize, u8);
 
 fn any_choice() -> impl Strategy<Value = Choice> {
-    (0..NODES + 1, 0..NODES, 0..14usize, 0..20u8)
+    (0..NODES + 1, 0..NODES, 0..14usize, 0..23u8)
 }
 
 fn secret_reference(id: u128) -> SecretReference {
@@ -95,6 +95,7 @@ fn action((a, b, number, kind): Choice, now: &State, gone: &BTreeSet<ServiceId>)
         13 => {
             let mut made = network(a, &format!("n{a}"), 4096 + a as u32, &format!("10.{a}.0.0/16"));
             made.spec.ingress = a == 0;
+            made.spec.attachable = a != 0;
             create(made)
         }
         14 => match now.networks().get(NetworkId::new(a)) {
@@ -123,6 +124,24 @@ fn action((a, b, number, kind): Choice, now: &State, gone: &BTreeSet<ServiceId>)
             }
             None => create(node(a, NodeRole::Worker)),
         },
+        20 => create(Attachment {
+            id: AttachmentId::new(100 + number as u128),
+            meta: Meta::default(),
+            node_id: NodeId::new(b),
+            network: NetworkId::new(a),
+            container_id: format!("c{number}"),
+            names: vec![format!("c{number}")],
+            addresses: vec![format!("10.{a}.9.{number}/16").parse().unwrap()],
+        }),
+        21 => {
+            let id = AttachmentId::new(100 + number as u128);
+            let names = vec![format!("n{b}")];
+            match now.attachments().get(id) {
+                Some(there) => update(Attachment { names, ..Attachment::clone(there) }),
+                None => remove::<Attachment>(id),
+            }
+        }
+        22 => remove::<Attachment>(AttachmentId::new(100 + number as u128)),
         _ => remove::<Node>(NodeId::new(a)),
     }
 }
@@ -230,7 +249,9 @@ impl Stream {
         let ids = |it: &Difference| {
             let tasks: Vec<_> = it.tasks.iter().map(|it| it.task.id).collect();
             let secrets: Vec<_> = it.secrets.iter().map(|it| it.id).collect();
-            (tasks, secrets, it.removed_tasks.clone(), it.removed_secrets.clone())
+            let attachments: Vec<_> = it.attachments.iter().map(|it| it.attachment.id).collect();
+            let gone = (it.removed_tasks.clone(), it.removed_attachments.clone());
+            (tasks, secrets, attachments, gone, it.removed_secrets.clone())
         };
         assert_eq!(ids(&told), ids(&whole), "what it is told");
     }
@@ -246,10 +267,17 @@ struct World {
     streams: BTreeMap<StreamId, Stream>,
 }
 
+/// A swarm whose managers know attachments.
+fn founded() -> State {
+    let mut state = State::default();
+    apply(&mut state, vec![create(cluster(feature::NEWEST))]).unwrap();
+    state
+}
+
 impl World {
     fn new() -> Self {
         let mut world = Self {
-            state: State::default(),
+            state: founded(),
             heard: BTreeMap::new(),
             gone: BTreeSet::new(),
             index: 0,

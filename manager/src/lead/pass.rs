@@ -255,5 +255,6 @@ fn name(action: &Action) -> String {
         Action::Network(change) => format!("network {}", of(change)),
         Action::Secret(change) => format!("secret {}", of(change)),
         Action::Config(change) => format!("config {}", of(change)),
+        Action::Attachment(change) => format!("attachment {}", of(change)),
     }
 }

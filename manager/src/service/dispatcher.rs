@@ -13,7 +13,7 @@ use skep_dispatch::{
     Difference, Look, Report, ReportError, SessionId, StreamKind, ToldAssignments, Withdrawals,
     reported,
 };
-use skep_proto::convert::{reported_status, wire_node, wire_task};
+use skep_proto::convert::{reported_status, wire_attachment, wire_node, wire_task};
 use skep_proto::swarmkit as pb;
 use skep_state::{Change, State};
 use skep_types::node::NodeDescription;
@@ -261,7 +261,12 @@ fn assignments_message(difference: &Difference, count: u64) -> pb::AssignmentsMe
         let task = wire_task(&it.task, &it.spec, it.endpoint.as_ref(), &it.networks);
         changes.push(change(Item::Task(task), Action::Update));
     }
-    for id in &difference.removed_tasks {
+    for it in &difference.attachments {
+        let task = wire_attachment(&it.attachment, &it.network);
+        changes.push(change(Item::Task(task), Action::Update));
+    }
+    let removed = difference.removed_attachments.iter().map(|it| it.as_task());
+    for id in difference.removed_tasks.iter().copied().chain(removed) {
         let task = pb::Task { id: id.to_string(), ..pb::Task::default() };
         changes.push(change(Item::Task(task), Action::Remove));
     }

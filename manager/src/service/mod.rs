@@ -7,6 +7,7 @@ pub mod health;
 pub mod logbroker;
 pub mod membership;
 pub mod overlay;
+pub mod resource;
 
 use tonic::Status;
 

@@ -91,7 +91,7 @@ impl Told {
     }
 }
 
-/// Tasks and the cluster itself have no events, as in Docker.
+/// Tasks, attachments and the cluster itself have no events, as in Docker.
 fn told(event: &Event) -> Option<Told> {
     match event {
         Event::Node(delta) => {
@@ -104,7 +104,7 @@ fn told(event: &Event) -> Option<Told> {
         Event::Network(delta) => of(delta, |_, _| Map::new()),
         Event::Secret(delta) => of(delta, |_, _| Map::new()),
         Event::Config(delta) => of(delta, |_, _| Map::new()),
-        Event::Cluster(_) | Event::Task(_) => None,
+        Event::Cluster(_) | Event::Task(_) | Event::Attachment(_) => None,
     }
 }
 

@@ -111,6 +111,13 @@ impl Books {
                 self.subnets = Book::default();
                 self.subnets_v6 = Book::default();
             }
+            Event::Attachment(delta) => {
+                if let (Some(gone), None) = (&delta.before, &delta.after) {
+                    for address in &gone.addresses {
+                        self.release_address(gone.network, address.addr());
+                    }
+                }
+            }
             Event::Node(_) | Event::Secret(_) | Event::Config(_) => {}
         }
     }

@@ -4,6 +4,7 @@
 //! new leader can hand nothing out twice, because `apply` refuses it.
 
 mod addresses;
+mod attachments;
 mod book;
 mod books;
 mod family;
@@ -11,6 +12,7 @@ mod networks;
 mod services;
 mod tasks;
 
+pub use attachments::{NoAddress, addresses as attachment_addresses};
 pub use books::Books;
 pub use networks::allocate as networks;
 pub use services::allocate as services;

@@ -53,7 +53,7 @@ impl Swarm {
                 key: Payload::default(),
                 join_tokens: JoinTokens::default(),
             },
-            feature_level: 1,
+            feature_level: feature::NEWEST,
             data_path_port: defaults::DATA_PATH_PORT,
             address_pools: vec![],
             subnet_length: defaults::SUBNET_LENGTH,

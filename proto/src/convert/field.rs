@@ -7,7 +7,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use skep_types::{
-    ClusterId, ConfigId, NetworkId, NodeId, ParseIdError, SecretId, ServiceId, TaskId, Timestamp,
+    AttachmentId, ClusterId, ConfigId, NetworkId, NodeId, ParseIdError, SecretId, ServiceId,
+    TaskId, Timestamp,
 };
 
 use super::error::{At, ConvertError};
@@ -147,7 +148,7 @@ macro_rules! compact_ids {
     )*};
 }
 
-compact_ids!(ClusterId, ConfigId, NetworkId, NodeId, SecretId, ServiceId, TaskId);
+compact_ids!(AttachmentId, ClusterId, ConfigId, NetworkId, NodeId, SecretId, ServiceId, TaskId);
 
 /// Beyond what a message can hold (292 thousand million years) it is the longest that one can.
 pub(super) fn duration(value: Duration) -> prost_types::Duration {

@@ -8,6 +8,7 @@
 //! no value can hold is an error, not dropped, unless the place says why.
 
 mod address;
+mod attachment;
 mod cluster;
 mod container;
 mod endpoint;
@@ -29,6 +30,7 @@ mod task_status;
 mod transaction;
 mod wire_node;
 
+pub use attachment::{NodeAttachment, wire_attachment};
 pub use error::{ConvertError, Problem};
 pub use field::{id, part};
 pub use node_task::{NodeTask, task_name, wire_task};

@@ -1,7 +1,9 @@
 //! Networks: what a user asks for, and a network as it stands.
 
 use skep_types::network::IpamConfig;
-use skep_types::{Network, NetworkAttachment, NetworkId, NetworkSpec, Vni};
+use skep_types::{
+    Attachment, AttachmentId, Network, NetworkAttachment, NetworkId, NetworkSpec, NodeId, Vni,
+};
 
 use super::address::{address_bytes, address_of_bytes, address_of_text, net_of_text};
 use super::error::ConvertError;
@@ -164,6 +166,36 @@ impl TryFrom<state::NetworkAttachment> for NetworkAttachment {
             network: NetworkId::from_bytes(&message.network_id, "network_id")?,
             addresses: list(message.addresses, "addresses")?,
             aliases: message.aliases,
+        })
+    }
+}
+
+impl From<&Attachment> for state::Attachment {
+    fn from(attachment: &Attachment) -> Self {
+        Self {
+            id: attachment.id.to_bytes(),
+            meta: Some((&attachment.meta).into()),
+            node_id: attachment.node_id.to_bytes(),
+            network_id: attachment.network.to_bytes(),
+            container_id: attachment.container_id.clone(),
+            names: attachment.names.clone(),
+            addresses: messages(&attachment.addresses),
+        }
+    }
+}
+
+impl TryFrom<state::Attachment> for Attachment {
+    type Error = ConvertError;
+
+    fn try_from(message: state::Attachment) -> Result<Self, ConvertError> {
+        Ok(Self {
+            id: AttachmentId::from_bytes(&message.id, "id")?,
+            meta: part(message.meta, "meta")?,
+            node_id: NodeId::from_bytes(&message.node_id, "node_id")?,
+            network: NetworkId::from_bytes(&message.network_id, "network_id")?,
+            container_id: message.container_id,
+            names: message.names,
+            addresses: list(message.addresses, "addresses")?,
         })
     }
 }

@@ -24,6 +24,7 @@ pub fn records(view: &State) -> impl Iterator<Item = state::Record> + '_ {
         .chain(view.networks().iter().map(|it| Object::Network((&**it).into())))
         .chain(view.secrets().iter().map(|it| Object::Secret((&**it).into())))
         .chain(view.configs().iter().map(|it| Object::Config((&**it).into())))
+        .chain(view.attachments().iter().map(|it| Object::Attachment((&**it).into())))
         .chain(view.services().iter().map(|it| Object::Service((&**it).into())))
         .map(|object| Record::Object(state::Object { object: Some(object) }));
     let specs = view.specs().map(|(service, version, spec)| {
@@ -69,6 +70,9 @@ fn put_object(objects: &mut Objects, message: state::Object) -> Result<(), Conve
         Some(Object::Network(it)) => objects.networks.push(it.try_into().at("network")?),
         Some(Object::Secret(it)) => objects.secrets.push(it.try_into().at("secret")?),
         Some(Object::Config(it)) => objects.configs.push(it.try_into().at("config")?),
+        Some(Object::Attachment(it)) => {
+            objects.attachments.push(it.try_into().at("attachment")?);
+        }
         None => return Err(ConvertError::missing()),
     }
     Ok(())

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use skep_state::{Action, Change, Object, Transaction};
 use skep_types::{
-    Cluster, ClusterId, Config, ConfigId, Network, NetworkId, Node, NodeId, Revision, Secret,
-    SecretId, Service, ServiceId, Task, TaskId, Timestamp,
+    Attachment, AttachmentId, Cluster, ClusterId, Config, ConfigId, Network, NetworkId, Node,
+    NodeId, Revision, Secret, SecretId, Service, ServiceId, Task, TaskId, Timestamp,
 };
 
 use super::error::{At, ConvertError};
@@ -127,6 +127,7 @@ kinds! {
     Network, NetworkId, "network";
     Secret, SecretId, "secret";
     Config, ConfigId, "config";
+    Attachment, AttachmentId, "attachment";
 }
 
 impl TryFrom<state::Action> for Action {

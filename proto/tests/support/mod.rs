@@ -287,6 +287,18 @@ pub fn attachment() -> NetworkAttachment {
     }
 }
 
+pub fn of_container() -> Attachment {
+    Attachment {
+        id: AttachmentId::new(43),
+        meta: meta(),
+        node_id: NodeId::new(11),
+        network: NetworkId::new(41),
+        container_id: "c0ffee".into(),
+        names: texts(&["web", "www"]),
+        addresses: vec!["10.0.1.8/24".parse().unwrap(), "fd00::8/64".parse().unwrap()],
+    }
+}
+
 pub fn task_status() -> TaskStatus {
     TaskStatus {
         state: TaskState::Failed,

@@ -13,7 +13,11 @@ pub fn check(state: &State, before: Option<&Task>, after: &Task) -> Result<(), R
         return Ok(());
     }
     if before.is_some_and(|task| task.node_id.is_some() && !task.generic.is_empty()) {
-        return Err(Reason::Fixed { id: after.id.to_string(), what: "generic resources" });
+        return Err(Reason::Fixed {
+            kind: "task",
+            id: after.id.to_string(),
+            what: "generic resources",
+        });
     }
     let Some(node) = after.node_id else { return Ok(()) };
     let others = state

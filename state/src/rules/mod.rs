@@ -6,6 +6,7 @@
 //! **Invariant:** no rule looks at more than the change names: what it needs beyond that stands in an
 //! index.
 
+pub mod attachments;
 mod claims;
 pub mod cluster;
 pub mod networks;

@@ -54,9 +54,16 @@ fn is_unused(state: &State, network: &Network) -> Result<(), Reason> {
         return in_use(format!("service {}", service.spec.annotations.name));
     }
     for owner in state.address_owners(network.id) {
-        // A service's virtual address goes with the service's wish for the network.
-        if let AddressOwner::Task(task) = owner {
-            return in_use(format!("task {task}"));
+        match owner {
+            AddressOwner::Task(task) => return in_use(format!("task {task}")),
+            // A task in Docker's words; its users know it as a container.
+            AddressOwner::Attachment(id) => {
+                let attachment = state.attachments.get(id);
+                let name = attachment.and_then(|it| it.names.first()).cloned().unwrap_or_default();
+                return in_use(format!("task {id} (container {name})"));
+            }
+            // A service's virtual address goes with the service's wish for the network.
+            AddressOwner::Service(_) => {}
         }
     }
     Ok(())

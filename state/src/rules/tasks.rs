@@ -66,7 +66,7 @@ fn moves_forward(before: &Task, after: &Task) -> Result<(), Reason> {
         let (from, to) = (before.desired_state.into(), after.desired_state.into());
         return Err(Reason::backwards(after.id, from, to));
     }
-    let fixed = |what| Err(Reason::Fixed { id: after.id.to_string(), what });
+    let fixed = |what| Err(Reason::Fixed { kind: "task", id: after.id.to_string(), what });
     if after.service_id != before.service_id {
         return fixed("service");
     }

@@ -65,6 +65,23 @@ pub fn network(id: u128, name: &str, vni: u32, subnet: &str) -> Network {
     }
 }
 
+pub fn cluster(feature_level: u32) -> Cluster {
+    Cluster {
+        id: ClusterId::new(1),
+        meta: Meta::default(),
+        spec: ClusterSpec::default(),
+        root_ca: skep_types::cluster::RootCa {
+            certificate: vec![],
+            key: Payload::default(),
+            join_tokens: JoinTokens::default(),
+        },
+        feature_level,
+        data_path_port: defaults::DATA_PATH_PORT,
+        address_pools: vec![],
+        subnet_length: defaults::SUBNET_LENGTH,
+    }
+}
+
 pub fn node(id: u128, role: NodeRole) -> Node {
     Node::new(NodeId::new(id), NodeSpec { role, ..NodeSpec::default() })
 }
