@@ -47,3 +47,6 @@ pub const NETWORK_RETRY_MAX: Duration = Duration::from_secs(5);
 /// Messages of networks that are taken together: far more than come while the kernel is changed
 /// once.
 pub const NETWORK_MESSAGES_MAX: usize = 256;
+
+/// Docker: how long a container that is started waits until it is on a network of the swarm.
+pub const ATTACHED_WITHIN: Duration = Duration::from_secs(20);

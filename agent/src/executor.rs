@@ -16,6 +16,8 @@ use skep_types::task::ContainerStatus;
 use skep_types::{Config, ConfigId, Secret, SecretId, TaskId};
 use tokio::sync::watch;
 
+use crate::attachments::Attachments;
+
 /// The payloads that a task reads as files.
 #[derive(Debug, Clone, Default)]
 pub struct TaskFiles {
@@ -85,4 +87,9 @@ pub trait Executor: Send + Sync + 'static {
     async fn update_network(&self, update: NetworkUpdate) -> Result<(), ExecutorError>;
     /// The leader has told of all networks.
     async fn settle_networks(&self) -> Result<(), ExecutorError>;
+
+    /// The containers beside the tasks, if there are any to be on networks.
+    fn attachments(&self) -> Option<Arc<Attachments>> {
+        None
+    }
 }

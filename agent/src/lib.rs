@@ -3,6 +3,7 @@
 //! What to do next for a task is decided in `skep_agent_plan`; containers and networks are the
 //! [`Executor`]'s. This carries what is decided between the two.
 
+pub mod attachments;
 pub mod containers;
 pub mod defaults;
 mod dial;
@@ -77,6 +78,10 @@ impl Agent {
             error: String::new(),
             removed: false,
         });
+        // At once: containers that are started again look for networks of the swarm.
+        if let Some(attachments) = config.executor.attachments() {
+            attachments.membership(true);
+        }
         let task = tokio::spawn(session::run(config, sender, stop.clone()));
         Self { stop, news, task }
     }

@@ -64,6 +64,7 @@ enum Ended {
 
 pub async fn run(config: AgentConfig, news: watch::Sender<News>, stop: CancellationToken) {
     let mut worker = Worker::new(Arc::clone(&config.executor));
+    let attachments = config.executor.attachments();
     let mut backoff = BACKOFF_MIN;
     loop {
         let began = Instant::now();
@@ -71,6 +72,9 @@ pub async fn run(config: AgentConfig, news: watch::Sender<News>, stop: Cancellat
             () = stop.cancelled() => break,
             ended = session(&config, &news, &mut worker) => ended,
         };
+        if let Some(attachments) = &attachments {
+            attachments.session(None);
+        }
         let described = matches!(ended, Ended::Described);
         let removed = matches!(&ended, Ended::Call(status)
             if status.code() == Code::PermissionDenied
@@ -89,6 +93,10 @@ pub async fn run(config: AgentConfig, news: watch::Sender<News>, stop: Cancellat
             () = tokio::time::sleep(spread) => {}
         }
         backoff = (backoff * 2).min(BACKOFF_MAX);
+    }
+    if let Some(attachments) = attachments {
+        attachments.session(None);
+        attachments.membership(false);
     }
     worker.shutdown().await;
 }
@@ -152,6 +160,9 @@ async fn session_with_any(
         Ok(message) => message?.ok_or(Ended::Closed)?,
         Err(_) => return Err(Ended::Late),
     };
+    if let Some(attachments) = config.executor.attachments() {
+        attachments.session(Some(channel.clone()));
+    }
     worker.take(first).await?;
     let request = skep_proto::v1::EndpointsRequest { session_id: session_id.clone() };
     let networks = match within(overlay.endpoints(request)).await {

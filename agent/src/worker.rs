@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use skep_agent_plan::Observed;
-use skep_proto::convert::{ConvertError, NodeTask};
+use skep_proto::convert::{ConvertError, NodeAttachment, NodeTask};
 use skep_proto::swarmkit as pb;
 use skep_proto::swarmkit::assignment::Item;
-use skep_types::{Config, Secret, TaskId};
+use skep_types::{AttachmentId, Config, Secret, TaskId};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
@@ -87,8 +87,20 @@ impl Worker {
         if complete {
             self.replace(&parsed).await;
         }
+        let (mut come, mut gone) = (Vec::new(), Vec::new());
         for change in parsed {
-            self.make(change);
+            match change {
+                Change::Attachment(attachment) => come.push(*attachment),
+                // The id of either; an attachment's is no task's.
+                Change::NoTask(id) => {
+                    gone.push(AttachmentId::of_task(id));
+                    self.make(Change::NoTask(id));
+                }
+                change => self.make(change),
+            }
+        }
+        if let Some(attachments) = self.shared.executor.attachments() {
+            attachments.told(complete, come, &gone);
         }
         self.name = Some(message.results_in);
         while let Some(ended) = self.running.try_join_next() {
@@ -161,6 +173,8 @@ impl Worker {
                     }
                 }
             }
+            // Taken in by whoever keeps them.
+            Change::Attachment(_) => {}
             Change::NoTask(id) => {
                 self.known.send_if_modified(|known| known.remove(&id).is_some());
                 if let Some(asked) = self.asked.get(&id) {
@@ -183,6 +197,7 @@ impl Worker {
 enum Change {
     Task(Box<NodeTask>),
     NoTask(TaskId),
+    Attachment(Box<NodeAttachment>),
     Secret(Box<Secret>),
     NoSecret(skep_types::SecretId),
     Config(Box<Config>),
@@ -193,6 +208,9 @@ impl Change {
     fn parse(item: Item, removed: bool) -> Result<Option<Self>, AssignmentError> {
         Ok(Some(match (item, removed) {
             (Item::Task(task), true) => Self::NoTask(task.id.parse()?),
+            (Item::Task(task), false) if NodeAttachment::is_one(&task) => {
+                Self::Attachment(Box::new(NodeAttachment::try_from(task)?))
+            }
             (Item::Task(task), false) => Self::Task(Box::new(NodeTask::try_from(task)?)),
             (Item::Secret(secret), true) => Self::NoSecret(secret.id.parse()?),
             (Item::Secret(secret), false) => Self::Secret(Box::new(Secret::try_from(secret)?)),

@@ -15,6 +15,7 @@ use crate::network::{Driver, HostNetwork, net_of};
 use crate::pool::choose_address;
 use crate::ports::Published;
 use crate::sandbox::SandboxRequest;
+use crate::swarm::{Joined, SwarmEndpoint};
 
 /// Docker's short form of an id.
 pub const SHORT_DIGITS: usize = 12;
@@ -95,6 +96,34 @@ pub struct Record {
     pub request: SandboxRequest,
     pub endpoints: Vec<Endpoint>,
     pub published: Vec<Published>,
+    /// There once it was on a network of the swarm.
+    #[serde(default)]
+    pub swarm: Option<Joined>,
+}
+
+impl Record {
+    /// Its places on networks of the swarm.
+    pub fn on_swarm(&self) -> &[SwarmEndpoint] {
+        self.swarm.as_ref().map(|it| &it.endpoints[..]).unwrap_or_default()
+    }
+
+    /// Its places on all networks.
+    pub fn all(&self) -> impl Iterator<Item = &Endpoint> {
+        self.endpoints.iter().chain(self.on_swarm().iter().map(|it| &it.endpoint))
+    }
+
+    /// Names of the interfaces that it has.
+    pub fn interfaces(&self) -> BTreeSet<String> {
+        let outside = self.swarm.iter().filter_map(|it| it.outside.clone());
+        self.all().map(|it| it.interface.clone()).chain(outside).collect()
+    }
+}
+
+/// The first name for an interface that a container has not given.
+pub fn free_interface(record: &Record, prefix: &str) -> String {
+    let taken = record.interfaces();
+    let mut names = (0..).map(|number| format!("{prefix}{number}"));
+    names.find(|name| !taken.contains(name)).unwrap_or_else(|| prefix.to_owned())
 }
 
 /// What is asked of one endpoint, checked.
@@ -213,7 +242,7 @@ pub fn check(network: &HostNetwork, settings: &EndpointSettings) -> Result<(), A
     Ok(())
 }
 
-fn asked(settings: &EndpointSettings, v4: bool) -> Result<Option<IpAddr>, ApiError> {
+pub fn asked(settings: &EndpointSettings, v4: bool) -> Result<Option<IpAddr>, ApiError> {
     let ipam = settings.ipam_config.as_ref();
     let text = ipam.map(|it| if v4 { &it.ipv4_address } else { &it.ipv6_address });
     let Some(text) = text.filter(|it| !it.is_empty()) else { return Ok(None) };

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
 
 use ipnet::IpNet;
 use skep_docker_api::json::{self, NetworkCreateRequest, Timestamp};
@@ -22,6 +23,7 @@ use crate::pool::{choose_subnet, unique_local_subnet};
 use crate::ports::Port;
 use crate::records::Records;
 use crate::rules::{self, Bridge, Forwarded, Opened};
+use crate::swarm::SwarmNetworks;
 use crate::{BridgeError, names, spec};
 
 const RESOLV_CONF: &str = "/etc/resolv.conf";
@@ -34,6 +36,8 @@ pub struct HostNetworks {
     pub(crate) records: Records,
     pub(crate) resolv_conf: PathBuf,
     pub(crate) names: NameServer,
+    /// None where nobody has said who the swarm's networks are.
+    pub(crate) swarm: OnceLock<Arc<dyn SwarmNetworks>>,
     pub(crate) state: Mutex<State>,
     /// The script that was carried out last. Whoever changes the rules holds this first, and then
     /// reads the state, so that an older state never follows a newer one.
@@ -200,6 +204,7 @@ impl HostNetworks {
             records,
             resolv_conf: resolv_conf.unwrap_or_else(|| RESOLV_CONF.into()),
             names,
+            swarm: OnceLock::new(),
             state: Mutex::new(state),
             applied: Mutex::new(None),
         })
@@ -263,6 +268,10 @@ impl HostNetworks {
         settings: &json::EndpointSettings,
     ) -> Result<(), BridgeError> {
         let state = self.state.lock().await;
+        if self.is_elsewhere(&state, given) {
+            // Whether there is one the managers say, when the container starts.
+            return Ok(());
+        }
         Ok(check(state.find(given)?, settings)?)
     }
 

@@ -3,7 +3,8 @@
 //!
 //! What is decided is pure (`spec`, `pool`, `endpoint`, `endpoint_options`, `ports`, `names`, `rules`, `resolv`),
 //! `kernel` and `held` carry it out, `records` remembers it, and `host_networks` and `life` are the
-//! one place that drives them. It knows nothing of the swarm's networks and runs no containers.
+//! one place that drives them. Networks of the swarm are somebody else's
+//! (`swarm`); it runs no containers.
 
 mod endpoint;
 mod endpoint_options;
@@ -14,6 +15,7 @@ mod kernel;
 mod life;
 mod names;
 mod network;
+mod on_swarm;
 mod options;
 mod pool;
 mod ports;
@@ -22,6 +24,7 @@ mod resolv;
 mod rules;
 mod sandbox;
 mod spec;
+mod swarm;
 
 pub use error::BridgeError;
 pub use host_networks::HostNetworks;
@@ -30,3 +33,4 @@ pub use options::{
     NetworkOptions, SWARM_POOL, default_pools,
 };
 pub use sandbox::{Link, Sandbox, SandboxMode, SandboxRequest, Shown};
+pub use swarm::{SwarmContainer, SwarmNetworks, SwarmPlace, SwarmPlaceAt, SwarmWish};

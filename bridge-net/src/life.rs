@@ -46,19 +46,28 @@ impl HostNetworks {
             self.close_sandbox(&container).await?;
         }
         let mode = request.mode.clone();
+        let mut of_swarm = Vec::new();
         {
             let mut state = self.state.lock().await;
-            let record = Record { request, endpoints: Vec::new(), published: Vec::new() };
+            let record =
+                Record { request, endpoints: Vec::new(), published: Vec::new(), swarm: None };
             state.open.insert(container.clone(), record);
             state.live.insert(container.clone(), Live::default());
             if let SandboxMode::Networks(networks) = &mode {
                 for (given, settings) in networks {
+                    if self.is_elsewhere(&state, given) {
+                        of_swarm.push((given.clone(), settings.clone()));
+                        continue;
+                    }
                     self.allocate(&mut state, &container, given, settings).await?;
                 }
             }
         }
         if let SandboxMode::Host | SandboxMode::Container(_) = mode {
             return self.told(&container).await;
+        }
+        for (given, settings) in of_swarm {
+            self.attach(&container, &given, &settings).await?;
         }
         self.publish(&container).await?;
         let (record, networks) = self.snapshot(&container).await?;
@@ -71,6 +80,7 @@ impl HostNetworks {
         if let Some(endpoint) = way_out(&record.endpoints, &networks) {
             self.kernel.route(&inside, Some(endpoint)).await?;
         }
+        self.join_swarm(&record).await?;
         self.follow(&container, &inside.place).await?;
         self.told(&container).await
     }
@@ -97,12 +107,12 @@ impl HostNetworks {
             return Err(ApiError::new(Kind::Forbidden, text).into());
         }
         let Some(record) = state.open.get(container) else { return Err(closed(container)) };
-        if record.endpoints.iter().any(|it| it.network == network.id) {
+        if record.all().any(|it| it.network == network.id) {
             let (name, on) = (&record.request.name, &network.name);
             let text = format!("endpoint with name {name} already exists in network {on}");
             return Err(ApiError::new(Kind::Forbidden, text).into());
         }
-        let interfaces = record.endpoints.iter().map(|it| it.interface.clone()).collect();
+        let interfaces = record.interfaces();
         let endpoint = endpoint::allocate(Wanted {
             network: &network,
             settings,
@@ -135,8 +145,14 @@ impl HostNetworks {
         for endpoint in &record.endpoints {
             self.kernel.unplug(endpoint).await?;
         }
+        if record.swarm.is_some() {
+            self.part_from_swarm(container).await?;
+        }
         self.kernel.remove_sandbox(container).await?;
         self.records.drop_sandbox(container)?;
+        for place in record.on_swarm() {
+            self.detach(container, place).await;
+        }
         {
             let mut state = self.state.lock().await;
             state.open.remove(container);
@@ -153,6 +169,7 @@ impl HostNetworks {
     ) -> Result<Sandbox, BridgeError> {
         let endpoint = {
             let mut state = self.state.lock().await;
+            let elsewhere = self.is_elsewhere(&state, given);
             let Some(record) = state.open.get(container) else { return Err(closed(container)) };
             if let SandboxMode::Host | SandboxMode::Container(_) = record.request.mode {
                 let text = "container sharing network namespace with another container or host \
@@ -163,6 +180,10 @@ impl HostNetworks {
                 let text = "container cannot be connected to multiple networks with one of the \
                             networks in private (none) mode";
                 return Err(ApiError::new(Kind::Forbidden, text).into());
+            }
+            if elsewhere {
+                drop(state);
+                return self.connect_to_swarm(container, given, &settings).await;
             }
             self.allocate(&mut state, container, given, &settings).await?
         };
@@ -186,7 +207,7 @@ impl HostNetworks {
         if let Some(network) = networks.get(&endpoint.network) {
             self.kernel.plug(&inside, network, endpoint).await?;
         }
-        self.kernel.route(&inside, way_out(&record.endpoints, &networks)).await?;
+        self.leads_out(container, &inside).await?;
         self.follow(container, &inside.place).await?;
         self.told(container).await
     }
@@ -195,6 +216,14 @@ impl HostNetworks {
     pub async fn disconnect(&self, container: &str, given: &str) -> Result<Sandbox, BridgeError> {
         let endpoint = {
             let state = self.state.lock().await;
+            let of_swarm = state.open.get(container).map(Record::on_swarm).unwrap_or_default();
+            if self.is_elsewhere(&state, given)
+                && let Some(place) = of_swarm.iter().find(|it| it.is_on(given)).cloned()
+            {
+                drop(state);
+                self.leave_swarms(container, &place).await?;
+                return self.told(container).await;
+            }
             let network = state.find(given)?;
             if network.driver != Driver::Bridge {
                 let text = format!(
@@ -224,10 +253,10 @@ impl HostNetworks {
                 record.endpoints.retain(|it| it.id != endpoint.id);
             }
         }
-        let (record, networks) = self.snapshot(container).await?;
+        let (record, _) = self.snapshot(container).await?;
         self.records.put_sandbox(&record)?;
         let inside = self.kernel.enter(container).await?;
-        self.kernel.route(&inside, way_out(&record.endpoints, &networks)).await?;
+        self.leads_out(container, &inside).await?;
         self.follow(container, &inside.place).await
     }
 
@@ -241,9 +270,15 @@ impl HostNetworks {
             for it in record.endpoints.iter_mut().filter(|it| !it.names.is_empty()) {
                 it.names = endpoint::names(&request, &it.wished);
             }
+            for it in record.swarm.iter_mut().flat_map(|it| &mut it.endpoints) {
+                it.endpoint.names = endpoint::names(&request, &it.endpoint.wished);
+            }
             record.clone()
         };
         self.records.put_sandbox(&record)?;
+        for place in record.on_swarm() {
+            self.rename_on_swarm(&record, place).await;
+        }
         self.refresh().await
     }
 
@@ -351,11 +386,15 @@ impl HostNetworks {
                 self.kernel.plug(&inside, network, endpoint).await?;
             }
         }
-        Ok(self.kernel.route(&inside, way_out(&record.endpoints, &networks)).await?)
+        self.leads_out(&record.request.container, &inside).await
     }
 
     /// Makes rules, names, the resolver and relays follow where a container is.
-    async fn follow(&self, container: &str, place: &Namespace) -> Result<(), BridgeError> {
+    pub(crate) async fn follow(
+        &self,
+        container: &str,
+        place: &Namespace,
+    ) -> Result<(), BridgeError> {
         let (record, networks) = self.snapshot(container).await?;
         let out = way_out(&record.endpoints, &networks);
         {
@@ -368,7 +407,7 @@ impl HostNetworks {
         self.refresh().await?;
         let mut named: Vec<&Endpoint> =
             record.endpoints.iter().filter(|it| !it.names.is_empty()).collect();
-        if named.is_empty() {
+        if named.is_empty() && record.on_swarm().is_empty() {
             self.names.close(Group::Host, container).await;
             return Ok(());
         }
@@ -376,17 +415,20 @@ impl HostNetworks {
         named.sort_by(|one, other| one.network.cmp(&other.network));
         let chosen = &record.request.dns.servers;
         let servers = if chosen.is_empty() { &self.options.dns.servers } else { chosen };
-        let forward = match (out, servers.as_slice()) {
-            (None, _) => Forward::Nowhere,
-            (_, []) => Forward::Host(self.resolv_conf.clone()),
-            (_, servers) => Forward::Chosen(servers.to_vec()),
+        let by_swarm = record.swarm.as_ref().is_some_and(|it| it.outside.is_some());
+        let forward = match servers.as_slice() {
+            _ if out.is_none() && !by_swarm => Forward::Nowhere,
+            [] => Forward::Host(self.resolv_conf.clone()),
+            servers => Forward::Chosen(servers.to_vec()),
         };
+        let on_swarm = record.on_swarm().iter().filter_map(names::place_on_swarm);
+        let places = named.into_iter().map(names::place).chain(on_swarm);
         let asker = Asker {
             group: Group::Host,
             name: container.to_owned(),
             // Ids are hexadecimal and random.
             seed: u128::from_str_radix(&container[..SHORT_DIGITS], 16).unwrap_or_default(),
-            places: named.into_iter().map(names::place).collect(),
+            places: places.collect(),
             forward,
         };
         let port = self
@@ -401,11 +443,18 @@ impl HostNetworks {
     /// Holds the ports that a container wishes, where it has a way to the outside.
     async fn publish(&self, container: &str) -> Result<(), BridgeError> {
         let (record, networks) = self.snapshot(container).await?;
-        let Some(out) = way_out(&record.endpoints, &networks) else { return Ok(()) };
         let request = &record.request;
         if request.ports.is_empty() && !request.publish_all {
             return Ok(());
         }
+        let Some(out) = way_out(&record.endpoints, &networks) else {
+            if record.swarm.is_some() && !request.ports.is_empty() {
+                let text = "ports cannot be published by networks of the swarm alone: put the \
+                            container on a bridge network, too";
+                return Err(ApiError::new(Kind::NotImplemented, text).into());
+            }
+            return Ok(());
+        };
         let bind = networks.get(&out.network).and_then(|it| it.bind).unwrap_or(self.options.bind);
         let defaults = self.defaults(bind).await?;
         let wishes =
@@ -520,7 +569,7 @@ impl HostNetworks {
         }
     }
 
-    async fn snapshot(
+    pub(crate) async fn snapshot(
         &self,
         container: &str,
     ) -> Result<(Record, BTreeMap<String, crate::network::HostNetwork>), BridgeError> {
@@ -541,7 +590,7 @@ impl HostNetworks {
         open.map(|(container, record)| (container.clone(), shown(&state, record))).collect()
     }
 
-    async fn told(&self, container: &str) -> Result<Sandbox, BridgeError> {
+    pub(crate) async fn told(&self, container: &str) -> Result<Sandbox, BridgeError> {
         let host = tokio::fs::read_to_string(&self.resolv_conf).await.unwrap_or_default();
         let state = self.state.lock().await;
         let record = state.open.get(container).ok_or_else(|| closed(container))?;
@@ -555,7 +604,7 @@ impl HostNetworks {
                 None => return Err(closed(other)),
             },
         };
-        let embedded = record.endpoints.iter().any(|it| !it.names.is_empty());
+        let embedded = record.all().any(|it| !it.names.is_empty());
         let resolver = match &request.mode {
             _ if embedded => resolv::Resolver::Embedded(ADDRESS.into()),
             SandboxMode::Host => resolv::Resolver::Host,
@@ -595,8 +644,9 @@ fn shown(state: &State, record: &Record) -> Shown {
         let network = state.networks.get(&endpoint.network)?;
         Some((network.name.clone(), endpoint.show()))
     });
+    let of_swarm = record.on_swarm().iter().map(|it| (it.network_name.clone(), it.show()));
     let networks = match &request.mode {
-        SandboxMode::Networks(_) => endpoints.collect(),
+        SandboxMode::Networks(_) => endpoints.chain(of_swarm).collect(),
         SandboxMode::Host => builtin(HOST),
         SandboxMode::None => builtin(NONE),
         SandboxMode::Container(_) => BTreeMap::new(),
@@ -607,7 +657,7 @@ fn shown(state: &State, record: &Record) -> Shown {
 /// A container's own addresses by its host name, then those that it is linked to.
 fn hosts(state: &State, record: &Record) -> Vec<(IpAddr, Vec<String>)> {
     let mut hosts = Vec::new();
-    for address in record.endpoints.iter().flat_map(|it| &it.addresses) {
+    for address in record.all().flat_map(|it| &it.addresses) {
         hosts.push((address.addr(), vec![record.request.hostname.clone()]));
     }
     for link in &record.request.links {
@@ -624,6 +674,6 @@ fn hosts(state: &State, record: &Record) -> Vec<(IpAddr, Vec<String>)> {
     hosts
 }
 
-fn closed(container: &str) -> BridgeError {
+pub(crate) fn closed(container: &str) -> BridgeError {
     ApiError::conflict(format!("container {container} is not running")).into()
 }

@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use ipnet::IpNet;
 use skep_overlay_net::dns::client::Group;
 use skep_overlay_net::dns::names::Place;
+use skep_overlay_net::dns::overlay;
 use skep_overlay_net::dns::zone::{Head, Id, Member, Told};
 
 use crate::endpoint::{Endpoint, Record};
 use crate::network::HostNetwork;
+use crate::swarm::SwarmEndpoint;
 
 /// Digits of an id that are enough to tell containers apart: what zones call them has 128 bits.
 const ID_DIGITS: usize = 32;
@@ -50,6 +52,11 @@ fn id(container: &str) -> Id {
 pub fn place(endpoint: &Endpoint) -> Place {
     let texts = endpoint.wished.links.as_deref().unwrap_or_default();
     Place { zone: zone(&endpoint.network), links: texts.iter().map(|it| link(it)).collect() }
+}
+
+/// The same on a network of the swarm.
+pub fn place_on_swarm(endpoint: &SwarmEndpoint) -> Option<Place> {
+    Some(Place { zone: overlay::zone(endpoint.network()?), links: Default::default() })
 }
 
 /// `CONTAINER:ALIAS`, or a name that is both.

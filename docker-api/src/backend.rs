@@ -142,6 +142,7 @@ pub trait Backend: Send + Sync + 'static {
     async fn networks(&self, _filters: Filters) -> Answer<Vec<Network>> {
         Err(ApiError::absent())
     }
+    /// With everything that is known; whoever asks for less is shown less.
     async fn network(&self, _id: &str) -> Answer<Network> {
         Err(ApiError::absent())
     }

@@ -8,6 +8,7 @@ use skep_manager::metrics::ManagerMetrics;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use crate::attaching::Attaching;
 use crate::backend::{BackendParts, DaemonBackend};
 use crate::config::Config;
 use crate::logging::Refilter;
@@ -29,6 +30,8 @@ pub async fn run(config: Config, refilter: Refilter) -> anyhow::Result<()> {
     let names = crate::names::server(&config)?;
     let engine = crate::open_engine(&config, &live, &names).await?;
     let networks = crate::open_networks(&config, &names).await?;
+    // Before a session: what it finds of containers that nobody here has is given back.
+    networks.follow_swarm(Arc::new(Attaching(Arc::clone(&engine)))).await;
     let events = Events::new();
     let counted = ManagerMetrics::default();
     let means = Means {

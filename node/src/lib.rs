@@ -1,5 +1,6 @@
 //! The daemon: configuration, the node's part in a swarm, the API socket, signals.
 
+mod attaching;
 pub mod backend;
 pub mod config;
 pub mod config_file;

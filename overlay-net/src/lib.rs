@@ -15,6 +15,6 @@ pub use skep_overlay_kernel::conntrack::follows_sctp;
 pub use skep_overlay_kernel::host::speaks_v6;
 pub use skep_overlay_kernel::{HostNs, Namespace, underlay};
 pub use skep_overlay_plan::{
-    EndpointState, Mac, NetworkState, NetworkUpdate, NodeConfig, ServiceEntry, TaskEndpoint,
+    EndpointState, Lent, Mac, NetworkState, NetworkUpdate, NodeConfig, ServiceEntry, TaskEndpoint,
     TaskNet, network, node_mac, task_mac,
 };

@@ -5,7 +5,7 @@
 //! it was asked to be; when it failed, what is left to do is done with the next call or `repair`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -15,8 +15,8 @@ use skep_overlay_kernel::{Executor, HeldPort, HostNs, KernelError, Namespace};
 use skep_overlay_plan::desired::Knowledge;
 use skep_overlay_plan::operation::Subject;
 use skep_overlay_plan::{
-    Desired, DesiredTask, HostPort, NetworkUpdate, NodeConfig, Observed, Operation, TaskNet,
-    TaskNetError, plan,
+    Desired, DesiredTask, HostPort, Lent, NetworkState, NetworkUpdate, NodeConfig, Observed,
+    Operation, TaskNet, TaskNetError, plan,
 };
 use skep_types::service::PortConfig;
 use skep_types::{NetworkId, TaskId};
@@ -91,6 +91,8 @@ pub struct Standing {
     pub net: TaskNet,
     /// What it was given when it was attached.
     pub host_ports: Vec<PortConfig>,
+    /// Of a container that was started by hand.
+    pub lent: Option<Lent>,
 }
 
 impl NetworkManager {
@@ -117,6 +119,17 @@ impl NetworkManager {
     /// the same task it changes what differs. Ports in host mode without a number are given one of
     /// this host's, which the task has until it is detached.
     pub async fn attach_task(&self, net: TaskNet) -> Result<Attached, NetworkError> {
+        self.attach(net, None).await
+    }
+
+    /// Puts a container that was started by hand on these networks and no others, in the namespace
+    /// that its owner lends. To be told again after every change of what it is on; it ends with
+    /// [`Self::detach_task`], before the namespace goes.
+    pub async fn attach_container(&self, net: TaskNet, lent: Lent) -> Result<(), NetworkError> {
+        self.attach(net, Some(lent)).await.map(drop)
+    }
+
+    async fn attach(&self, net: TaskNet, lent: Option<Lent>) -> Result<Attached, NetworkError> {
         let task = net.task;
         let net = if self.speaks_v6 { net } else { net.without_v6() };
         let deadline = Instant::now() + TOLD_WITHIN;
@@ -127,7 +140,7 @@ impl NetworkManager {
             match inner.desired.check(&net) {
                 Ok(()) => {
                     let had = before.as_ref().map(|it| it.host_ports.clone()).unwrap_or_default();
-                    let result = self.take_in_and_bring_up(&mut inner, net, &had).await;
+                    let result = self.take_in_and_bring_up(&mut inner, net, lent, &had).await;
                     if result.is_err() {
                         self.take_back(&mut inner, task, before).await;
                     }
@@ -208,12 +221,12 @@ impl NetworkManager {
             tasks.into_iter().partition(|it| outside(&it.net).is_some());
         let mut first = Ok(());
         let mut ids = Vec::new();
-        for Standing { net, host_ports } in with.into_iter().chain(without) {
+        for Standing { net, host_ports, lent } in with.into_iter().chain(without) {
             let (task, address) = (net.task, outside(&net));
             let net = if self.speaks_v6 { net } else { net.without_v6() };
             let net = self.number(&mut inner, net, &host_ports).await;
             let added =
-                net.and_then(|net| inner.desired.add_task(net, address).map_err(Into::into));
+                net.and_then(|net| add(&mut inner.desired, net, lent, address).map_err(Into::into));
             match added {
                 Ok(()) => ids.push(task),
                 Err(error) => first = first.and(Err(error)),
@@ -226,6 +239,11 @@ impl NetworkManager {
         let failures = self.reconcile(&mut inner).await?;
         inner.give_back();
         first.and(first_of(failures, |_| true))
+    }
+
+    /// Looks at what the leader has told.
+    pub async fn told<T>(&self, look: impl FnOnce(&BTreeMap<NetworkId, NetworkState>) -> T) -> T {
+        look(&self.inner.lock().await.desired.networks)
     }
 
     /// The leader has told everything: what it did not speak of goes.
@@ -249,12 +267,13 @@ impl NetworkManager {
         &self,
         inner: &mut Inner,
         net: TaskNet,
+        lent: Option<Lent>,
         had: &[PortConfig],
     ) -> Result<Attached, NetworkError> {
         let task = net.task;
         let before = inner.desired.tasks.get(&task).cloned();
         let net = self.number(inner, net, had).await?;
-        inner.desired.add_task(net, None)?;
+        add(&mut inner.desired, net, lent, None)?;
         self.bring_up(inner, task, before.as_ref()).await?;
         // A number that it had and does not ask for any more.
         inner.give_back();
@@ -350,7 +369,9 @@ impl NetworkManager {
 
     /// The resolver comes before the rules that send questions to it.
     async fn start_resolver(&self, inner: &mut Inner, task: TaskId) -> Result<(), NetworkError> {
-        let Some(wanted) = inner.desired.tasks.get(&task) else { return Ok(()) };
+        let Some(wanted) = inner.desired.tasks.get(&task).filter(|it| it.lent.is_none()) else {
+            return Ok(());
+        };
         let (networks, has_outside, nameservers) = scope_of(wanted);
         let create = Operation::CreateTask { task };
         self.executor.execute(&create).await?;
@@ -460,6 +481,18 @@ fn batches(plan: Vec<Operation>) -> Vec<Vec<Vec<Operation>>> {
 fn scope_of(task: &DesiredTask) -> (Vec<NetworkId>, bool, Vec<IpAddr>) {
     let networks = task.networks.iter().map(|attachment| attachment.network).collect();
     (networks, task.outside.is_some(), task.nameservers.clone())
+}
+
+fn add(
+    desired: &mut Desired,
+    net: TaskNet,
+    lent: Option<Lent>,
+    outside: Option<Ipv4Addr>,
+) -> Result<(), TaskNetError> {
+    match lent {
+        Some(lent) => desired.add_container(net, lent, outside),
+        None => desired.add_task(net, outside),
+    }
 }
 
 struct Failure {

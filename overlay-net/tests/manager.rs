@@ -215,7 +215,8 @@ async fn tasks_find_one_another_by_name_and_a_restart_cuts_nothing() {
     assert_eq!(resolve(&a, "example.org.").await.unwrap(), ["192.0.2.1"]);
     let rules_before = lab::inside(&path(&lab, A_TASK), "nft list ruleset");
     let one = manager(&lab, 1);
-    let standing = Standing { net: net(A_TASK, FRONT, "10.0.1.3/24"), host_ports: Vec::new() };
+    let standing =
+        Standing { net: net(A_TASK, FRONT, "10.0.1.3/24"), host_ports: Vec::new(), lent: None };
     one.restore(vec![standing]).await.unwrap();
     assert!(still_echoes(&mut stream));
     assert_eq!(resolve(&a, "web.").await.unwrap(), ["10.0.1.2"], "as was told before");
@@ -399,8 +400,11 @@ async fn host_ports_without_a_number_are_given_one_and_keep_it() {
     wait_free(&host, (Tcp, 40_002)).await;
     assert!(still_echoes(&mut stream));
     let one = manager(&lab, 1);
-    let standing =
-        |net: TaskNet, given: &Attached| Standing { net, host_ports: given.host_ports.clone() };
+    let standing = |net: TaskNet, given: &Attached| Standing {
+        net,
+        host_ports: given.host_ports.clone(),
+        lent: None,
+    };
     let tasks = vec![
         standing(open_ports(B_TASK, &[Tcp]), &b),
         standing(open_ports(A_TASK, &PROTOCOLS), &a),
@@ -426,5 +430,106 @@ async fn host_ports_without_a_number_are_given_one_and_keep_it() {
     for task in [B_TASK, c_task] {
         one.detach_task(task).await.unwrap();
     }
+    assert_eq!(lab.remains(1), "");
+}
+
+/// A container's namespace that somebody else made, with an interface of theirs.
+async fn foreign(lab: &Lab) -> (Namespace, std::path::PathBuf) {
+    let path = lab.run_directory(1).join("foreign");
+    let place = Namespace::create(&path).await.unwrap();
+    for command in [
+        "ip link set lo up",
+        "ip link add eth0 type veth peer name far0",
+        "ip addr add 172.20.0.2/16 dev eth0",
+        "ip link set eth0 up",
+        "ip link set far0 up",
+    ] {
+        lab::inside(&path, command);
+    }
+    (place, path)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_in_a_lent_namespace_comes_and_goes_beside_what_is_anothers() {
+    if !can_run("a_container_in_a_lent_namespace_comes_and_goes_beside_what_is_anothers") {
+        return;
+    }
+    let lab = Lab::new(2).await;
+    let (one, two) = (manager(&lab, 1), manager(&lab, 2));
+    for manager in [&one, &two] {
+        manager.update_network(NetworkUpdate::Full(front())).await.unwrap();
+    }
+    let b = attach(&two, net(B_TASK, FRONT, "10.0.1.4/24")).await;
+    serve(&b, 80, "b").await;
+    let (place, path) = foreign(&lab).await;
+    let lent = |interfaces: &[&str], outside: Option<&str>| Lent {
+        namespace: path.clone(),
+        interfaces: interfaces.iter().map(ToString::to_string).collect(),
+        outside: outside.map(str::to_owned),
+    };
+    let links = || {
+        let text = lab::inside(&path, "ip -o -br link");
+        let names = text.lines().filter_map(|line| line.split(['@', ' ']).next());
+        names.filter(|it| !matches!(*it, "lo" | "far0")).collect::<Vec<_>>().join(" ")
+    };
+    let at = net(A_TASK, FRONT, "10.0.1.3/24");
+    one.attach_container(at.clone(), lent(&["eth1"], Some("eth2"))).await.unwrap();
+    assert_eq!(links(), "eth0 eth1 eth2");
+    // By the virtual address; both names lead to the one that serves.
+    serve(&place, 80, "a").await;
+    ask_until_all(&place, "10.0.1.2:80", &["a", "b"]).await;
+    assert_eq!(ask(&b, "10.0.1.3:80").await.unwrap(), "a 10.0.1.4");
+    let (mut stream, _) = connect(&place, "10.0.1.4:80").await.unwrap();
+
+    // Another way out takes the place of the host's; nothing else is touched.
+    one.attach_container(at.clone(), lent(&["eth1"], None)).await.unwrap();
+    assert_eq!(links(), "eth0 eth1");
+    assert!(still_echoes(&mut stream));
+    drop(one);
+    let one = manager(&lab, 1);
+    let standing =
+        Standing { net: at.clone(), host_ports: vec![], lent: Some(lent(&["eth1"], None)) };
+    one.restore(vec![standing]).await.unwrap();
+    one.update_network(NetworkUpdate::Full(front())).await.unwrap();
+    one.settle().await.unwrap();
+    one.repair().await.unwrap();
+    assert!(still_echoes(&mut stream), "a restart cuts nothing");
+    assert_eq!(links(), "eth0 eth1");
+
+    // Off the network, and on it again.
+    let none = TaskNet { networks: vec![], ..at.clone() };
+    one.attach_container(none, lent(&[], None)).await.unwrap();
+    assert_eq!(links(), "eth0");
+    one.attach_container(at, lent(&["eth7"], None)).await.unwrap();
+    assert_eq!(links(), "eth0 eth7");
+    one.detach_task(A_TASK).await.unwrap();
+    assert_eq!(links(), "eth0");
+    assert_eq!(lab::inside(&path, "nft list ruleset").trim(), "");
+    one.update_network(NetworkUpdate::Gone(FRONT)).await.unwrap();
+    assert!(!lab.run_directory(1).join("lent").join(A_TASK.to_string()).exists());
+    Namespace::remove(&path).unwrap();
+    assert_eq!(lab.remains(1), "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_namespace_that_is_not_there_is_not_borrowed() {
+    if !can_run("a_namespace_that_is_not_there_is_not_borrowed") {
+        return;
+    }
+    let lab = Lab::new(1).await;
+    let one = manager(&lab, 1);
+    one.update_network(NetworkUpdate::Full(front())).await.unwrap();
+    let lent = Lent {
+        namespace: lab.run_directory(1).join("nowhere"),
+        interfaces: vec!["eth0".to_owned()],
+        outside: None,
+    };
+    let at = net(A_TASK, FRONT, "10.0.1.3/24");
+    let error = one.attach_container(at.clone(), lent.clone()).await.unwrap_err();
+    assert!(error.to_string().starts_with("failed to name namespace"), "{error}");
+    let unnamed = Lent { interfaces: vec![], ..lent };
+    let error = one.attach_container(at, unnamed).await.unwrap_err();
+    assert!(error.to_string().contains("another number of interfaces"), "{error}");
+    one.update_network(NetworkUpdate::Gone(FRONT)).await.unwrap();
     assert_eq!(lab.remains(1), "");
 }

@@ -9,6 +9,7 @@ mod health;
 mod host_ports;
 mod network;
 mod pull;
+mod shown;
 mod templates;
 
 use std::collections::HashMap;
@@ -37,7 +38,9 @@ use health::HealthReports;
 pub use host_ports::host_ports_of;
 pub use network::Networks;
 pub use pull::Registries;
+pub use shown::endpoint_id;
 
+use crate::attachments::Attachments;
 use crate::executor::{ContainerChange, Executor, ExecutorError, TaskFiles, TaskLogs};
 
 /// By which a container's task is known again.
@@ -116,6 +119,15 @@ impl Containers {
 
     pub fn images(&self) -> &Store {
         &self.parts.images
+    }
+
+    pub fn networks(&self) -> &Networks {
+        &self.parts.networks
+    }
+
+    /// The containers that were started by hand and are on networks of the swarm.
+    pub fn attached(&self) -> &Arc<Attachments> {
+        &self.parts.networks.attachments
     }
 
     pub fn volumes(&self) -> &Volumes {
@@ -314,8 +326,12 @@ impl Executor for Containers {
         for task in tasks {
             if matches!(self.observe(task.id).await, Observed::Created | Observed::Running { .. }) {
                 let host_ports = self.host_ports(task.id).await;
-                running.push(Standing { net: network::task_net(task)?, host_ports });
+                running.push(Standing { net: network::task_net(task)?, host_ports, lent: None });
             }
+        }
+        for joined in self.parts.networks.attachments.joined() {
+            let (net, lent) = joined.net();
+            running.push(Standing { net, host_ports: Vec::new(), lent: Some(lent) });
         }
         self.parts.networks.manager().await?.restore(running).await.map_err(failed)
     }
@@ -326,6 +342,10 @@ impl Executor for Containers {
 
     async fn settle_networks(&self) -> Result<(), ExecutorError> {
         self.parts.networks.manager().await?.settle().await.map_err(failed)
+    }
+
+    fn attachments(&self) -> Option<Arc<Attachments>> {
+        Some(Arc::clone(&self.parts.networks.attachments))
     }
 
     async fn logs(&self, task: TaskId, query: LogQuery) -> Result<Option<TaskLogs>, ExecutorError> {

@@ -14,6 +14,7 @@ use skep_proto::convert::NodeTask;
 use tokio::sync::RwLock;
 
 use super::{failed, refused};
+use crate::attachments::{Attachments, Joined, task_of};
 use crate::executor::ExecutorError;
 
 /// Tasks' addresses towards their host, the same on every node; Docker's second default bridge has
@@ -22,6 +23,7 @@ const OUTSIDE_POOL: &str = "172.18.0.0/16";
 
 /// See the module.
 pub struct Networks {
+    pub(super) attachments: Arc<Attachments>,
     run: PathBuf,
     /// Whose tasks' namespaces are.
     owner: Owner,
@@ -38,7 +40,8 @@ struct Made {
 impl Networks {
     /// Namespaces get their names below `run`, which ends with the boot.
     pub fn new(run: PathBuf, names: NameServer) -> Self {
-        Self { run, owner: Owner::Host, names, made: RwLock::new(None) }
+        let attachments = Arc::default();
+        Self { attachments, run, owner: Owner::Host, names, made: RwLock::new(None) }
     }
 
     /// With tasks' namespaces belonging to a user namespace.
@@ -90,6 +93,11 @@ impl Networks {
         manager.ok_or_else(|| failed("this node's networks are not known yet"))
     }
 
+    /// Where other nodes reach this one.
+    pub(super) async fn underlay(&self) -> Option<IpAddr> {
+        self.made.read().await.as_ref().map(|made| made.underlay)
+    }
+
     pub async fn update(&self, update: NetworkUpdate) -> Result<(), ExecutorError> {
         self.manager().await?.update_network(update).await.map_err(|error| match error {
             NetworkError::Stale(_) => ExecutorError::Unfit(error.to_string()),
@@ -101,6 +109,24 @@ impl Networks {
     pub async fn attach(&self, task: &NodeTask) -> Result<Attached, ExecutorError> {
         let manager = self.manager().await?;
         manager.attach_task(task_net(task)?).await.map_err(failed)
+    }
+
+    /// Makes a container that was started by hand be in its places and no others.
+    pub async fn join(&self, joined: Joined) -> Result<(), ExecutorError> {
+        let (net, lent) = joined.net();
+        self.attachments.join(joined);
+        // Before the first session it is only noted: what runs already is left as it stands, and is
+        // brought to this when networks are taken up.
+        match self.manager().await {
+            Ok(manager) => manager.attach_container(net, lent).await.map_err(failed),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Its namespace is about to go.
+    pub async fn part(&self, container: &str) -> Result<(), ExecutorError> {
+        self.attachments.part(container);
+        self.detach(task_of(container)).await
     }
 
     /// Takes a task's networks away; one that has none is no error.

@@ -148,6 +148,10 @@ impl Client {
     pub async fn network(&self, id: &str) -> Answer<Network> {
         self.get(&format!("/networks/{}", encode(id))).await
     }
+    /// With the services and their tasks there.
+    pub async fn network_verbose(&self, id: &str) -> Answer<Network> {
+        self.get(&format!("/networks/{}?verbose=true", encode(id))).await
+    }
     pub async fn network_create(
         &self,
         request: &NetworkCreateRequest,

@@ -64,6 +64,26 @@ shape! {
         "Containers" containers: std::collections::BTreeMap<String, serde_json::Value>,
         "Options" options: Map,
         "Labels" labels: Map,
+        "Peers" peers: Vec<PeerInfo> => "omitempty",
+        "Services" services: std::collections::BTreeMap<String, ServiceInfo> => "omitempty",
+    }
+
+    /// A node that has a network of the swarm.
+    PeerInfo { "Name" name: String, "IP" ip: String }
+
+    /// A service on a network, for `?verbose=true`.
+    ServiceInfo {
+        "VIP" vip: String,
+        "Ports" ports: Vec<String>,
+        "LocalLBIndex" local_lb_index: i64,
+        "Tasks" tasks: Vec<ServiceTask>,
+    }
+
+    ServiceTask {
+        "Name" name: String,
+        "EndpointID" endpoint_id: String,
+        "EndpointIP" endpoint_ip: String,
+        "Info" info: Map,
     }
 
     NetworkCreateRequest {

@@ -9,7 +9,7 @@ use axum::{Extension, Router};
 use http::StatusCode;
 
 use super::body::Document;
-use super::query::Params;
+use super::query::{Params, truth};
 use super::{Answer, ApiVersion, Held, created, lists};
 use crate::backend::Backend;
 
@@ -46,7 +46,14 @@ pub(super) fn configs() -> Router<Arc<dyn Backend>> {
 }
 
 pub(super) fn networks() -> Router<Arc<dyn Backend>> {
-    let (_, one) = lists!(networks, network);
+    let one =
+        async |State(b): Held, Path(id): Path<String>, Query(q): Query<Params>| -> Answer<_> {
+            let mut network = b.network(&id).await?;
+            if !truth(&q.verbose) {
+                network.services.clear();
+            }
+            Ok(Json(network))
+        };
     let list = async |State(b): Held,
                       Extension(version): Extension<ApiVersion>,
                       Query(q): Query<Params>|

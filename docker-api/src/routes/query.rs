@@ -11,6 +11,7 @@ pub(super) struct Params {
     pub filters: String,
     pub version: Option<String>,
     pub force: String,
+    pub verbose: String,
     pub status: String,
     pub rollback: String,
     pub dry_run: String,

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use skep_bridge::{DnsOptions, Link, Sandbox, SandboxMode, SandboxRequest};
-use skep_docker_api::ApiError;
 use skep_docker_api::json::{ContainerConfig, EndpointSettings, HostConfig, Map, NetworkingConfig};
+use skep_docker_api::{ApiError, Kind};
 use skep_idmap::Owner;
+use skep_types::NetworkId;
 
 use crate::containers::{Containers, Result};
 use crate::entry::Entry;
@@ -65,7 +66,32 @@ pub fn host_name() -> String {
     name.trim().to_owned()
 }
 
+/// What of a network is told with a change.
+struct Named {
+    id: String,
+    name: String,
+}
+
+/// A network that a container is on, by its name or id.
+fn of_sandbox(sandbox: &Sandbox, given: &str) -> Option<Named> {
+    let mut on = sandbox.networks.iter();
+    let (name, at) = on.find(|(name, at)| *name == given || at.network_id == given)?;
+    Some(Named { id: at.network_id.clone(), name: name.clone() })
+}
+
 impl Containers {
+    /// A network of this host. Of one that may be the swarm's no more is known than what was given.
+    async fn named(&self, given: &str) -> Result<Named> {
+        let networks = &self.parts.networks;
+        match networks.inspect(given).await.map_err(ApiError::from) {
+            Ok(shown) => Ok(Named { id: shown.id, name: shown.name }),
+            Err(error) if error.kind == Kind::NotFound && networks.is_of_swarm(given).await => {
+                Ok(Named { id: String::new(), name: given.to_owned() })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// What the networks are asked for at a start.
     pub(crate) fn sandbox_request(&self, record: &Record) -> Result<SandboxRequest> {
         let (config, host) = (&record.config, &record.host_config);
@@ -162,11 +188,11 @@ impl Containers {
     ) -> Result<()> {
         let entry = self.find(given)?;
         let _change = entry.change.lock().await;
-        let shown = self.parts.networks.inspect(network).await.map_err(ApiError::from)?;
+        let mut shown = self.named(network).await?;
         let mode = entry.with(|it| it.host_config.network_mode.clone());
         if matches!(mode.as_str(), "host" | "none") || mode.starts_with("container:") {
             return Err(ApiError::new(
-                skep_docker_api::Kind::Forbidden,
+                Kind::Forbidden,
                 match mode.strip_prefix("container:") {
                     Some(_) => "container sharing network namespace with another container or host cannot be connected to any other network".to_owned(),
                     None => format!("container cannot be connected to network {}: its network mode is {mode}", shown.name),
@@ -178,7 +204,7 @@ impl Containers {
         {
             let name = entry.with(|it| it.name.clone());
             return Err(ApiError::new(
-                skep_docker_api::Kind::Forbidden,
+                Kind::Forbidden,
                 format!("endpoint with name {name} already exists in network {}", shown.name),
             ));
         }
@@ -186,6 +212,7 @@ impl Containers {
             let joined = self.parts.networks.connect(&entry.id, network, settings.clone()).await;
             let sandbox = joined.map_err(ApiError::from)?;
             self.write_etc(&entry.record(), &sandbox).await?;
+            shown = of_sandbox(&sandbox, network).unwrap_or(shown);
         } else {
             self.parts.networks.check(network, &settings).await.map_err(ApiError::from)?;
         }
@@ -199,13 +226,16 @@ impl Containers {
     pub async fn disconnect(&self, network: &str, given: &str) -> Result<()> {
         let entry = self.find(given)?;
         let _change = entry.change.lock().await;
-        let shown = self.parts.networks.inspect(network).await.map_err(ApiError::from)?;
+        let mut shown = self.named(network).await?;
+        if let Some(sandbox) = self.parts.networks.sandbox(&entry.id).await {
+            shown = of_sandbox(&sandbox, network).unwrap_or(shown);
+        }
         let key = entry.with(|it| {
             [&shown.name, &shown.id].into_iter().find(|key| it.networks.contains_key(*key)).cloned()
         });
         let Some(key) = key else {
             return Err(ApiError::new(
-                skep_docker_api::Kind::Forbidden,
+                Kind::Forbidden,
                 format!("container {} is not connected to network {}", entry.id, shown.name),
             ));
         };
@@ -229,7 +259,10 @@ impl Containers {
         }
         let mut wanted = BTreeMap::new();
         for (given, settings) in &record.networks {
-            let shown = self.parts.networks.inspect(given).await.map_err(ApiError::from)?;
+            let shown = match of_sandbox(&sandbox, given) {
+                Some(on) => on,
+                None => self.named(given).await?,
+            };
             wanted.insert(shown.name, settings.clone());
         }
         let mut settled = None;
@@ -249,8 +282,12 @@ impl Containers {
     }
 
     pub(crate) fn tell_network(&self, action: &str, id: &str, name: &str, entry: &Entry) {
-        // The host's own networks are called as their drivers are.
-        let kind = if matches!(name, "host" | "none") { name } else { "bridge" };
+        let kind = match name {
+            // The host's own networks are called as their drivers are.
+            "host" | "none" => name,
+            _ if id.parse::<NetworkId>().is_ok() => "overlay",
+            _ => "bridge",
+        };
         let attributes = Map::from([
             ("name".to_owned(), name.to_owned()),
             ("type".to_owned(), kind.to_owned()),

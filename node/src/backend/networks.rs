@@ -29,6 +29,7 @@ fn in_use(view: &State, id: NetworkId) -> bool {
         networks.iter().any(|at| at.target == id)
     };
     view.services().iter().any(|service| uses(&service.spec.task.networks))
+        || view.attachments().iter().any(|it| it.network == id)
 }
 
 fn is_not_found<T>(answer: &Answer<T>) -> bool {
@@ -75,6 +76,9 @@ impl DaemonBackend {
                 view.networks().iter().map(|network| (network_to_api(network), network.id));
             let of_swarm = networks.filter(|(shown, id)| filter.matches(shown, in_use(&view, *id)));
             shown.extend(of_swarm.map(|(shown, _)| shown));
+        } else {
+            let known = self.engine.networks().known().await;
+            shown.extend(known.into_iter().filter(|it| filter.matches(it, true)));
         }
         Ok(shown)
     }
@@ -84,7 +88,23 @@ impl DaemonBackend {
         if is_not_found(&of_host)
             && let Some(view) = self.swarm_view().await?
         {
-            return Ok(network_to_api(find_network(&view, given)?));
+            let shown = network_to_api(find_network(&view, given)?);
+            let told = self.engine.networks().inspect(&shown.id).await;
+            return Ok(match told {
+                Some(told) => json::Network {
+                    containers: told.containers,
+                    peers: told.peers,
+                    services: told.services,
+                    ..shown
+                },
+                // No task or container here is on it.
+                None => shown,
+            });
+        }
+        if is_not_found(&of_host)
+            && let Some(told) = self.engine.networks().inspect(given).await
+        {
+            return Ok(told);
         }
         of_host
     }

@@ -46,9 +46,7 @@ pub fn addresses(
     let mut chosen =
         wished.iter().map(|it| asked(state, network, *it)).collect::<Result<Vec<_>, _>>()?;
     let mut books = Books::default();
-    for family in
-        Family::of(network).into_iter().filter(|family| !wished.iter().any(|it| family.has(*it)))
-    {
+    for family in Family::of(network).filter(|family| !wished.iter().any(|it| family.has(*it))) {
         let lowest = books.address(state, network, family);
         chosen.push(lowest.ok_or_else(|| NoAddress::Exhausted(name()))?);
     }

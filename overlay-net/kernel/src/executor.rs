@@ -106,6 +106,7 @@ impl Executor {
                 self.entries(*network).await?.set_neighbour(*address, *mac).await
             }
             Operation::CreateTask { task } => task::create(paths, *task, &self.owner).await,
+            Operation::BorrowTask { task, namespace } => task::borrow(paths, *task, namespace),
             Operation::Connect { task, network, name, interface } => {
                 let connection = Connection { task: *task, network: *network, name, interface };
                 task::connect(paths, &self.bridges, &connection).await

@@ -46,9 +46,21 @@ pub struct Peer<'a> {
     pub mac: Option<Mac>,
 }
 
+/// The group of a task's interfaces on networks of the swarm and towards the host, by which they are
+/// told from others in a namespace that is somebody else's: `skep` as bytes.
+pub const SWARM_GROUP: u32 = u32::from_be_bytes(*b"skep");
+
 /// A pair of links: one end where the message is sent, the other in the peer's namespace.
 pub fn pair(name: &str, mtu: u32, peer: &Peer<'_>) -> LinkMessage {
+    grouped_pair(name, mtu, peer, 0)
+}
+
+/// The same, with the peer in a group of links.
+pub fn grouped_pair(name: &str, mtu: u32, peer: &Peer<'_>, group: u32) -> LinkMessage {
     let mut other = LinkMessage::default();
+    if group != 0 {
+        other.attributes.push(LinkAttribute::Group(group));
+    }
     other.attributes.push(LinkAttribute::IfName(peer.name.to_owned()));
     other.attributes.push(LinkAttribute::Mtu(mtu));
     other.attributes.push(LinkAttribute::NetNsFd(peer.place.raw_fd()));
@@ -85,4 +97,9 @@ pub fn vxlan(tunnel: &Tunnel, sandbox: &Namespace) -> LinkMessage {
         IpAddr::V6(local) => vxlan.local6(local),
     }
     .build()
+}
+
+/// Whether a link is of [`SWARM_GROUP`].
+pub fn is_swarms(link: &LinkMessage) -> bool {
+    link.attributes.iter().any(|it| matches!(it, LinkAttribute::Group(SWARM_GROUP)))
 }

@@ -105,6 +105,25 @@ impl Namespace {
         Self::open(path)
     }
 
+    /// Gives a namespace that stands elsewhere one more name.
+    pub fn borrow(path: &Path, from: &Path) -> Result<(), KernelError> {
+        let step = || format!("name namespace {} {}", from.display(), path.display());
+        if !Self::stands(from) {
+            let gone = io::Error::from(io::ErrorKind::NotFound);
+            return Err(KernelError::io(step())(gone));
+        }
+        Self::remove(path)?;
+        let make = || -> io::Result<()> {
+            if let Some(parent) = path.parent() {
+                fs::create_dir_all(parent)?;
+            }
+            File::create(path)?;
+            mount(Some(from), path, None::<&str>, MsFlags::MS_BIND, None::<&str>)?;
+            Ok(())
+        };
+        make().map_err(KernelError::io(step()))
+    }
+
     /// Takes the name away. The kernel frees the namespace when nobody is in it any more.
     pub fn remove(path: &Path) -> Result<(), KernelError> {
         let step = || format!("remove namespace {}", path.display());

@@ -45,9 +45,12 @@ pub async fn observe(host: &HostNs, paths: &Paths) -> Result<Observed, KernelErr
         observed.sandboxes.insert(id, sandbox);
     }
     let ends = &ends;
-    let tasks = named::<TaskId>(paths.tasks())?.into_iter().map(|id| async move {
+    let mut tasks = named::<TaskId>(paths.tasks())?;
+    tasks.extend(named::<TaskId>(paths.all_lent())?);
+    let tasks = tasks.into_iter().map(|id| async move {
         let end = ends.get(&link::outside_end(id)).filter(|link| netlink::is_up(link));
-        Ok::<_, KernelError>((id, observed_task(&paths.task(id), end).await?))
+        let lent = paths.is_lent(id);
+        Ok::<_, KernelError>((id, observed_task(&paths.task(id), end, lent).await?))
     });
     observed.tasks = stream::iter(tasks).buffer_unordered(TASKS_AT_ONCE).try_collect().await?;
     Ok(observed)
@@ -179,6 +182,7 @@ fn destination(entry: &NeighbourMessage) -> Option<IpAddr> {
 async fn observed_task(
     path: &Path,
     end: Option<&LinkMessage>,
+    lent: bool,
 ) -> Result<ObservedTask, KernelError> {
     if !Namespace::stands(path) {
         return Ok(ObservedTask::default());
@@ -196,7 +200,8 @@ async fn observed_task(
         ..ObservedTask::default()
     };
     let peer = end.and_then(peer_index);
-    for link in netlink.links().await?.iter().filter(|link| netlink::is_up(link)) {
+    let ours = |link: &&LinkMessage| !lent || link::is_swarms(link);
+    for link in netlink.links().await?.iter().filter(|link| netlink::is_up(link)).filter(ours) {
         let Some(name) = netlink::name(link).filter(|name| *name != LOOPBACK) else { continue };
         let addresses = addresses.remove(&link.header.index).unwrap_or_default();
         if peer == Some(link.header.index) {

@@ -22,6 +22,10 @@ pub async fn create(paths: &Paths, task: TaskId, owner: &Owner) -> Result<(), Ke
     Netlink::open(&place).await?.up(LOOPBACK).await
 }
 
+pub fn borrow(paths: &Paths, task: TaskId, from: &std::path::Path) -> Result<(), KernelError> {
+    Namespace::borrow(&paths.lent(task), from)
+}
+
 /// An interface of a task on a network.
 pub struct Connection<'a> {
     pub task: TaskId,
@@ -44,7 +48,8 @@ pub async fn connect(
     sandbox.delete(&port).await?;
     inside.delete(name).await?;
     let peer = Peer { name, place: &place, mac: Some(interface.mac) };
-    sandbox.add(&port, link::pair(&port, interface.mtu, &peer)).await?;
+    let pair = link::grouped_pair(&port, interface.mtu, &peer, link::SWARM_GROUP);
+    sandbox.add(&port, pair).await?;
     bridges.plug(&sandbox, &port, interface.mtu).await?;
     sandbox.up(&port).await?;
     is_here(&sandbox, &port, interface).await?;
@@ -100,7 +105,8 @@ pub async fn connect_outside(
     host_side.delete(&end).await?;
     inside.delete(pair.name).await?;
     let peer = Peer { name: pair.name, place: &place, mac: None };
-    host_side.add(&end, link::pair(&end, pair.mtu, &peer)).await?;
+    let message = link::grouped_pair(&end, pair.mtu, &peer, link::SWARM_GROUP);
+    host_side.add(&end, message).await?;
     for address in pair.outside.addresses() {
         inside.add_address(pair.name, address).await?;
     }
@@ -158,14 +164,21 @@ fn single(address: Ipv4Addr) -> IpNet {
 /// the namespace and them.
 pub async fn remove(host: &HostNs, paths: &Paths, task: TaskId) -> Result<(), KernelError> {
     let path = paths.task(task);
+    let lent = paths.is_lent(task);
     Netlink::open(host).await?.delete(&link::outside_end(task)).await?;
     if Namespace::stands(&path) {
-        let inside = Netlink::open(&Namespace::open(&path)?).await?;
+        let place = Namespace::open(&path)?;
+        let inside = Netlink::open(&place).await?;
         for link in inside.links().await? {
             match crate::netlink::name(&link) {
-                Some(name) if name != LOOPBACK => inside.delete(name).await?,
+                Some(name) if name != LOOPBACK && (!lent || link::is_swarms(&link)) => {
+                    inside.delete(name).await?;
+                }
                 _ => {}
             }
+        }
+        if lent {
+            crate::nft::remove(&place).await?;
         }
     }
     Namespace::remove(&path)

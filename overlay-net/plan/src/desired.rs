@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
 
 use ipnet::{IpNet, Ipv4Net};
 use skep_types::service::{PortConfig, Protocol, PublishMode};
@@ -84,6 +85,17 @@ impl TaskNet {
     }
 }
 
+/// A namespace that somebody else made and takes away, who plugs what else is in it: a container's
+/// that was started by hand. Names are its owner's to answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lent {
+    pub namespace: PathBuf,
+    /// Names of the interfaces, one for each network, in their order.
+    pub interfaces: Vec<String>,
+    /// The name of an interface towards the host; None where there is another way out.
+    pub outside: Option<String>,
+}
+
 /// A task with what the node allotted it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DesiredTask {
@@ -95,6 +107,8 @@ pub struct DesiredTask {
     pub nameservers: Vec<IpAddr>,
     /// The port of its resolver, once that listens.
     pub resolver: Option<u16>,
+    /// None: its namespace is its own, with interfaces `eth0` and on.
+    pub lent: Option<Lent>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -125,6 +139,8 @@ pub enum TaskNetError {
     AttachedTwice(TaskId, NetworkId),
     #[error("task {0} has no address on network {1}")]
     NoAddress(TaskId, NetworkId),
+    #[error("container {0} has another number of interfaces than of networks")]
+    Unnamed(TaskId),
     #[error("no address towards the host is free in {0}")]
     OutsideExhausted(Ipv4Net),
     #[error(
@@ -220,8 +236,28 @@ impl Desired {
                 outside,
                 nameservers: net.nameservers,
                 resolver,
+                lent: None,
             },
         );
+        Ok(())
+    }
+
+    /// Takes in a container whose namespace is lent, or changes it. `outside` as for a task.
+    pub fn add_container(
+        &mut self,
+        net: TaskNet,
+        lent: Lent,
+        outside: Option<Ipv4Addr>,
+    ) -> Result<(), TaskNetError> {
+        let task = net.task;
+        if lent.interfaces.len() != net.networks.len() {
+            return Err(TaskNetError::Unnamed(task));
+        }
+        self.add_task(net, outside)?;
+        if let Some(added) = self.tasks.get_mut(&task) {
+            added.outside = added.outside.filter(|_| lent.outside.is_some());
+            added.lent = Some(lent);
+        }
         Ok(())
     }
 
@@ -263,7 +299,7 @@ impl DesiredTask {
     /// The names of the overlay interfaces, each with its network.
     pub fn names(&self) -> impl Iterator<Item = (NetworkId, String)> + '_ {
         let networks = self.networks.iter().enumerate();
-        networks.map(|(index, attachment)| (attachment.network, format!("eth{index}")))
+        networks.map(|(index, attachment)| (attachment.network, self.interface_name(index)))
     }
 
     /// The overlay interfaces on networks that are known, with their names.
@@ -288,9 +324,16 @@ impl DesiredTask {
         self.outside.map(|address| Outside { address, v6 })
     }
 
+    /// What the interface on one of its networks is called, by the network's place.
+    fn interface_name(&self, index: usize) -> String {
+        let given = self.lent.as_ref().and_then(|lent| lent.interfaces.get(index));
+        given.cloned().unwrap_or_else(|| format!("eth{index}"))
+    }
+
     /// The interface towards the host comes after the networks'.
     pub fn outside_name(&self) -> String {
-        format!("eth{}", self.networks.len())
+        let given = self.lent.as_ref().and_then(|lent| lent.outside.clone());
+        given.unwrap_or_else(|| format!("eth{}", self.networks.len()))
     }
 
     /// Whether every network of the task is known.

@@ -21,7 +21,7 @@ mod shares;
 
 pub use address::{Mac, node_mac, outside_v6, task_mac};
 pub use balance::{Balanced, Target};
-pub use desired::{Desired, DesiredTask, NodeConfig, TaskNet, TaskNetError};
+pub use desired::{Desired, DesiredTask, Lent, NodeConfig, TaskNet, TaskNetError};
 pub use family::Family;
 pub use host_port::{HostPort, LocalPorts};
 pub use network::{EndpointState, NetworkState, NetworkUpdate, ServiceEntry, TaskEndpoint};

@@ -118,6 +118,7 @@ impl Observed {
                 self.sandboxes.entry(*network).or_default().apply(operation);
             }
             Operation::CreateTask { task }
+            | Operation::BorrowTask { task, .. }
             | Operation::Connect { task, .. }
             | Operation::ConnectOutside { task, .. }
             | Operation::RouteReplies { task, .. }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use skep_types::service::Protocol;
@@ -54,6 +55,11 @@ pub enum Operation {
     },
     CreateTask {
         task: TaskId,
+    },
+    /// A task's namespace is one that stands elsewhere, and is not ours to take away.
+    BorrowTask {
+        task: TaskId,
+        namespace: PathBuf,
     },
     /// An interface of the task on a network's bridge.
     Connect {
@@ -143,6 +149,7 @@ impl Operation {
             | Self::PartFromHost { network }
             | Self::RemoveSandbox { network } => Subject::Network(*network),
             Self::CreateTask { task }
+            | Self::BorrowTask { task, .. }
             | Self::Connect { task, .. }
             | Self::ConnectOutside { task, .. }
             | Self::RouteReplies { task, .. }

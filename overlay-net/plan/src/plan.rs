@@ -46,7 +46,12 @@ pub fn plan(desired: &Desired, observed: &Observed) -> Vec<Operation> {
     let nothing = ObservedTask::default();
     for (id, task) in &desired.tasks {
         if !observed.tasks.contains_key(id) {
-            steps.push(Operation::CreateTask { task: *id });
+            steps.push(match &task.lent {
+                Some(lent) => {
+                    Operation::BorrowTask { task: *id, namespace: lent.namespace.clone() }
+                }
+                None => Operation::CreateTask { task: *id },
+            });
         }
         let stands = observed.tasks.get(id).unwrap_or(&nothing);
         plan_task(desired, *id, task, stands, &mut steps);

@@ -840,3 +840,48 @@ fn a_port_of_sctp_is_refused_by_name_where_the_kernel_does_not_follow_it() {
          SCTP (CONFIG_NF_CT_PROTO_SCTP)"
     );
 }
+
+#[test]
+fn a_container_in_a_lent_namespace_has_its_interfaces_by_name() {
+    use skep_overlay_plan::Lent;
+    let mut desired = Desired::new(node());
+    desired.networks.insert(FRONT, network(FRONT, 4098, 1));
+    let net =
+        |networks| TaskNet { task: MINE, networks, ports: Vec::new(), nameservers: Vec::new() };
+    let on_front = || vec![attachment(FRONT, "10.0.1.3/24")];
+    let lent = |interfaces: &[&str], outside: Option<&str>| Lent {
+        namespace: "/run/there".into(),
+        interfaces: interfaces.iter().map(ToString::to_string).collect(),
+        outside: outside.map(str::to_owned),
+    };
+    assert!(desired.add_container(net(on_front()), lent(&[], None), None).is_err());
+    let mut observed = Observed::default();
+    let names = |steps: &[Operation]| -> Vec<String> {
+        let name = |step: &Operation| match step {
+            Operation::BorrowTask { namespace, .. } => {
+                Some(format!("borrow {}", namespace.display()))
+            }
+            Operation::Connect { name, .. } => Some(format!("connect {name}")),
+            Operation::ConnectOutside { name, .. } => Some(format!("outside {name}")),
+            Operation::Disconnect { name, .. } => Some(format!("disconnect {name}")),
+            _ => None,
+        };
+        steps.iter().filter_map(name).collect()
+    };
+    for (networks, lent, expected) in [
+        (
+            on_front(),
+            lent(&["eth1"], Some("eth2")),
+            &["borrow /run/there", "connect eth1", "outside eth2"][..],
+        ),
+        (on_front(), lent(&["eth1"], None), &["disconnect eth2"]),
+        (on_front(), lent(&["eth1"], Some("eth3")), &["outside eth3"]),
+        (vec![], lent(&[], None), &["disconnect eth1", "disconnect eth3"]),
+    ] {
+        desired.add_container(net(networks), lent, None).unwrap();
+        let steps = plan(&desired, &observed);
+        assert_eq!(names(&steps), expected);
+        execute(&mut observed, &steps);
+        assert_eq!(tell(&plan(&desired, &observed)), "");
+    }
+}

@@ -159,7 +159,11 @@ pub async fn run(session: &Session, command: Command) -> Outcome {
         Command::Inspect(args) => {
             let mut found = Vec::new();
             for name in &args.names {
-                let network = session.client.network(name).await.map_err(Failure::from);
+                let network = match args.verbose {
+                    true => session.client.network_verbose(name).await,
+                    false => session.client.network(name).await,
+                };
+                let network = network.map_err(Failure::from);
                 found.push(network.map(|network| inspect::value(&network)));
             }
             inspect::show(args.format.as_deref(), found)

@@ -133,7 +133,7 @@ impl Lab {
             rules.clear();
         }
         let mut names = Vec::new();
-        for kind in ["networks", "tasks"] {
+        for kind in ["networks", "tasks", "lent"] {
             let entries = std::fs::read_dir(self.run_directory(number).join(kind));
             names.extend(entries.into_iter().flatten().map(|it| it.unwrap().path()));
         }
@@ -167,7 +167,7 @@ impl Drop for Lab {
         }
         let mut paths: Vec<PathBuf> = self.names.iter().map(|name| self.path(name)).collect();
         for number in 1..=self.names.len() as u8 {
-            for kind in ["networks", "tasks"] {
+            for kind in ["networks", "tasks", "lent"] {
                 let entries = std::fs::read_dir(self.run_directory(number).join(kind));
                 paths.extend(entries.into_iter().flatten().flatten().map(|it| it.path()));
             }
