@@ -155,6 +155,7 @@ fn port(port: &pb::network_service::Port) -> Option<PublishedPort> {
         },
         published: u16::try_from(port.published_port).ok()?,
         target: u16::try_from(port.target_port).ok()?,
+        name: port.name.clone(),
     })
 }
 

@@ -62,14 +62,19 @@ fn swarm() -> Fleet {
 
 /// The addresses of a name, as told to the container whose command this is.
 fn resolve(host: &Host, command: &str, name: &str) -> Result<Vec<String>> {
-    let found = host.check(&["pgrep", "-o", "-f", "-x", command])?;
-    let pid = found.split_whitespace().next().context("no such process")?;
-    let words = ["nsenter", "-t", pid, "-n", "-m", "-r", "-w", "/bin/nslookup", "-type=a", name];
-    let said = host.check(&words)?;
+    let said = inside(host, command, &["-type=a", name])?;
     let addresses = said.lines().filter_map(|line| line.strip_prefix("Address: "));
     let mut addresses: Vec<String> = addresses.map(|it| it.trim().to_owned()).collect();
     addresses.sort();
     Ok(addresses)
+}
+
+/// What `nslookup` of that container says.
+fn inside(host: &Host, command: &str, question: &[&str]) -> Result<String> {
+    let found = host.check(&["pgrep", "-o", "-f", "-x", command])?;
+    let pid = found.split_whitespace().next().context("no such process")?;
+    let words = ["nsenter", "-t", pid, "-n", "-m", "-r", "-w", "/bin/nslookup"];
+    host.check(&[&words[..], question].concat())
 }
 
 fn resolves(host: &Host, command: &str, name: &str, count: usize) -> Vec<String> {
@@ -111,7 +116,7 @@ fn names_are_answered_while_the_daemon_is_away_and_by_a_process_that_comes_back(
     assert_eq!(process(&one), None, "nobody asks yet");
     skep(&one, &["network", "create", "-d", "overlay", "front"]).unwrap();
     let create = ["service", "create", "--detach", "--network", "front", "--name"];
-    let web = ["web", "--replicas", "2", "busybox:latest", "sleep", "86400"];
+    let web = ["web", "--replicas", "2", "-p", "8080:80", "busybox:latest", "sleep", "86400"];
     skep(&one, &[&create[..], &web[..]].concat()).unwrap();
     let client = ["client", "busybox:latest", "sleep", "86401"];
     skep(&one, &[&create[..], &client[..]].concat()).unwrap();
@@ -132,6 +137,9 @@ fn names_are_answered_while_the_daemon_is_away_and_by_a_process_that_comes_back(
         }
     };
     all("with the daemon");
+    let ports = inside(&one, CLIENT, &["-type=srv", "_80._tcp.web"]).unwrap();
+    let targets = ports.lines().filter(|line| line.contains("= 0 0 80 web."));
+    assert_eq!(targets.count(), 2, "{ports}");
     let first = process(&one).unwrap();
     let ports = [port(&one, CLIENT), port(&one, BUCKET)];
     let cgroup = one.check(&["cat", &format!("/proc/{first}/cgroup")]).unwrap();

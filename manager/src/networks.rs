@@ -212,6 +212,7 @@ fn port(port: &PortConfig) -> pb::network_service::Port {
         }
         .into(),
         target_port: port.target_port.into(),
+        name: port.name.clone(),
         published_port: port.published_port.into(),
         host_mode: false,
     }

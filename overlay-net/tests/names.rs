@@ -10,7 +10,9 @@ use skep_overlay_net::dns::answer::{Known, Outcome, Transport, answer};
 use skep_overlay_net::dns::names::{Place, View};
 use skep_overlay_net::dns::overlay;
 use skep_overlay_net::dns::zone::{Change, Told, Zone};
+use skep_overlay_net::network::PublishedPort;
 use skep_overlay_net::{EndpointState, NetworkState, ServiceEntry, TaskEndpoint, task_mac};
+use skep_types::service::Protocol;
 use skep_types::session::Session;
 use skep_types::{NetworkId, ServiceId, TaskId, Vni};
 
@@ -162,6 +164,93 @@ fn names_of_services_and_tasks() {
             unknown. A: Forward
         "#]],
     );
+}
+
+#[test]
+fn ports_of_services_have_names() {
+    use RecordType::{A, SRV};
+    let mut front = network(1, "front", 1);
+    let port = |name: &str, protocol, target| PublishedPort {
+        name: name.into(),
+        protocol,
+        target,
+        published: 0,
+    };
+    let ports = vec![port("http", Protocol::Tcp, 80), port("", Protocol::Udp, 53)];
+    for service in [1, 3] {
+        front.services.get_mut(&ServiceId::new(service)).unwrap().ports = ports.clone();
+    }
+    let view = [Arc::new(front)];
+    check(
+        &view,
+        &[
+            ("_http._tcp.web.", SRV),
+            ("_HTTP._TCP.Web.Front.", SRV),
+            ("_80._tcp.shop_web.", SRV),
+            ("_53._udp.web.", SRV),
+            ("_http._udp.web.", SRV),
+            ("_https._tcp.web.", SRV),
+            ("_http._tcp.web.", A),
+            ("_http._tcp.late.", SRV),
+            ("_http._tcp.db.", SRV),
+            ("_http._tcp.web.back.", SRV),
+            ("_ldap._tcp.example.org.", SRV),
+            ("_http._tcp.", SRV),
+        ],
+        expect![[r#"
+            _http._tcp.web. SRV: No Error 0 0 80 web.1.abc. 0 0 80 web.2.abd.
+            _HTTP._TCP.Web.Front. SRV: No Error 0 0 80 web.1.abc. 0 0 80 web.2.abd.
+            _80._tcp.shop_web. SRV: No Error 0 0 80 web.1.abc. 0 0 80 web.2.abd.
+            _53._udp.web. SRV: No Error 0 0 53 web.1.abc. 0 0 53 web.2.abd.
+            _http._udp.web. SRV: Non-Existent Domain
+            _https._tcp.web. SRV: Non-Existent Domain
+            _http._tcp.web. A: No Error
+            _http._tcp.late. SRV: No Error
+            _http._tcp.db. SRV: Non-Existent Domain
+            _http._tcp.web.back. SRV: Forward
+            _ldap._tcp.example.org. SRV: Forward
+            _http._tcp. SRV: Forward
+        "#]],
+    );
+    // With the addresses that the names stand for.
+    let question = question("_http._tcp.web.", SRV);
+    let Outcome::Answer(bytes) = ask(&view, true, 0, &question, Transport::Udp) else {
+        panic!("it is known");
+    };
+    let more = Message::from_vec(&bytes).unwrap().additionals;
+    let more: Vec<String> = more.iter().map(|it| format!("{} {}", it.name, it.data)).collect();
+    assert_eq!(more, ["web.1.abc. 10.0.1.11", "web.2.abd. 10.0.1.12"]);
+}
+
+#[test]
+fn no_service_has_too_many_tasks_for_an_answer() {
+    let mut network = network(1, "front", 1);
+    for task in 100..10_100_u128 {
+        let address = format!("10.1.{}.{}", task / 250, task % 250);
+        let mut endpoint = endpoint(2, &address, &format!("db.{task}"), EndpointState::Serving);
+        endpoint.addresses.push(format!("fd00::{task:x}").parse().unwrap());
+        network.endpoints.insert(TaskId::new(task), endpoint);
+    }
+    let port =
+        PublishedPort { name: "sql".into(), protocol: Protocol::Tcp, target: 5432, published: 0 };
+    network.services.get_mut(&ServiceId::new(2)).unwrap().ports = vec![port];
+    let view = [Arc::new(network)];
+    for (name, kind, least) in [
+        ("db.", RecordType::A, 3000),
+        ("tasks.db.", RecordType::AAAA, 1500),
+        ("db.", RecordType::ANY, 2000),
+        ("_sql._tcp.db.", RecordType::SRV, 400),
+    ] {
+        let question = question(name, kind);
+        let ask = |transport| match ask(&view, true, 77, &question, transport) {
+            Outcome::Answer(bytes) => Message::from_vec(&bytes).unwrap(),
+            other => panic!("{other:?}"),
+        };
+        let (udp, tcp) = (ask(Transport::Udp), ask(Transport::Tcp));
+        assert!(udp.metadata.truncation && udp.answers.is_empty(), "{name} {kind}");
+        assert!(!tcp.metadata.truncation, "{name} {kind}");
+        assert!(tcp.answers.len() >= least, "{name} {kind} has {}", tcp.answers.len());
+    }
 }
 
 #[test]
@@ -368,17 +457,29 @@ proptest::proptest! {
     #[test]
     fn no_question_is_too_strange(
         mut bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..600),
-        well_formed: bool,
+        like in 0..8_usize,
+        kind in proptest::prelude::any::<u16>(),
+        flip in proptest::prelude::any::<(proptest::sample::Index, u8)>(),
     ) {
-        if well_formed {
-            let mut question = question("tasks.db.", RecordType::A);
+        let names = ["tasks.db.", "web.", "late.", "_80._tcp.web.", "13.1.0.10.in-addr.arpa."];
+        if let Some(name) = names.get(like) {
+            // As a question is, but for its end, its kind, and one byte.
+            let mut question = question(name, RecordType::from(kind % 40));
+            let at = flip.0.index(question.len());
+            question[at] ^= flip.1 & 1;
             let tail = bytes.len().min(8);
             question.extend_from_slice(&bytes[..tail]);
             bytes = question;
         }
-        if let Outcome::Answer(answer) = ask(&front(), true, usize::MAX, &bytes, Transport::Udp) {
-            proptest::prop_assert!(answer.len() <= 1232);
-            proptest::prop_assert_eq!(&answer[..2], &bytes[..2], "it carries the question's id");
+        for (transport, most) in [(Transport::Udp, 1232), (Transport::Tcp, 65_535)] {
+            if let Outcome::Answer(answer) = ask(&front(), true, usize::MAX, &bytes, transport) {
+                proptest::prop_assert!(answer.len() <= most);
+                proptest::prop_assert_eq!(&answer[..2], &bytes[..2], "it carries the question's id");
+                let message = Message::from_vec(&answer);
+                proptest::prop_assert!(message.is_ok_and(|it| it.answers.iter().all(|record| {
+                    !["10.0.1.13", "10.0.1.31"].contains(&record.data.to_string().as_str())
+                })), "nobody is told of who does not serve");
+            }
         }
     }
 }

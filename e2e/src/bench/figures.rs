@@ -10,6 +10,8 @@ use serde::Serialize;
 pub enum Unit {
     #[serde(rename = "s")]
     Seconds,
+    #[serde(rename = "us")]
+    Microseconds,
     #[serde(rename = "MiB")]
     Mebibytes,
 }
@@ -18,6 +20,7 @@ impl Unit {
     fn text(self) -> &'static str {
         match self {
             Self::Seconds => "s",
+            Self::Microseconds => "us",
             Self::Mebibytes => "MiB",
         }
     }
@@ -33,6 +36,10 @@ pub struct Figure {
 impl Figure {
     pub fn seconds(name: &'static str, value: f64) -> Self {
         Self { name, value, unit: Unit::Seconds }
+    }
+
+    pub fn microseconds(name: &'static str, value: f64) -> Self {
+        Self { name, value, unit: Unit::Microseconds }
     }
 
     pub fn mebibytes(name: &'static str, value: f64) -> Self {

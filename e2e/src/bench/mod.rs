@@ -40,6 +40,7 @@ pub const ALL: &[Benchmark] = &[
     Benchmark { name: "run", hosts: 1, measure: containers::run },
     Benchmark { name: "run-many", hosts: 1, measure: containers::many },
     Benchmark { name: "exec", hosts: 1, measure: containers::exec },
+    Benchmark { name: "names", hosts: 1, measure: containers::names },
     Benchmark { name: "log", hosts: 1, measure: containers::log },
     Benchmark { name: "crowd-created", hosts: 1, measure: containers::listed },
     Benchmark { name: "crowd-running", hosts: 1, measure: containers::running },

@@ -49,7 +49,8 @@ pub struct Service {
     pub aliases: Vec<String>,
     /// At most one of each family.
     pub vips: Vec<IpAddr>,
-    /// Those that every node answers.
+    /// On the ingress network those that every node answers; on others all that it has, by their names,
+    /// and none of them published.
     pub ports: Vec<PortConfig>,
     pub session: Session,
 }
@@ -238,17 +239,16 @@ fn endpoint(state: &State, task: &Task, network: NetworkId) -> Option<Endpoint> 
 /// A service's place on a network; none if it is not there.
 fn service(service: &skep_types::Service, network: NetworkId, ingress: bool) -> Option<Service> {
     let endpoint = service.endpoint.as_ref();
+    let own = endpoint.iter().flat_map(|endpoint| &endpoint.ports);
     let ports: Vec<PortConfig> = match ingress {
-        true => endpoint
-            .iter()
-            .flat_map(|endpoint| &endpoint.ports)
+        true => own
             .filter(|port| port.publish_mode == PublishMode::Ingress && port.published_port != 0)
             .cloned()
             .collect(),
-        false => Vec::new(),
+        false => own.map(inside).collect(),
     };
     let joined = service.spec.task.networks.iter().find(|at| at.target == network);
-    if joined.is_none() && ports.is_empty() {
+    if joined.is_none() && (!ingress || ports.is_empty()) {
         return None;
     }
     let vips = endpoint.iter().flat_map(|endpoint| &endpoint.virtual_ips);
@@ -261,4 +261,9 @@ fn service(service: &skep_types::Service, network: NetworkId, ingress: bool) -> 
         ports,
         session: session::of(&service.spec.annotations.labels).unwrap_or_default(),
     })
+}
+
+/// A port as the service's own networks know it: whatever is published of it is not reached by them.
+fn inside(port: &PortConfig) -> PortConfig {
+    PortConfig { published_port: 0, publish_mode: PublishMode::Ingress, ..port.clone() }
 }

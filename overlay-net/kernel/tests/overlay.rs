@@ -63,8 +63,8 @@ fn front() -> NetworkState {
 
 fn ingress(hosts: u8) -> NetworkState {
     let ports = vec![
-        PublishedPort { protocol: Protocol::Tcp, published: 8080, target: 80 },
-        PublishedPort { protocol: Protocol::Udp, published: 8053, target: 53 },
+        PublishedPort { protocol: Protocol::Tcp, published: 8080, target: 80, name: String::new() },
+        PublishedPort { protocol: Protocol::Udp, published: 8053, target: 53, name: String::new() },
     ];
     let entry = ServiceEntry {
         name: "web".into(),
@@ -434,7 +434,12 @@ async fn an_sctp_port_is_published_where_the_kernel_follows_sctp() {
         return;
     }
     let mut network = ingress(2);
-    let port = PublishedPort { protocol: Protocol::Sctp, published: 3868, target: 38 };
+    let port = PublishedPort {
+        protocol: Protocol::Sctp,
+        published: 3868,
+        target: 38,
+        name: String::new(),
+    };
     network.services.get_mut(&WEB).unwrap().ports.push(port);
     let networks = [network];
     let (mut one, mut two) = (Host::new(&lab, 1, &networks), Host::new(&lab, 2, &networks));
@@ -611,7 +616,8 @@ async fn the_operators_rules_hold_and_those_of_others_are_left_alone() {
     assert_eq!(ask_from(&client, bad, at).await.unwrap_err(), refused);
     assert_eq!(ask_from(&client, good, at).await.unwrap(), "a 192.168.77.2");
     // What the swarm changes changes nothing of it, nor does a daemon that begins anew.
-    let add = PublishedPort { protocol: Protocol::Tcp, published: 8081, target: 80 };
+    let add =
+        PublishedPort { protocol: Protocol::Tcp, published: 8081, target: 80, name: String::new() };
     let network = one.desired.networks.get_mut(&INGRESS).unwrap();
     network.services.get_mut(&WEB).unwrap().ports.push(add);
     one.reconcile().await;

@@ -38,12 +38,15 @@ pub struct TaskEndpoint {
     pub state: EndpointState,
 }
 
-/// A published port of a service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// A port of a service.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PublishedPort {
     pub protocol: Protocol,
+    /// Zero: not published.
     pub published: u16,
     pub target: u16,
+    /// May be empty.
+    pub name: String,
 }
 
 /// A service on the network.
@@ -53,7 +56,7 @@ pub struct ServiceEntry {
     pub aliases: Vec<String>,
     /// At most one of each family; none: its name is answered by its tasks' addresses.
     pub vips: Vec<IpAddr>,
-    /// Ports that every node answers; heeded on the ingress network.
+    /// On the ingress network those that every node answers; on others all, and none published.
     pub ports: Vec<PublishedPort>,
     pub session: Session,
 }

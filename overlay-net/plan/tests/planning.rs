@@ -46,8 +46,8 @@ fn endpoint(address: &str, node: &str, state: EndpointState) -> TaskEndpoint {
 fn network(id: NetworkId, vni: u32, third: u8) -> NetworkState {
     let at = |last: u8| format!("10.0.{third}.{last}");
     let ports = vec![
-        PublishedPort { protocol: Protocol::Tcp, published: 8080, target: 80 },
-        PublishedPort { protocol: Protocol::Udp, published: 5353, target: 53 },
+        PublishedPort { protocol: Protocol::Tcp, published: 8080, target: 80, name: String::new() },
+        PublishedPort { protocol: Protocol::Udp, published: 5353, target: 53, name: String::new() },
     ];
     NetworkState {
         id,
@@ -406,7 +406,7 @@ fn a_number_is_one_that_nobody_has() {
     let mut desired = with_ingress();
     let ingress = desired.networks.get_mut(&INGRESS).unwrap();
     ingress.services.get_mut(&WEB).unwrap().ports =
-        vec![PublishedPort { protocol: Tcp, published: 40_001, target: 80 }];
+        vec![PublishedPort { protocol: Tcp, published: 40_001, target: 80, name: String::new() }];
     desired.add_task(with_ports(20, &[in_host_mode(Tcp, 80, 40_002)]), None).unwrap();
     let local = LocalPorts { range: 40_000..=40_007, reserved: vec![40_005..=40_006] };
     let wishes =
@@ -816,7 +816,12 @@ fn ports_are_published_in_both_families_where_the_host_has_both() {
 #[test]
 fn a_port_of_sctp_is_refused_by_name_where_the_kernel_does_not_follow_it() {
     let mut desired = with_ingress();
-    let port = PublishedPort { protocol: Protocol::Sctp, published: 3868, target: 38 };
+    let port = PublishedPort {
+        protocol: Protocol::Sctp,
+        published: 3868,
+        target: 38,
+        name: String::new(),
+    };
     let services = &mut desired.networks.get_mut(&INGRESS).unwrap().services;
     services.get_mut(&WEB).unwrap().ports.push(port);
     let answered = |desired: &Desired| host_rules(desired).text().contains("sctp . 3868");

@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use hickory_proto::op::{Message, MessageType, OpCode, ResponseCode};
-use hickory_proto::rr::rdata::{A, AAAA, PTR};
+use hickory_proto::rr::rdata::{A, AAAA, PTR, SRV};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
+use skep_types::service::Protocol;
 
 use super::names::View;
-use super::zone::Wanted;
+use super::zone::{Target, Wanted};
 
 /// How long an answer may be kept: an update is to reach every client within this.
 pub const TTL_SECONDS: u32 = 5;
@@ -16,8 +17,10 @@ pub const TTL_SECONDS: u32 = 5;
 pub(super) const PLAIN_BYTES: u16 = 512;
 /// The largest UDP answer, whatever the client names: larger ones break into fragments.
 pub(super) const UDP_BYTES_MAX: u16 = 1232;
-/// The shortest record of an address: a pointer to its name, ten bytes of its kind, and four.
-const RECORD_BYTES_MIN: usize = 16;
+/// A record without its data: a pointer to its name, and ten bytes of its kind.
+const RECORD_BYTES: usize = 12;
+/// What a message has besides its records: header, question, EDNS.
+const FRAME_BYTES_MAX: usize = 12 + 259 + 11;
 
 /// What is to be done with a question.
 #[derive(Debug, PartialEq, Eq)]
@@ -68,18 +71,30 @@ pub fn answer(known: Known<'_>, question: &[u8], transport: Transport) -> Outcom
         return Outcome::Forward;
     }
     let name = asked.name();
-    let wanted = Wanted { most: size_for(&query, transport) / RECORD_BYTES_MIN + 1, turn };
-    let found = if asked.query_type() == RecordType::PTR {
+    let (kind, room) = (asked.query_type(), size_for(&query, transport));
+    let wanted = Wanted { most: most(name, kind, room, transport), turn };
+    let (text, mut more) = (text(name), Vec::new());
+    let found = if kind == RecordType::PTR {
         pointers(names, name)
+    } else if let Some((port, protocol, service)) = port_of(&text) {
+        match names.targets(service, port, protocol, wanted) {
+            None => Found::Elsewhere,
+            Some(None) => Found::Nowhere,
+            Some(Some(targets)) => {
+                let (records, addresses) = services(name, kind, &targets, room);
+                more = addresses;
+                Found::Here(records)
+            }
+        }
     } else {
-        forward_or(names.addresses(&text(name), wanted), |addresses| {
+        forward_or(names.addresses(&text, wanted), |addresses| {
             let once: BTreeSet<IpAddr> = addresses.into_iter().collect();
             let mut addresses: Vec<IpAddr> = once.into_iter().collect();
             if !addresses.is_empty() {
                 let by = turn % addresses.len();
                 addresses.rotate_left(by);
             }
-            addresses.into_iter().filter_map(|it| record(name, asked.query_type(), it)).collect()
+            addresses.into_iter().filter_map(|it| record(name, kind, it)).collect()
         })
     };
     match found {
@@ -92,6 +107,7 @@ pub fn answer(known: Known<'_>, question: &[u8], transport: Transport) -> Outcom
             let mut response = failure(&query, ResponseCode::NoError);
             response.metadata.authoritative = true;
             response.add_answers(records);
+            response.additionals = more;
             encode(&response, transport, &query)
         }
     }
@@ -127,6 +143,71 @@ fn pointers(names: &View<'_>, name: &Name) -> Found {
         None if names.is_inside(address) => Found::Nowhere,
         None => Found::Elsewhere,
     }
+}
+
+/// How many tasks an answer has room for. A datagram has one more than it can hold, so that its client
+/// comes by TCP, where as many are told as there is room for, even if no name in it is shortened.
+fn most(name: &Name, kind: RecordType, room: usize, transport: Transport) -> usize {
+    let owner = match transport {
+        Transport::Udp => RECORD_BYTES,
+        Transport::Tcp => RECORD_BYTES + name.len(),
+    };
+    let each = match kind {
+        RecordType::AAAA => owner + 16,
+        RecordType::ANY => 2 * owner + 4 + 16,
+        _ => owner + 4,
+    };
+    match transport {
+        Transport::Udp => room / each + 1,
+        Transport::Tcp => (room - FRAME_BYTES_MAX) / each,
+    }
+}
+
+/// `_http._tcp.web`: port, protocol and service.
+fn port_of(name: &str) -> Option<(&str, Protocol, &str)> {
+    let (port, rest) = name.strip_prefix('_')?.split_once('.')?;
+    let (protocol, service) = rest.strip_prefix('_')?.split_once('.')?;
+    let protocol = match protocol.to_ascii_lowercase().as_str() {
+        "tcp" => Protocol::Tcp,
+        "udp" => Protocol::Udp,
+        "sctp" => Protocol::Sctp,
+        _ => return None,
+    };
+    Some((port, protocol, service))
+}
+
+/// A record for each task (RFC 2782), all alike, and the tasks' addresses: as many as the longest
+/// message has room for. Where a datagram has none for them, its client comes by TCP.
+fn services(
+    name: &Name,
+    kind: RecordType,
+    targets: &[Target<'_>],
+    room: usize,
+) -> (Vec<Record>, Vec<Record>) {
+    let (mut records, mut addresses, mut bytes) = (Vec::new(), Vec::new(), FRAME_BYTES_MAX);
+    if !matches!(kind, RecordType::SRV | RecordType::ANY) {
+        return (records, addresses);
+    }
+    let room_by_tcp = usize::from(u16::MAX);
+    for target in targets {
+        let Ok(task) = Name::from_ascii(format!("{}.", target.name)) else { continue };
+        let at = target.addresses.iter().filter_map(|it| record(&task, RecordType::ANY, *it));
+        let at: Vec<Record> = at.collect();
+        // The task's name is written out (RFC 2782), and counted as if it were each time.
+        let name_bytes = target.name.len() + 2;
+        bytes += RECORD_BYTES + 6 + name_bytes + at.len() * (RECORD_BYTES + name_bytes + 16);
+        if bytes > room_by_tcp {
+            break;
+        }
+        addresses.extend(at);
+        let data = RData::SRV(SRV::new(0, 0, target.port, task));
+        records.push(Record::from_rdata(name.clone(), TTL_SECONDS, data));
+        // It is too long for a datagram by now, whatever was saved.
+        if bytes > 3 * room {
+            break;
+        }
+    }
+    (records, addresses)
 }
 
 /// The address that a name under `in-addr.arpa` or `ip6.arpa` stands for.

@@ -4,7 +4,9 @@
 
 use std::net::IpAddr;
 
-use super::zone::{Wanted, Zone};
+use skep_types::service::Protocol;
+
+use super::zone::{Target, Wanted, Zone};
 
 /// A network that an asker is on, and what it alone calls others there: alias and name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -18,7 +20,7 @@ pub struct Place {
 #[derive(Debug, Clone, Default)]
 pub struct View<'a>(pub Vec<(&'a Zone, &'a Place)>);
 
-impl View<'_> {
+impl<'a> View<'a> {
     /// The addresses of a name, in any case; None if no network knows it.
     pub fn addresses(&self, name: &str, wanted: Wanted) -> Option<Vec<IpAddr>> {
         let name = name.trim_end_matches('.').to_ascii_lowercase();
@@ -32,6 +34,24 @@ impl View<'_> {
         })
     }
 
+    /// The tasks that serve a service's port, as [`Zone::targets`], the service with its network too.
+    pub fn targets(
+        &self,
+        service: &str,
+        port: &str,
+        protocol: Protocol,
+        wanted: Wanted,
+    ) -> Option<Option<Vec<Target<'a>>>> {
+        let service = service.to_ascii_lowercase();
+        let on = |zone: &'a Zone, service: &str| zone.targets(service, port, protocol, wanted);
+        self.named().find_map(|(zone, _)| on(zone, &service)).or_else(|| {
+            let (service, network) = service.rsplit_once('.')?;
+            let mut qualified =
+                self.named().filter(|(zone, _)| zone.head().name.eq_ignore_ascii_case(network));
+            qualified.find_map(|(zone, _)| on(zone, service))
+        })
+    }
+
     /// The name of an address, with its network's; None if it is nobody's on these networks.
     pub fn name_of(&self, address: IpAddr) -> Option<String> {
         self.named().find_map(|(zone, _)| zone.name_of(address))
@@ -42,7 +62,7 @@ impl View<'_> {
         self.0.iter().any(|(zone, _)| zone.is_inside(address))
     }
 
-    fn named(&self) -> impl Iterator<Item = (&Zone, &Place)> {
+    fn named(&self) -> impl Iterator<Item = (&'a Zone, &'a Place)> {
         self.0.iter().copied().filter(|(zone, _)| !zone.head().nameless)
     }
 }

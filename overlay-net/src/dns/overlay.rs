@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use skep_overlay_plan::network::Answers;
+use skep_overlay_plan::network::{Answers, PublishedPort};
 use skep_overlay_plan::{EndpointState, NetworkState, ServiceEntry, TaskEndpoint};
 use skep_types::NetworkId;
 
-use super::zone::{Change, Head, Id, Member, Service, Told};
+use super::zone::{Change, Head, Id, Member, Port, Service, Told};
 
 /// A network as a zone is called.
 pub fn zone(network: NetworkId) -> String {
@@ -52,5 +52,14 @@ fn member(endpoint: &TaskEndpoint) -> Member {
 }
 
 fn service(entry: &ServiceEntry) -> Service {
-    Service { name: entry.name.clone(), aliases: entry.aliases.clone(), vips: entry.vips.clone() }
+    Service {
+        name: entry.name.clone(),
+        aliases: entry.aliases.clone(),
+        vips: entry.vips.clone(),
+        ports: entry.ports.iter().map(port).collect(),
+    }
+}
+
+fn port(port: &PublishedPort) -> Port {
+    Port { name: port.name.clone(), protocol: port.protocol, number: port.target }
 }

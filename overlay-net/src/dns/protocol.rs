@@ -12,11 +12,12 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
 use prost::Message;
+use skep_types::service::Protocol;
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 
 use super::names::Place;
-use super::zone::{Change, Head, Id, Member, Service, Told};
+use super::zone::{Change, Head, Id, Member, Port, Service, Told};
 
 /// The largest frame: a part of a network has [`PART`] entries, and one with all the names that
 /// Docker lets a task have takes some kilobytes.
@@ -123,6 +124,19 @@ pub struct ServiceWord {
     pub aliases: Vec<String>,
     #[prost(bytes = "vec", repeated, tag = "4")]
     pub vips: Vec<Vec<u8>>,
+    #[prost(message, repeated, tag = "5")]
+    pub ports: Vec<PortWord>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct PortWord {
+    #[prost(string, tag = "1")]
+    pub name: String,
+    /// As IP numbers it.
+    #[prost(uint32, tag = "2")]
+    pub protocol: u32,
+    #[prost(uint32, tag = "3")]
+    pub number: u32,
 }
 
 /// An asker, to be served from now on, or otherwise than before.
@@ -319,7 +333,8 @@ impl ZoneWord {
         }
         for it in self.services {
             let vips = addresses(&it.vips)?;
-            let service = Service { name: it.name, aliases: it.aliases, vips };
+            let ports = it.ports.into_iter().map(port).collect::<io::Result<_>>()?;
+            let service = Service { name: it.name, aliases: it.aliases, vips, ports };
             change.services.insert(id(&it.id)?, service);
         }
         for gone in &self.members_gone {
@@ -348,7 +363,32 @@ fn service_word((id, service): (Id, Service)) -> ServiceWord {
         name: service.name,
         aliases: service.aliases,
         vips: service.vips.into_iter().map(bytes_of).collect(),
+        ports: service.ports.into_iter().map(port_word).collect(),
     }
+}
+
+const TCP: u32 = 6;
+const UDP: u32 = 17;
+const SCTP: u32 = 132;
+
+fn port_word(port: Port) -> PortWord {
+    let protocol = match port.protocol {
+        Protocol::Tcp => TCP,
+        Protocol::Udp => UDP,
+        Protocol::Sctp => SCTP,
+    };
+    PortWord { name: port.name, protocol, number: port.number.into() }
+}
+
+fn port(word: PortWord) -> io::Result<Port> {
+    let protocol = match word.protocol {
+        TCP => Protocol::Tcp,
+        UDP => Protocol::Udp,
+        SCTP => Protocol::Sctp,
+        _ => return Err(malformed("a protocol")),
+    };
+    let number = u16::try_from(word.number).map_err(|_| malformed("a port"))?;
+    Ok(Port { name: word.name, protocol, number })
 }
 
 impl From<&Place> for PlaceWord {

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use skep_types::service::Protocol;
 
 /// A task's or a container's id, or a service's.
 pub type Id = u128;
@@ -41,6 +42,30 @@ pub struct Service {
     pub aliases: Vec<String>,
     /// None: its name is answered by its tasks' addresses.
     pub vips: Vec<IpAddr>,
+    pub ports: Vec<Port>,
+}
+
+/// A port of a service's tasks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Port {
+    /// May be empty.
+    pub name: String,
+    pub protocol: Protocol,
+    pub number: u16,
+}
+
+impl Port {
+    fn is_called(&self, name: &str) -> bool {
+        self.name.eq_ignore_ascii_case(name) || name.parse() == Ok(self.number)
+    }
+}
+
+/// A task that serves a port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target<'a> {
+    pub name: &'a str,
+    pub addresses: &'a [IpAddr],
+    pub port: u16,
 }
 
 /// What is told of a network, on top of what was known.
@@ -257,7 +282,7 @@ impl Zone {
                 self.tasks_of(id, &mut found);
             }
         }
-        known.then(|| found.addresses)
+        known.then_some(found.addresses)
     }
 
     fn services_called<'a>(&'a self, name: &str) -> impl Iterator<Item = Id> + use<'a> {
@@ -269,12 +294,42 @@ impl Zone {
     }
 
     fn tasks_of(&self, service: Id, found: &mut Found) {
-        let Some(tasks) = self.serving.get(&service) else { return };
-        let Wanted { most, turn } = found.wanted;
-        let begin = turn % tasks.len();
-        let tasks = tasks[begin..].iter().chain(&tasks[..begin]).take(most);
-        let members = tasks.filter_map(|id| self.told.members.get(id));
+        let members = self.serving(service, found.wanted);
         found.addresses.extend(members.flat_map(|it| &it.addresses));
+    }
+
+    /// A service's tasks that serve, in turns.
+    fn serving(&self, service: Id, wanted: Wanted) -> impl Iterator<Item = &Member> {
+        let tasks = self.serving.get(&service).map(Vec::as_slice).unwrap_or_default();
+        let begin = wanted.turn.checked_rem(tasks.len()).unwrap_or_default();
+        let tasks = tasks[begin..].iter().chain(&tasks[..begin]).take(wanted.most);
+        tasks.filter_map(|id| self.told.members.get(id))
+    }
+
+    /// The tasks that serve a port, by its name or number, of a service that is called so in lower case.
+    /// None if there is no such service here, none in all if it has no such port.
+    pub fn targets<'a>(
+        &'a self,
+        service: &str,
+        port: &str,
+        protocol: Protocol,
+        wanted: Wanted,
+    ) -> Option<Option<Vec<Target<'a>>>> {
+        let mut known = false;
+        let mut found = None;
+        for id in self.services_called(service) {
+            known = true;
+            let ports = self.told.services.get(&id).into_iter().flat_map(|it| &it.ports);
+            let mut called = ports.filter(|it| it.protocol == protocol && it.is_called(port));
+            let Some(port) = called.next() else { continue };
+            let target = |member: &'a Member| {
+                let (name, addresses) = (member.names.first()?, &member.addresses);
+                Some(Target { name, addresses, port: port.number })
+            };
+            let all: &mut Vec<Target<'a>> = found.get_or_insert_default();
+            all.extend(self.serving(id, wanted).filter_map(target));
+        }
+        known.then_some(found)
     }
 
     /// The name of an address, with the network's; None if it is nobody's that is to be found.

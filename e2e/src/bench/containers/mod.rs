@@ -7,6 +7,7 @@ mod crowd;
 mod exec;
 mod log;
 mod many;
+mod names;
 mod run;
 
 use std::time::Instant;
@@ -24,6 +25,7 @@ pub use crowd::{listed, running};
 pub use exec::measure as exec;
 pub use log::measure as log;
 pub use many::measure as many;
+pub use names::measure as names;
 pub use run::measure as run;
 
 use super::side::Side;
