@@ -12,6 +12,10 @@ const SECOND: &str = "echo $$ > /tmp/second.pid; exec skep daemon --data-root /t
     --exec-root /tmp/second-run --cgroup-parent /skep-second -b none -H unix:///tmp/second.sock \
     --metrics-addr 127.0.0.1:9323";
 
+/// A port that is published and has no task behind it.
+const NOBODY_CAME: &str =
+    "skep_published_connections_total{protocol=\"tcp\",port=\"8099\",service=\"waits\"}";
+
 fn scrape(cli: &CommandLine) -> Result<String> {
     let text = cli.shell("curl -s --max-time 5 http://127.0.0.1:9323/metrics || true");
     ensure!(text.trim_end().ends_with("# EOF"), "no whole answer: {text:?}");
@@ -42,7 +46,8 @@ fn figures_are_served() {
         ["swarm", "init", "--listen-addr", "127.0.0.1:2399", "--advertise-addr", "127.0.0.1"];
     cli.ok(&[&second[..], &init].concat());
     let nowhere = ["--constraint", "node.hostname == nowhere", "busybox", "sleep", "9"];
-    let create = ["service", "create", "--detach", "--name", "waits", "--replicas", "2"];
+    let create = ["service", "create", "--detach", "--name", "waits", "-p", "8099:80"];
+    let nowhere = [&["--replicas", "2"], &nowhere[..]].concat();
     cli.ok(&[&second[..], &create, &nowhere].concat());
     eventually_blocking(SOON, || {
         let text = scrape(&cli)?;
@@ -56,6 +61,7 @@ fn figures_are_served() {
             ("skep_services", 1.0),
             ("skep_tasks{state=\"pending\"}", 2.0),
             ("skep_tasks{state=\"running\"}", 0.0),
+            (NOBODY_CAME, 0.0),
         ] {
             let now = value(&text, name)?;
             ensure!(now == expected, "{name} is {now}, not {expected}");

@@ -14,6 +14,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use prometheus_client::encoding::text::{encode_eof, encode_registry};
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
@@ -27,6 +28,10 @@ use crate::swarm::Swarm;
 
 /// The text format of OpenMetrics, which Prometheus asks for.
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Ports whose connections are told, those of the lowest protocols and numbers: a swarm that publishes
+/// more would have Prometheus keep a series of each on every node.
+const PORTS_MAX: usize = 1000;
 
 type Labels = [(&'static str, String); 1];
 
@@ -52,6 +57,7 @@ impl Metrics {
         build.get_or_create(&[("version", crate::VERSION.to_owned())]).set(1);
         now.register("build", "The daemon's version", build);
         self.containers(&mut now).await;
+        self.connections(&mut now).await;
         let manager = self.swarm.manager().await;
         gauge(&mut now, "manager", "Whether this node is a manager", u64::from(manager.is_some()));
         if let Some(manager) = manager {
@@ -62,6 +68,25 @@ impl Metrics {
         encode_registry(&mut text, &self.counted)?;
         encode_eof(&mut text)?;
         Ok(text)
+    }
+
+    /// New connections to published ports, as the kernel's rules count them on this node.
+    async fn connections(&self, registry: &mut Registry) {
+        let connections = self.engine.connections().await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "connections to published ports are not told");
+            Vec::new()
+        });
+        let family: Family<[(&'static str, String); 3], Counter> = Family::default();
+        for port in connections.into_iter().take(PORTS_MAX) {
+            let labels = [
+                ("protocol", port.protocol.word().to_owned()),
+                ("port", port.number.to_string()),
+                ("service", port.service),
+            ];
+            family.get_or_create(&labels).inc_by(port.connections);
+        }
+        let help = "Connections that began at this node to each port it answers";
+        registry.register("published_connections", help, family);
     }
 
     async fn containers(&self, registry: &mut Registry) {

@@ -18,7 +18,7 @@ use skep_overlay_plan::{
     Desired, DesiredTask, HostPort, Lent, NetworkState, NetworkUpdate, NodeConfig, Observed,
     Operation, TaskNet, TaskNetError, plan,
 };
-use skep_types::service::PortConfig;
+use skep_types::service::{PortConfig, Protocol};
 use skep_types::{NetworkId, TaskId};
 use tokio::sync::{Mutex, Notify};
 use tokio::time::Instant;
@@ -83,6 +83,17 @@ pub struct Attached {
     pub namespace: PathBuf,
     /// Its ports in host mode, each with its number.
     pub host_ports: Vec<PortConfig>,
+}
+
+/// What came to a port of this node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PortConnections {
+    pub protocol: Protocol,
+    pub number: u16,
+    /// Whose port it is in the whole swarm; empty for a port in host mode.
+    pub service: String,
+    /// Since the port is published here without a pause, or the host was started.
+    pub connections: u64,
 }
 
 /// A task that runs already.
@@ -244,6 +255,19 @@ impl NetworkManager {
     /// Looks at what the leader has told.
     pub async fn told<T>(&self, look: impl FnOnce(&BTreeMap<NetworkId, NetworkState>) -> T) -> T {
         look(&self.inner.lock().await.desired.networks)
+    }
+
+    /// How many connections began here to each port that this node answers, by protocol and number.
+    pub async fn connections(&self) -> Result<Vec<PortConnections>, NetworkError> {
+        let services = self.inner.lock().await.desired.publishers();
+        let counted = self.executor.connections().await?;
+        let named = |(port, connections): (HostPort, u64)| PortConnections {
+            protocol: port.0,
+            number: port.1,
+            service: services.get(&port).cloned().unwrap_or_default(),
+            connections,
+        };
+        Ok(counted.into_iter().map(named).collect())
     }
 
     /// The leader has told everything: what it did not speak of goes.

@@ -26,7 +26,7 @@ use skep_containers::{Defaults, HealthReport, Shared, Volume, Volumes};
 use skep_engine::logs::LogQuery;
 use skep_engine::{Container, ContainerConfig, ExitStatus, Runtime, Status};
 use skep_images::Store;
-use skep_overlay_net::{NetworkUpdate, Standing};
+use skep_overlay_net::{NetworkUpdate, PortConnections, Standing};
 use skep_proto::convert::NodeTask;
 use skep_types::TaskId;
 use skep_types::node::NodeDescription;
@@ -115,6 +115,17 @@ impl Containers {
 
     pub fn runtime(&self) -> &Runtime {
         &self.parts.runtime
+    }
+
+    /// How many connections began to the ports that this node answers; none while it is in no swarm.
+    ///
+    /// # Errors
+    /// The kernel's rules cannot be read.
+    pub async fn connections(&self) -> Result<Vec<PortConnections>, ExecutorError> {
+        match self.parts.networks.manager().await {
+            Ok(manager) => manager.connections().await.map_err(failed),
+            Err(_) => Ok(Vec::new()),
+        }
     }
 
     pub fn images(&self) -> &Store {

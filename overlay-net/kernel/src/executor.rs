@@ -1,11 +1,13 @@
 //! One node's executor: each operation to the functions that carry it out.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use skep_idmap::Owner;
 use skep_overlay_plan::operation::Place;
-use skep_overlay_plan::{LocalPorts, Observed, Operation};
+use skep_overlay_plan::rules::{Count, counted_port};
+use skep_overlay_plan::{HostPort, LocalPorts, Observed, Operation};
 use skep_types::service::Protocol;
 use skep_types::{NetworkId, TaskId};
 use tokio::sync::Mutex;
@@ -74,6 +76,13 @@ impl Executor {
         numbers: Vec<u16>,
     ) -> Result<Option<(u16, HeldPort)>, KernelError> {
         host_port::hold_first(&self.host, protocol, numbers).await
+    }
+
+    /// How many connections began to the ports that this host answers.
+    pub async fn connections(&self) -> Result<BTreeMap<HostPort, u64>, KernelError> {
+        let counters = nft::counters(&self.host).await?;
+        let of_port = |(name, count): (String, Count)| Some((counted_port(&name)?, count.packets));
+        Ok(counters.into_iter().filter_map(of_port).collect())
     }
 
     /// Carries one operation out. When it fails, the same one can be tried again.

@@ -1,11 +1,12 @@
 //! Packet rules, through the `nft` command: one transaction for each namespace.
 
+use std::collections::BTreeMap;
 use std::process::Stdio;
 use std::time::Duration;
 
 use serde::Deserialize;
 use skep_overlay_plan::Ruleset;
-use skep_overlay_plan::rules::{Digest, TABLE, USER_TABLE, user_table};
+use skep_overlay_plan::rules::{Count, Digest, TABLE, USER_TABLE, user_table};
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
 
@@ -16,9 +17,21 @@ use crate::{KernelError, Namespace};
 /// ends within this.
 const NFT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Replaces all rules of ours.
+/// Replaces all rules of ours. What they count goes on, but for what comes in the moment between the
+/// look at the counters and the replacement.
 pub async fn replace(place: &Namespace, rules: &Ruleset) -> Result<(), KernelError> {
-    execute(place, rules.text()).await
+    match rules.counts() {
+        true => execute(place, &rules.text_from(&counters(place).await?)).await,
+        false => execute(place, rules.text()).await,
+    }
+}
+
+/// What our counters have counted, by their names.
+pub async fn counters(place: &Namespace) -> Result<BTreeMap<String, Count>, KernelError> {
+    let counters = list(place, &["-j", "list", "counters"]).await?;
+    let counters = counters.into_iter().filter_map(|entry| entry.counter);
+    let ours = counters.filter(|it| it.family == "inet" && it.table == TABLE);
+    Ok(ours.map(|it| (it.name, Count { packets: it.packets, bytes: it.bytes })).collect())
 }
 
 /// Carries out a script in one transaction: all of it, or nothing.
@@ -69,6 +82,16 @@ struct Listing {
 struct Entry {
     chain: Option<Chain>,
     table: Option<Table>,
+    counter: Option<Counter>,
+}
+
+#[derive(Deserialize)]
+struct Counter {
+    family: String,
+    table: String,
+    name: String,
+    packets: u64,
+    bytes: u64,
 }
 
 #[derive(Deserialize)]

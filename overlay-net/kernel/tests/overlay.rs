@@ -544,6 +544,50 @@ async fn a_client_comes_to_the_same_task_through_every_host() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_to_a_published_port_are_counted_through_changes() {
+    if !can_run("connections_to_a_published_port_are_counted_through_changes") {
+        return;
+    }
+    let lab = Lab::new(2).await;
+    let mut network = ingress(2);
+    network.endpoints.remove(&B);
+    let mut one = Host::new(&lab, 1, &[network]);
+    one.add(A, &[(INGRESS, "10.0.0.3/24")], Vec::new());
+    one.reconcile().await;
+    serve(&one.task(A), 80, "a").await;
+    serve_udp(&one.task(A), 53, "a").await;
+    let (client, own) = (lab.host(2), lab.host(1));
+    for _ in 0..5 {
+        ask(&client, "192.168.77.1:8080").await.unwrap();
+    }
+    ask(&own, "127.0.0.1:8080").await.unwrap();
+    let flow = udp_client(&client, "192.168.77.1:8053").await;
+    for _ in 0..3 {
+        ask_udp(&flow).unwrap();
+    }
+    let counted =
+        |tcp, udp| BTreeMap::from([((Protocol::Tcp, 8080), tcp), ((Protocol::Udp, 8053), udp)]);
+    assert_eq!(one.executor.connections().await.unwrap(), counted(6, 1));
+    // Nobody serves, and then somebody does again.
+    one.set_state(INGRESS, A, EndpointState::Draining);
+    one.reconcile().await;
+    ask(&client, "192.168.77.1:8080").await.unwrap_err();
+    one.set_state(INGRESS, A, EndpointState::Serving);
+    one.reconcile().await;
+    assert_eq!(one.executor.connections().await.unwrap(), counted(6, 1));
+    ask(&client, "192.168.77.1:8080").await.unwrap();
+    assert_eq!(lab.executor(1).connections().await.unwrap(), counted(7, 1), "another daemon");
+    // A port that is published no more is forgotten.
+    let services = &mut one.desired.networks.get_mut(&INGRESS).unwrap().services;
+    services.get_mut(&WEB).unwrap().ports.truncate(1);
+    one.reconcile().await;
+    let left = one.executor.connections().await.unwrap();
+    assert_eq!(left, BTreeMap::from([((Protocol::Tcp, 8080), 7)]));
+    one.tear_down().await;
+    assert_eq!(one.executor.connections().await.unwrap(), BTreeMap::new());
+}
+
 /// What stands on a host beside us: rules by hand, a firewall that follows firewalld's shape, and one
 /// by iptables in ufw's.
 const OTHERS: &str = "\

@@ -4,7 +4,7 @@
 //! **Invariant:** a number that was chosen here is one task's alone on this node, and it is kept as
 //! long as the task has its networks.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
 use skep_types::TaskId;
@@ -150,6 +150,21 @@ impl Desired {
         }
         let chosen = |port: HostPort| self.chosen.get(&port).map(|task| (port, *task));
         self.published().filter_map(chosen).collect()
+    }
+
+    /// The names of the services that publish ports on every node. A port that is a task's own here
+    /// has none.
+    pub fn publishers(&self) -> BTreeMap<HostPort, String> {
+        let services = self.ingress().into_iter().flat_map(|network| network.services.values());
+        let named = services.flat_map(|service| {
+            let ports = service.ports.iter().map(|port| (port.protocol, port.published));
+            ports.map(|port| (port, service.name.clone()))
+        });
+        let of_tasks = |port: &HostPort| {
+            let mut ports = self.tasks.values().flat_map(|task| &task.host_ports);
+            ports.any(|it| (it.protocol, it.published_port) == *port)
+        };
+        named.filter(|(port, _)| !of_tasks(port)).collect()
     }
 
     /// The ports that the swarm publishes on every node and that this one's kernel cannot answer.

@@ -580,11 +580,19 @@ fn rules_of_the_host() {
         table inet skep { }
         delete table inet skep
         table inet skep {
-        	chain v_34f52f37bd022a3d { }
+        	counter port_tcp_8080 {
+        		packets 0 bytes 0
+        	}
+        	counter port_udp_5353 {
+        		packets 0 bytes 0
+        	}
+        	chain v_7a4a4eed77158d7f { }
         	chain port_tcp_8080 {
+        		counter name port_tcp_8080
         		meta l4proto tcp dnat ip to numgen random mod 2 map { 0 : 10.0.0.3 . 80, 1 : 10.0.0.4 . 80 }
         	}
         	chain port_udp_5353 {
+        		counter name port_udp_5353
         		meta l4proto udp dnat ip to numgen random mod 2 map { 0 : 10.0.0.3 . 53, 1 : 10.0.0.4 . 53 }
         	}
         	chain published {

@@ -14,7 +14,7 @@ use ipnet::IpNet;
 use skep_types::service::{PortConfig, Protocol};
 use skep_types::session::Session;
 
-use super::{INGRESS_PREFIX, OUTSIDE_PREFIX, Ruleset, one_of};
+use super::{INGRESS_PREFIX, OUTSIDE_PREFIX, Ruleset, one_of, port_counter};
 use crate::address::{node_v6, outside_pool_v6};
 use crate::balance::{Balanced, Target, published};
 use crate::desired::{Desired, DesiredTask, NodeConfig};
@@ -53,9 +53,12 @@ fn of_task(node: &NodeConfig, task: &DesiredTask) -> Vec<Balanced> {
 pub fn host_rules(desired: &Desired) -> Ruleset {
     let mut inet = String::new();
     let mut jumps = Vec::new();
+    let mut counters = Vec::new();
     for port in host_ports(desired) {
         let Target::Port(protocol, number) = port.target else { continue };
         let name = protocol.word();
+        // Kept while nobody serves, for what it has counted.
+        let counter = port_counter((protocol, number));
         let to = |family: Family| {
             let to = one_of(&port, family)?;
             Some(format!("\t\tmeta l4proto {name} dnat {} to {to}\n", family.word()))
@@ -63,9 +66,15 @@ pub fn host_rules(desired: &Desired) -> Ruleset {
         let translate: String = Family::ALL.into_iter().filter_map(to).collect();
         // Nobody behind it: the packet goes on and the host refuses it itself.
         if translate.is_empty() {
+            counters.push(counter);
             continue;
         }
-        let _ = write!(inet, "\tchain port_{name}_{number} {{\n{translate}\t}}\n");
+        // Only the first packet of a connection comes here.
+        let _ = write!(
+            inet,
+            "\tchain port_{name}_{number} {{\n\t\tcounter name {counter}\n{translate}\t}}\n"
+        );
+        counters.push(counter);
         jumps.push(format!("{name} . {number} : goto port_{name}_{number}"));
     }
     inet.push_str("\tchain published {\n");
@@ -111,7 +120,7 @@ pub fn host_rules(desired: &Desired) -> Ruleset {
         masked(&desired.node),
         members_alone(desired)
     );
-    Ruleset::new(&inet, "")
+    Ruleset::new(counters, &inet, "")
 }
 
 /// Whose addresses are not kept: clients' that mean somebody else on other nodes, and tasks' on their

@@ -7,15 +7,18 @@
 mod host;
 mod task;
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
 pub use host::{host_ports, host_rules};
+use skep_types::service::Protocol;
 use skep_types::session::Session;
 pub use task::{task_rules, task_vips};
 
 use crate::balance::Balanced;
 use crate::family::Family;
+use crate::host_port::HostPort;
 use crate::shares::{BUCKETS, SEED, shares};
 
 /// The one table of ours in each family that we use.
@@ -48,35 +51,83 @@ impl Digest {
     }
 }
 
+/// What a counter has counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Count {
+    pub packets: u64,
+    pub bytes: u64,
+}
+
 /// All rules of ours in one namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ruleset {
     text: String,
+    /// The names of the counters that the rules count in.
+    counters: Vec<String>,
+    /// Where in the text the counters are to stand.
+    counters_at: usize,
     digest: Digest,
 }
 
 impl Ruleset {
-    /// `inet` and `netdev` are the bodies of our tables in these families.
-    fn new(inet: &str, netdev: &str) -> Self {
+    /// `inet` and `netdev` are the bodies of our tables in these families, of which the first counts
+    /// in `counters`.
+    fn new(counters: Vec<String>, inet: &str, netdev: &str) -> Self {
         let mut hash = Fnv::default();
-        hash.write(inet);
-        hash.write("\0");
-        hash.write(netdev);
+        for part in counters.iter().map(String::as_str).chain([inet, "\0", netdev]) {
+            hash.write(part);
+        }
         let digest = Digest(hash.0);
         let mut text = String::new();
         replace_table(&mut text, "netdev", netdev);
-        replace_table(&mut text, "inet", &format!("\tchain {} {{ }}\n{inet}", digest.chain()));
-        Self { text, digest }
+        let marker = format!("\tchain {} {{ }}\n", digest.chain());
+        replace_table(&mut text, "inet", &format!("{marker}{inet}"));
+        let counters_at = text.find(&marker).unwrap_or_default();
+        text.insert_str(counters_at, &counters_with(&counters, &BTreeMap::new()));
+        Self { text, counters, counters_at, digest }
     }
 
-    /// For `nft -f`: one transaction.
+    /// For `nft -f`: one transaction. All counters begin anew.
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// The same with counters that go on from what those of the same name had.
+    pub fn text_from(&self, had: &BTreeMap<String, Count>) -> String {
+        let (before, rest) = self.text.split_at(self.counters_at);
+        let anew = counters_with(&self.counters, &BTreeMap::new()).len();
+        format!("{before}{}{}", counters_with(&self.counters, had), &rest[anew..])
+    }
+
+    /// Whether anything is counted.
+    pub fn counts(&self) -> bool {
+        !self.counters.is_empty()
     }
 
     pub fn digest(&self) -> Digest {
         self.digest
     }
+}
+
+fn counters_with(names: &[String], had: &BTreeMap<String, Count>) -> String {
+    let counter = |name: &String| {
+        let Count { packets, bytes } = had.get(name).copied().unwrap_or_default();
+        format!("\tcounter {name} {{\n\t\tpackets {packets} bytes {bytes}\n\t}}\n")
+    };
+    names.iter().map(counter).collect()
+}
+
+/// The counter of new connections to a port that this node answers.
+fn port_counter((protocol, number): HostPort) -> String {
+    format!("port_{}_{number}", protocol.word())
+}
+
+/// The port that a counter is for.
+pub fn counted_port(name: &str) -> Option<HostPort> {
+    let (protocol, number) = name.strip_prefix("port_")?.split_once('_')?;
+    let all = [Protocol::Tcp, Protocol::Udp, Protocol::Sctp];
+    let protocol = all.into_iter().find(|it| it.word() == protocol)?;
+    Some((protocol, number.parse().ok()?))
 }
 
 /// Makes the operator's table, with a chain for what passes through this host: after published ports

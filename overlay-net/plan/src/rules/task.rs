@@ -47,7 +47,7 @@ pub fn task_rules(
             return_by_node(&mut netdev, &interface, &nodes);
         }
     }
-    Ruleset::new(&inet, &netdev)
+    Ruleset::new(Vec::new(), &inet, &netdev)
 }
 
 fn address_of(vip: &Balanced) -> Option<IpAddr> {
