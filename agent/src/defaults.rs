@@ -44,6 +44,14 @@ pub const LOG_LOOK_INTERVAL: Duration = Duration::from_millis(250);
 /// for 5 s at most.
 pub const NETWORK_RETRY_MIN: Duration = Duration::from_millis(50);
 pub const NETWORK_RETRY_MAX: Duration = Duration::from_secs(5);
+/// Between two looks whether the networks stand as they should, at least; and how many times as long
+/// as a look takes, so that a node of a thousand tasks spends a hundredth of its time on it.
+pub const UPKEEP_INTERVAL: Duration = Duration::from_secs(10);
+pub const UPKEEP_SHARE: u32 = 100;
+/// Findings that are told and remembered, and bytes of each of their two texts: a manager keeps 40 KiB
+/// for each node.
+pub const FINDINGS_MAX: usize = 32;
+pub const FINDING_BYTES_MAX: usize = 512;
 /// Messages of networks that are taken together: far more than come while the kernel is changed
 /// once.
 pub const NETWORK_MESSAGES_MAX: usize = 256;

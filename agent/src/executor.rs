@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 use skep_agent_plan::Observed;
 use skep_engine::logs::{LogEntry, LogQuery};
-use skep_overlay_net::NetworkUpdate;
+use skep_overlay_net::{Finding, NetworkUpdate};
 use skep_proto::convert::NodeTask;
 use skep_types::service::PortConfig;
 use skep_types::task::ContainerStatus;
@@ -87,6 +87,11 @@ pub trait Executor: Send + Sync + 'static {
     async fn update_network(&self, update: NetworkUpdate) -> Result<(), ExecutorError>;
     /// The leader has told of all networks.
     async fn settle_networks(&self) -> Result<(), ExecutorError>;
+    /// The node leaves the swarm, and its tasks are gone: so are all its networks.
+    async fn end_networks(&self) -> Result<(), ExecutorError>;
+    /// Compares what stands of this node's networks with what the leader said, and mends what
+    /// differs. Tells what it found.
+    async fn mend_networks(&self) -> Result<Vec<Finding>, ExecutorError>;
 
     /// The containers beside the tasks, if there are any to be on networks.
     fn attachments(&self) -> Option<Arc<Attachments>> {

@@ -13,6 +13,7 @@ mod overlay;
 mod reporter;
 mod session;
 mod task;
+mod upkeep;
 mod worker;
 
 use std::net::IpAddr;

@@ -33,6 +33,7 @@ use crate::executor::{Executor, ExecutorError};
 use crate::logs::{self, Publisher};
 use crate::overlay;
 use crate::reporter::Reporter;
+use crate::upkeep::{self, Upkeep};
 use crate::worker::{AssignmentError, Worker};
 use crate::{AgentConfig, News};
 
@@ -64,13 +65,33 @@ enum Ended {
 
 pub async fn run(config: AgentConfig, news: watch::Sender<News>, stop: CancellationToken) {
     let mut worker = Worker::new(Arc::clone(&config.executor));
+    let upkeep = watch::Sender::default();
+    tokio::select! {
+        () = sessions(&config, &news, &mut worker, &stop, &upkeep) => {}
+        () = upkeep::keep(&config.executor, &upkeep) => {}
+    }
+    if let Some(attachments) = config.executor.attachments() {
+        attachments.session(None);
+        attachments.membership(false);
+    }
+    worker.shutdown().await;
+}
+
+/// One session after the other, until it is to stop.
+async fn sessions(
+    config: &AgentConfig,
+    news: &watch::Sender<News>,
+    worker: &mut Worker,
+    stop: &CancellationToken,
+    upkeep: &watch::Sender<Upkeep>,
+) {
     let attachments = config.executor.attachments();
     let mut backoff = BACKOFF_MIN;
     loop {
         let began = Instant::now();
         let ended = tokio::select! {
-            () = stop.cancelled() => break,
-            ended = session(&config, &news, &mut worker) => ended,
+            () = stop.cancelled() => return,
+            ended = session(config, news, worker, upkeep) => ended,
         };
         if let Some(attachments) = &attachments {
             attachments.session(None);
@@ -89,20 +110,20 @@ pub async fn run(config: AgentConfig, news: watch::Sender<News>, stop: Cancellat
         backoff = if described || began.elapsed() > BACKOFF_MAX { BACKOFF_MIN } else { backoff };
         let spread = Duration::from_secs_f64(backoff.as_secs_f64() * rand::random_range(0.5..1.0));
         tokio::select! {
-            () = stop.cancelled() => break,
+            () = stop.cancelled() => return,
             () = tokio::time::sleep(spread) => {}
         }
         backoff = (backoff * 2).min(BACKOFF_MAX);
     }
-    if let Some(attachments) = attachments {
-        attachments.session(None);
-        attachments.membership(false);
-    }
-    worker.shutdown().await;
 }
 
-async fn session(config: &AgentConfig, news: &watch::Sender<News>, worker: &mut Worker) -> Ended {
-    match session_with_any(config, news, worker).await {
+async fn session(
+    config: &AgentConfig,
+    news: &watch::Sender<News>,
+    worker: &mut Worker,
+    upkeep: &watch::Sender<Upkeep>,
+) -> Ended {
+    match session_with_any(config, news, worker, upkeep).await {
         Ok(never) => match never {},
         Err(ended) => ended,
     }
@@ -114,6 +135,7 @@ async fn session_with_any(
     config: &AgentConfig,
     news: &watch::Sender<News>,
     worker: &mut Worker,
+    upkeep: &watch::Sender<Upkeep>,
 ) -> Result<Never, Ended> {
     let managers = news.borrow().managers.clone();
     let address = managers.choose(&mut rand::rng()).ok_or(Ended::NoManager)?;
@@ -196,7 +218,8 @@ async fn session_with_any(
         ended = reports(client.clone(), &session_id, &shared.reporter) => ended,
         ended = described(look, description) => ended,
         ended = networks_told(networks, &config.executor, &reached) => ended,
-        ended = confirmed(overlay, &session_id, reached.subscribe()) => ended,
+        ended = confirmed(overlay.clone(), &session_id, reached.subscribe()) => ended,
+        ended = upkeep_told(overlay, &session_id, upkeep.subscribe()) => ended,
         () = logs::serve(&publisher, channel, address, &credentials) => Err(Ended::Closed),
     }
 }
@@ -328,6 +351,29 @@ async fn confirmed(
         match within(client.acknowledge(request)).await {
             Ok(_) => {}
             // A manager of an older version does not wait for it.
+            Err(Ended::Call(status)) if status.code() == Code::Unimplemented => {
+                return std::future::pending().await;
+            }
+            Err(ended) => return Err(ended),
+        }
+    }
+}
+
+/// Tells the leader what was found at each look at the networks, and at once what the last one found.
+async fn upkeep_told(
+    mut client: OverlayClient<Channel>,
+    session_id: &str,
+    mut upkeep: watch::Receiver<Upkeep>,
+) -> Result<Never, Ended> {
+    upkeep.mark_changed();
+    loop {
+        if upkeep.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+        let Some(report) = upkeep.borrow_and_update().report(session_id) else { continue };
+        match within(client.upkeep(report)).await {
+            Ok(_) => {}
+            // A manager of an older version, or Docker's, does not ask for it.
             Err(Ended::Call(status)) if status.code() == Code::Unimplemented => {
                 return std::future::pending().await;
             }

@@ -165,6 +165,10 @@ pub trait Backend: Send + Sync + 'static {
     ) -> Answer<()> {
         Err(ApiError::absent())
     }
+    /// How the networks of the swarm are, on every node.
+    async fn networks_doctor(&self) -> Answer<NetworkDoctor> {
+        Err(ApiError::absent())
+    }
     async fn networks_prune(&self, _filters: Filters) -> Answer<NetworksPruneResponse> {
         Err(ApiError::absent())
     }

@@ -13,6 +13,7 @@ use crate::peers::Peers;
 use crate::proposer::Proposer;
 use crate::router::Router;
 use crate::session_table::SessionTable;
+use crate::upkeep_table::UpkeepTable;
 
 /// The parts, wired together by [`crate::Manager`].
 pub struct Core {
@@ -23,6 +24,7 @@ pub struct Core {
     pub observer: Observer,
     pub proposer: Proposer,
     pub dispatch: SessionTable,
+    pub upkeep: UpkeepTable,
     pub router: Router,
     pub logs: LogTable,
     pub peers: Arc<Peers>,
@@ -52,6 +54,7 @@ impl Core {
             raft,
             observer,
             dispatch: SessionTable::default(),
+            upkeep: UpkeepTable::default(),
             router: Router::default(),
             logs: LogTable::default(),
             peers,

@@ -108,6 +108,30 @@ impl Core {
         }
     }
 
+    /// What the nodes last said of their networks.
+    pub async fn upkeep(&self) -> Result<Vec<pb::NodeUpkeep>, ControlError> {
+        let deadline = Instant::now() + ELECTION_PATIENCE;
+        loop {
+            if self.is_leader() {
+                return Ok(self.upkeep.told(&self.observer.view()));
+            }
+            if let Some(leader) = self.other_leader()
+                && let Ok(channel) = self.peers.leader(&leader).await
+            {
+                let mut client = pb::control_client::ControlClient::new(channel);
+                match tokio::time::timeout(CALL_TIMEOUT, client.upkeep(pb::UpkeepRequest {})).await
+                {
+                    Ok(Ok(answer)) => return Ok(answer.into_inner().nodes),
+                    _ => self.peers.forget_leader(),
+                }
+            }
+            if Instant::now() >= deadline {
+                return Err(unavailable(NO_LEADER));
+            }
+            tokio::time::sleep(RETRY_INTERVAL).await;
+        }
+    }
+
     pub(crate) fn other_leader(&self) -> Option<String> {
         let leader = self.raft.leader()?;
         (leader.id != self.raft_id).then_some(leader.peer.addr)

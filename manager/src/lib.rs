@@ -25,6 +25,7 @@ mod router;
 mod service;
 mod session_table;
 mod subscribe;
+mod upkeep_table;
 
 pub use door::Door;
 pub use execute::Done;

@@ -267,6 +267,14 @@ impl Manager {
         planned.await.expect("planning does not panic")
     }
 
+    /// What the nodes last said of their networks, to the leader.
+    ///
+    /// # Errors
+    /// No leader answers.
+    pub async fn upkeep(&self) -> Result<Vec<pb::NodeUpkeep>, ControlError> {
+        self.core.upkeep().await
+    }
+
     /// Has actions applied as they are, where this manager leads: benchmarks and tests furnish large
     /// swarms so. Gives the log index.
     ///

@@ -14,6 +14,8 @@ pub use manager::{Attached, ManagerConfig, NetworkManager, PortConnections, Stan
 pub use skep_overlay_kernel::conntrack::follows_sctp;
 pub use skep_overlay_kernel::host::speaks_v6;
 pub use skep_overlay_kernel::{HostNs, Namespace, underlay};
+pub use skep_overlay_plan::finding::{Finding, Mend};
+pub use skep_overlay_plan::operation::Subject;
 pub use skep_overlay_plan::{
     EndpointState, Lent, Mac, NetworkState, NetworkUpdate, NodeConfig, ServiceEntry, TaskEndpoint,
     TaskNet, network, node_mac, task_mac,

@@ -13,14 +13,15 @@ use futures::stream::{self, StreamExt};
 use skep_idmap::Owner;
 use skep_overlay_kernel::{Executor, HeldPort, HostNs, KernelError, Namespace};
 use skep_overlay_plan::desired::Knowledge;
+use skep_overlay_plan::finding::{Finding, Mend, findings};
 use skep_overlay_plan::operation::Subject;
 use skep_overlay_plan::{
     Desired, DesiredTask, HostPort, Lent, NetworkState, NetworkUpdate, NodeConfig, Observed,
     Operation, TaskNet, TaskNetError, plan,
 };
 use skep_types::service::{PortConfig, Protocol};
-use skep_types::{NetworkId, TaskId};
-use tokio::sync::{Mutex, Notify};
+use skep_types::{NetworkId, TaskId, error_chain};
+use tokio::sync::{Mutex, MutexGuard, Notify};
 use tokio::time::Instant;
 
 use crate::NetworkError;
@@ -33,6 +34,9 @@ use crate::dns::overlay;
 const TOLD_WITHIN: Duration = Duration::from_secs(15);
 /// Where the host's resolvers are named.
 const RESOLV_CONF: &str = "/etc/resolv.conf";
+
+/// How often the kernel is read beside changes before they have to wait.
+const READS_BESIDE_CHANGES_MAX: u32 = 5;
 
 /// Tasks whose steps go on at the same time: each is a thread or an `nft` process most of the time.
 const LANES_MAX: usize = 8;
@@ -70,6 +74,8 @@ struct Inner {
     observed: Option<Observed>,
     /// Tasks that are answered.
     answered: BTreeSet<TaskId>,
+    /// How often the kernel was made as desired.
+    changes: u64,
     /// The sockets of the host ports that were chosen here.
     held: BTreeMap<HostPort, HeldPort>,
     /// The last number that was chosen.
@@ -118,6 +124,7 @@ impl NetworkManager {
                 desired: Desired::new(config.node),
                 observed: None,
                 answered: BTreeSet::new(),
+                changes: 0,
                 held: BTreeMap::new(),
                 last_chosen: None,
             }),
@@ -176,6 +183,21 @@ impl NetworkManager {
         let failures = self.reconcile(&mut inner).await?;
         inner.give_back();
         first_of(failures, |subject| subject == Subject::Task(task) || subject == Subject::Host)
+    }
+
+    /// Takes everything down: the node is in no swarm any more.
+    pub async fn end(&self) -> Result<(), NetworkError> {
+        let mut inner = self.inner.lock().await;
+        for task in inner.answered.clone() {
+            self.stop_resolver(&mut inner, task).await;
+        }
+        inner.desired = Desired::new(inner.desired.node.clone());
+        // A daemon that was started again may not have spoken to a leader since.
+        inner.observed = None;
+        let failures = self.reconcile(&mut inner).await?;
+        inner.give_back();
+        self.names.settle(Group::Swarm).await;
+        first_of(failures, |_| true)
     }
 
     /// Applies a message of the leader. When it returns, the kernel is as the message's generation
@@ -285,6 +307,40 @@ impl NetworkManager {
         inner.observed = None;
         let failures = self.reconcile(&mut inner).await?;
         first_of(failures, |_| true)
+    }
+
+    /// Reads the kernel, tells what is not as it should be, and mends it.
+    pub async fn mend(&self) -> Result<Vec<Finding>, NetworkError> {
+        let (mut inner, mut found) = self.compare().await?;
+        if found.is_empty() {
+            return Ok(found);
+        }
+        let failures = self.reconcile(&mut inner).await?;
+        for finding in &mut found {
+            let failed = failures.iter().find(|failure| failure.subject == finding.subject);
+            finding.mend = failed.map_or(Mend::Done, |it| Mend::Failed(error_chain(&it.error)));
+        }
+        Ok(found)
+    }
+
+    /// Reads the kernel anew and compares it with what is wanted. Reading takes long where there are
+    /// many tasks, and others need not wait for it: what was read beside a change is not looked at.
+    async fn compare(&self) -> Result<(MutexGuard<'_, Inner>, Vec<Finding>), NetworkError> {
+        for _ in 0..READS_BESIDE_CHANGES_MAX {
+            let changes = self.inner.lock().await.changes;
+            let seen = self.executor.observe().await?;
+            let mut inner = self.inner.lock().await;
+            if inner.changes == changes {
+                let found = findings(&inner.desired, &plan(&inner.desired, &seen));
+                inner.observed = Some(seen);
+                return Ok((inner, found));
+            }
+        }
+        let mut inner = self.inner.lock().await;
+        let seen = self.executor.observe().await?;
+        let found = findings(&inner.desired, &plan(&inner.desired, &seen));
+        inner.observed = Some(seen);
+        Ok((inner, found))
     }
 
     async fn take_in_and_bring_up(
@@ -445,6 +501,7 @@ impl NetworkManager {
 
     /// Makes the kernel as desired. A step that fails does not keep the others back.
     async fn reconcile(&self, inner: &mut Inner) -> Result<Vec<Failure>, KernelError> {
+        inner.changes += 1;
         let mut observed = match inner.observed.take() {
             Some(observed) => observed,
             None => self.executor.observe().await?,

@@ -37,6 +37,7 @@ pub const TABLE: &[(&str, Allowed)] = &[
     ("/docker.swarmkit.v1.Health/Check", ManagerOnly),
     ("/skep.v1.Control/Execute", ManagerOnly),
     ("/skep.v1.Control/ReadIndex", ManagerOnly),
+    ("/skep.v1.Control/Upkeep", ManagerOnly),
     ("/skep.v1.Raft/AppendEntries", ManagerOnly),
     ("/skep.v1.Raft/Vote", ManagerOnly),
     ("/skep.v1.Raft/PreVote", ManagerOnly),
@@ -47,6 +48,7 @@ pub const TABLE: &[(&str, Allowed)] = &[
     ("/skep.v1.Membership/Status", ManagerOnly),
     ("/skep.v1.Overlay/Endpoints", WorkerOrManager),
     ("/skep.v1.Overlay/Acknowledge", WorkerOrManager),
+    ("/skep.v1.Overlay/Upkeep", WorkerOrManager),
 ];
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]

@@ -19,6 +19,20 @@ pub struct IpamConfig {
     pub gateway: Option<IpAddr>,
 }
 
+impl IpamConfig {
+    /// How many addresses may be given from it, the gateway's left out.
+    pub fn addresses(&self) -> u64 {
+        let range = self.range.unwrap_or(self.subnet);
+        let bits = range.max_prefix_len() - range.prefix_len();
+        let all = if bits < 64 { 1_u64 << bits } else { u64::MAX };
+        // The first names the subnet; the last of an IPv4 subnet is its broadcast's.
+        let first = range.network() == self.subnet.network();
+        let last = self.subnet.addr().is_ipv4() && range.broadcast() == self.subnet.broadcast();
+        let gateway = self.gateway.is_some_and(|gateway| range.contains(&gateway));
+        all.saturating_sub([first, last, gateway].into_iter().filter(|it| *it).count() as u64)
+    }
+}
+
 /// What a user asks of a network.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NetworkSpec {
@@ -134,5 +148,28 @@ impl AttachmentId {
     /// The reverse of [`Self::as_task`].
     pub const fn of_task(task: TaskId) -> Self {
         Self::new(task.bits())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_that_may_be_given_are_counted() {
+        let count = |subnet: &str, range: Option<&str>, gateway: Option<&str>| {
+            let config = IpamConfig {
+                subnet: subnet.parse().unwrap(),
+                range: range.map(|range| range.parse().unwrap()),
+                gateway: gateway.map(|gateway| gateway.parse().unwrap()),
+            };
+            config.addresses()
+        };
+        assert_eq!(count("10.0.1.0/24", None, Some("10.0.1.1")), 253);
+        assert_eq!(count("10.0.1.0/24", Some("10.0.1.8/30"), Some("10.0.1.1")), 4);
+        assert_eq!(count("10.0.1.0/24", Some("10.0.1.252/30"), Some("10.0.1.253")), 2);
+        assert_eq!(count("10.0.1.0/32", None, None), 0);
+        assert_eq!(count("fd00::/126", None, Some("fd00::1")), 2);
+        assert_eq!(count("fd00::/48", None, None), u64::MAX - 1);
     }
 }

@@ -26,7 +26,7 @@ use skep_containers::{Defaults, HealthReport, Shared, Volume, Volumes};
 use skep_engine::logs::LogQuery;
 use skep_engine::{Container, ContainerConfig, ExitStatus, Runtime, Status};
 use skep_images::Store;
-use skep_overlay_net::{NetworkUpdate, PortConnections, Standing};
+use skep_overlay_net::{Finding, NetworkUpdate, PortConnections, Standing};
 use skep_proto::convert::NodeTask;
 use skep_types::TaskId;
 use skep_types::node::NodeDescription;
@@ -357,6 +357,14 @@ impl Executor for Containers {
 
     fn attachments(&self) -> Option<Arc<Attachments>> {
         Some(Arc::clone(&self.parts.networks.attachments))
+    }
+
+    async fn end_networks(&self) -> Result<(), ExecutorError> {
+        self.parts.networks.end().await
+    }
+
+    async fn mend_networks(&self) -> Result<Vec<Finding>, ExecutorError> {
+        self.parts.networks.mend().await
     }
 
     async fn logs(&self, task: TaskId, query: LogQuery) -> Result<Option<TaskLogs>, ExecutorError> {

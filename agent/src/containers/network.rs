@@ -7,8 +7,8 @@ use std::sync::Arc;
 use ipnet::Ipv4Net;
 use skep_idmap::Owner;
 use skep_overlay_net::{
-    Attached, ManagerConfig, NameServer, Namespace, NetworkError, NetworkManager, NetworkUpdate,
-    NodeConfig, TaskNet, follows_sctp, speaks_v6, underlay,
+    Attached, Finding, ManagerConfig, NameServer, Namespace, NetworkError, NetworkManager,
+    NetworkUpdate, NodeConfig, TaskNet, follows_sctp, speaks_v6, underlay,
 };
 use skep_proto::convert::NodeTask;
 use tokio::sync::RwLock;
@@ -103,6 +103,24 @@ impl Networks {
             NetworkError::Stale(_) => ExecutorError::Unfit(error.to_string()),
             _ => failed(error),
         })
+    }
+
+    /// Takes all of them down. The next swarm may be by another way.
+    pub async fn end(&self) -> Result<(), ExecutorError> {
+        match self.made.write().await.take() {
+            Some(made) => made.manager.end().await.map_err(failed),
+            None => Ok(()),
+        }
+    }
+
+    /// Nothing is found where no network was made yet.
+    pub async fn mend(&self) -> Result<Vec<Finding>, ExecutorError> {
+        let made = self.made.read().await;
+        let Some(manager) = made.as_ref().map(|made| Arc::clone(&made.manager)) else {
+            return Ok(Vec::new());
+        };
+        drop(made);
+        manager.mend().await.map_err(failed)
     }
 
     /// Gives a task its network namespace and its ports of this host.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use skep_agent_plan::Observed;
-use skep_overlay_net::NetworkUpdate;
+use skep_overlay_net::{Finding, NetworkUpdate};
 use skep_proto::convert::NodeTask;
 use skep_types::service::PortConfig;
 use skep_types::task::ContainerStatus;
@@ -86,6 +86,12 @@ impl Executor for Fake {
     }
     async fn settle_networks(&self) -> Result<(), ExecutorError> {
         unreachable!("only logs are read")
+    }
+    async fn end_networks(&self) -> Result<(), ExecutorError> {
+        Ok(())
+    }
+    async fn mend_networks(&self) -> Result<Vec<Finding>, ExecutorError> {
+        Ok(Vec::new())
     }
 }
 

@@ -360,6 +360,10 @@ impl Client {
         self.post(&format!("/networks/{}/disconnect", encode(network)), request).await
     }
 
+    pub async fn networks_doctor(&self) -> Answer<NetworkDoctor> {
+        self.get("/swarm/networks").await
+    }
+
     pub async fn networks_prune(&self, filters: &Filters) -> Answer<NetworksPruneResponse> {
         self.prune("/networks/prune", filters).await
     }

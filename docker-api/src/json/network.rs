@@ -102,5 +102,27 @@ shape! {
         "Labels" labels: Map,
     }
 
+    /// Ours: something on a node that was not as it should be. Without an error it was mended.
+    NetworkFinding { "What" what: String, "Error" error: String => "omitempty", "AgeMs" age_ms: u64 }
+
+    /// Ours: what a node found of its networks when it last looked. `AgeMs` is how long ago it said so,
+    /// null where it has not yet.
+    NodeNetworks {
+        "ID" id: String,
+        "Hostname" hostname: String,
+        "Down" down: bool,
+        "AgeMs" age_ms: Option<u64>,
+        "TookUs" took_us: u64,
+        "Error" error: String => "omitempty",
+        "Found" found: Vec<NetworkFinding>,
+    }
+
+    /// Ours: how many of what a pool gives are given: addresses of a network's subnet, or, without a
+    /// network, subnets of the swarm.
+    AddressPool { "Network" network: String => "omitempty", "Subnet" subnet: String, "Used" used: u64, "Size" size: u64 }
+
+    /// Ours: how the networks of the swarm are.
+    NetworkDoctor { "Nodes" nodes: Vec<NodeNetworks>, "Pools" pools: Vec<AddressPool> }
+
     NetworkCreateResponse { "Id" id: String, "Warning" warning: String }
 }

@@ -85,8 +85,11 @@ pub(super) fn networks() -> Router<Arc<dyn Backend>> {
     let prune = async |State(b): Held, Query(q): Query<Params>| -> Answer<_> {
         Ok(Json(b.networks_prune(q.filters()?).await?))
     };
+    let doctor = async |State(b): Held| -> Answer<_> { Ok(Json(b.networks_doctor().await?)) };
     Router::new()
         .route("/networks", get(list))
+        // Ours.
+        .route("/swarm/networks", get(doctor))
         .route("/networks/create", post(create))
         .route("/networks/prune", post(prune))
         .route("/networks/{id}/connect", post(connect))

@@ -46,6 +46,7 @@ pub async fn run(core: Arc<Core>, stop: CancellationToken) {
         }
         core.proposer.end();
         core.dispatch.end();
+        core.upkeep.clear();
         core.router.end();
         core.logs.end();
         tracing::info!(term = now.term, "leadership ended");

@@ -29,6 +29,14 @@ impl pb::control_server::Control for ControlService {
         Ok(Response::new(wire::encode_reply(outcome)))
     }
 
+    async fn upkeep(
+        &self,
+        _: Request<pb::UpkeepRequest>,
+    ) -> Result<Response<pb::UpkeepAnswer>, Status> {
+        let nodes = self.0.upkeep.told(&self.0.observer.view());
+        Ok(Response::new(pb::UpkeepAnswer { nodes }))
+    }
+
     async fn read_index(
         &self,
         _: Request<pb::ReadIndexRequest>,

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::Stream;
+use prost::Message as _;
 use skep_dispatch::{SessionId, StreamKind};
 use skep_proto::v1 as pb;
 use skep_types::{Network, NetworkId, NodeId};
@@ -17,7 +18,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use crate::core::Core;
-use crate::defaults::{NETWORK_MESSAGE_BYTES, STREAM_QUEUE};
+use crate::defaults::{NETWORK_MESSAGE_BYTES, STREAM_QUEUE, UPKEEP_BYTES_MAX};
 use crate::gate::Caller;
 use crate::router::{ToldNetworks, Word};
 use crate::service::dispatcher::{over, parse};
@@ -210,6 +211,23 @@ impl pb::overlay_server::Overlay for OverlayService {
         let confirmed = (request.generation, network);
         self.0.dispatch.mark(|marks| marks.confirmed(node, session, confirmed));
         Ok(Response::new(pb::AcknowledgeResponse {}))
+    }
+
+    async fn upkeep(
+        &self,
+        request: Request<pb::UpkeepReport>,
+    ) -> Result<Response<pb::UpkeepResponse>, Status> {
+        let node = Caller::node(&request)?;
+        let report = request.into_inner();
+        let session = parse(&report.session_id)?;
+        self.0.dispatch.check(node, session).map_err(no_session)?;
+        let bytes = report.encoded_len();
+        if bytes > UPKEEP_BYTES_MAX {
+            let message = format!("a report of {bytes} bytes: at most {UPKEEP_BYTES_MAX} are kept");
+            return Err(Status::invalid_argument(message));
+        }
+        self.0.upkeep.take(node, report);
+        Ok(Response::new(pb::UpkeepResponse {}))
     }
 }
 

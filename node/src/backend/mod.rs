@@ -14,6 +14,7 @@ mod image_flows;
 mod images;
 mod logs;
 mod names;
+mod network_doctor;
 mod networks;
 mod nodes;
 mod payloads;
@@ -212,6 +213,9 @@ impl Backend for DaemonBackend {
         self.remove_network(id).await
     }
 
+    async fn networks_doctor(&self) -> Answer<NetworkDoctor> {
+        self.doctor_networks().await
+    }
     async fn networks_prune(&self, filters: Filters) -> Answer<NetworksPruneResponse> {
         self.prune_networks(filters).await
     }

@@ -23,7 +23,7 @@ use skep_manager::{Manager, StartError};
 use skep_secrets::identity::{IdentityError, NodeCredentials};
 use skep_secrets::sealing::{Keyring, SealError};
 use skep_types::node::NodeDescription;
-use skep_types::{Availability, ClusterSpec};
+use skep_types::{Availability, ClusterSpec, error_chain};
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, RwLock};
 
@@ -252,6 +252,10 @@ impl Swarm {
             if let Err(error) = self.means.executor.remove(task).await {
                 tracing::warn!(%task, %error, "failed to remove the container of a task");
             }
+        }
+        if let Err(error) = self.means.executor.end_networks().await {
+            let error = error_chain(&error);
+            tracing::warn!(error, "failed to take this node's networks down");
         }
         self.dir.clear()?;
         Ok(())

@@ -148,7 +148,10 @@ impl Executor {
             Operation::PartFromHost { network } => sandbox::part_from_host(host, *network).await,
             Operation::RemoveSandbox { network } => sandbox::remove(host, paths, *network).await,
             Operation::CreateUserTable => nft::create_user_table(host).await,
-            Operation::RemoveHostRules => nft::remove(host).await,
+            Operation::RemoveHostRules => {
+                nft::remove(host).await?;
+                nft::remove_unused_user_table(host).await
+            }
         }
     }
 

@@ -63,6 +63,25 @@ pub async fn user_table_stands(place: &Namespace) -> Result<bool, KernelError> {
     Ok(tables.any(|table| table.name == USER_TABLE))
 }
 
+/// Removes that table if nothing was written into it; none is no error.
+pub async fn remove_unused_user_table(place: &Namespace) -> Result<(), KernelError> {
+    if !user_table_stands(place).await? {
+        return Ok(());
+    }
+    let held = run(place, &["-s", "list", "table", "inet", USER_TABLE], "").await?;
+    // What was made is a chain without rules: its type, and what encloses it.
+    let made = |line: &str| {
+        matches!(line, "" | "}" | "chain forward {")
+            || line.starts_with(&format!("table inet {USER_TABLE} {{"))
+            || line.starts_with("type filter hook forward priority ")
+    };
+    let held = String::from_utf8_lossy(&held);
+    if held.lines().map(str::trim).all(made) {
+        execute(place, &format!("delete table inet {USER_TABLE}\n")).await?;
+    }
+    Ok(())
+}
+
 async fn list(
     place: &Namespace,
     question: &'static [&'static str],

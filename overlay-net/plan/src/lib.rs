@@ -11,6 +11,7 @@ pub mod address;
 pub mod balance;
 pub mod desired;
 pub mod family;
+pub mod finding;
 pub mod host_port;
 pub mod network;
 pub mod observed;

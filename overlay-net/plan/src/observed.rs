@@ -100,7 +100,11 @@ impl Observed {
                 self.host_rules = Some(rules.digest());
             }
             Operation::CreateUserTable => self.user_table = true,
-            Operation::RemoveHostRules => self.host_rules = None,
+            Operation::RemoveHostRules => {
+                self.host_rules = None;
+                // It stays only if something was written into it; making it again does no harm.
+                self.user_table = false;
+            }
             Operation::PruneFlows { .. } => {}
             Operation::RemoveSandbox { network } => {
                 self.sandboxes.remove(network);

@@ -1,5 +1,6 @@
 //! `skep network`: networks of the host and of the swarm.
 
+mod doctor;
 mod place;
 
 use std::net::IpAddr;
@@ -29,6 +30,8 @@ pub enum Command {
     /// Disconnect a container from a network
     #[command(override_usage = "skep network disconnect [OPTIONS] NETWORK CONTAINER")]
     Disconnect(place::DisconnectArgs),
+    /// Tell what is not as it should be with the networks of the swarm, on every node
+    Doctor,
     /// Display detailed information on one or more networks
     #[command(override_usage = "skep network inspect [OPTIONS] NETWORK [NETWORK...]")]
     Inspect(InspectArgs),
@@ -156,6 +159,7 @@ pub async fn run(session: &Session, command: Command) -> Outcome {
         Command::Connect(args) => place::connect(session, args).await,
         Command::Create(args) => create(session, *args).await,
         Command::Disconnect(args) => place::disconnect(session, args).await,
+        Command::Doctor => doctor::run(session).await,
         Command::Inspect(args) => {
             let mut found = Vec::new();
             for name in &args.names {

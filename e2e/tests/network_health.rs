@@ -1,0 +1,313 @@
+//! Networks that somebody disturbed, that were cut off, and that went: what the kernel holds is what
+//! the swarm says, again and in the end.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use skep_e2e::{Fleet, FleetConfig, Host, Signal, eventually_blocking, image_archive, skep_binary};
+
+/// Images, containers and elections are ready well within it, on a busy machine too.
+const SOON: Duration = Duration::from_secs(90);
+const WEB: &str = "mkdir -p /w; hostname > /w/index.html; exec httpd -f -p 80 -h /w";
+
+fn root() -> bool {
+    let root = nix::unistd::geteuid().is_root();
+    if !root {
+        eprintln!("SKIP: a fleet needs root");
+    }
+    root
+}
+
+fn fleet(hosts: usize, managers: usize) -> Fleet {
+    let config = FleetConfig::hosts(hosts).daemon(skep_binary()).managers(managers);
+    let fleet = Fleet::up(config).unwrap();
+    for host in fleet.hosts() {
+        let socket = format!("unix://{}", host.socket().display());
+        let mut import = Command::new(skep_binary());
+        import.args(["-H", &socket, "image", "import"]).arg(image_archive()).arg("busybox:latest");
+        let output = import.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    fleet
+}
+
+fn skep(host: &Host, words: &[&str]) -> Result<String> {
+    let words: Vec<&str> = std::iter::once("skep").chain(words.iter().copied()).collect();
+    host.check(&words)
+}
+
+fn create(host: &Host, words: &[&str], command: &str) {
+    let mut all = vec!["service", "create", "--detach", "--no-resolve-image"];
+    all.extend(words);
+    all.extend(["busybox", "sh", "-c", command]);
+    skep(host, &all).unwrap();
+}
+
+/// Nodes of a service's tasks that run.
+fn running(host: &Host, service: &str) -> Result<Vec<String>> {
+    let format = "{{.Node}} {{.CurrentState}}";
+    let filter = ["--filter", "desired-state=running"];
+    let lines = skep(host, &["service", "ps", service, filter[0], filter[1], "--format", format])?;
+    let tasks = lines.lines().filter_map(|line| line.split_once(' '));
+    let tasks = tasks.filter(|(_, state)| state.starts_with("Running"));
+    Ok(tasks.map(|(node, _)| node.to_owned()).collect())
+}
+
+fn wait_running(host: &Host, service: &str, count: usize) -> Vec<String> {
+    eventually_blocking(SOON, || {
+        let nodes = running(host, service)?;
+        let all = || skep(host, &["service", "ps", service, "--no-trunc"]).unwrap_or_default();
+        ensure!(nodes.len() == count, "{service} has {} of {count}:\n{}", nodes.len(), all());
+        Ok(nodes)
+    })
+}
+
+fn fetch(from: &Host, url: &str) -> Result<String> {
+    let said = from.check(&["curl", "-s", "--fail", "--max-time", "3", url])?;
+    Ok(said.trim().to_owned())
+}
+
+/// Runs in a task's network: the first process of that command on the host.
+fn inside(host: &Host, command: &str, words: &[&str]) -> Result<String> {
+    let found = host.check(&["pgrep", "-f", "-x", command])?;
+    let pid = found.split_whitespace().next().context("no such process")?.to_owned();
+    let mut all = vec!["nsenter", "-t", &pid, "-n", "-m", "-r", "-w"];
+    all.extend(words);
+    host.check(&all)
+}
+
+/// What a name stands for, as a task hears it.
+fn resolve(host: &Host, command: &str, name: &str) -> Result<BTreeSet<String>> {
+    let said = inside(host, command, &["/bin/busybox", "nslookup", "-type=a", name])?;
+    let answers = said.split("Name:").skip(1).flat_map(str::lines);
+    let addresses = answers.filter_map(|line| line.trim().strip_prefix("Address: "));
+    Ok(addresses.map(|it| it.trim().to_owned()).collect())
+}
+
+#[test]
+fn what_somebody_took_away_is_mended_and_told() {
+    if !root() {
+        return;
+    }
+    let fleet = fleet(2, 1);
+    let (one, two) = (fleet.host(1), fleet.host(2));
+    let small = ["--subnet", "10.77.0.0/29"];
+    skep(&one, &["network", "create", "-d", "overlay", small[0], small[1], "front"]).unwrap();
+    create(&one, &["--name=web", "--mode=global", "--network=front", "-p", "8080:80"], WEB);
+    wait_running(&one, "web", 2);
+    let url = format!("http://{}:8080/", two.address());
+    eventually_blocking(SOON, || fetch(&one, &url));
+
+    // A firewall that was started again flushed all rules; somebody took an interface.
+    two.check(&["nft", "flush", "ruleset"]).unwrap();
+    let links = two.check(&["ip", "-br", "link"]).unwrap();
+    let outside = links.lines().find(|line| line.starts_with("sko-")).unwrap();
+    let outside = outside.split('@').next().unwrap();
+    two.check(&["ip", "link", "del", outside]).unwrap();
+    assert!(fetch(&one, &url).is_err());
+    eventually_blocking(SOON, || fetch(&one, &url));
+    let told = eventually_blocking(SOON, || {
+        let told = skep(&one, &["network", "doctor"])?;
+        let mended = |what: &str| told.lines().any(|it| it.contains("mended") && it.contains(what));
+        ensure!(mended("this host: the rules for published ports are missing"), "{told}");
+        ensure!(mended(": its way to the host is missing (eth"), "{told}");
+        Ok(told)
+    });
+    let standing: Vec<&str> = told.lines().filter(|line| line.starts_with("host")).collect();
+    assert_eq!(standing.len(), 2, "{told}");
+    assert!(standing.iter().all(|line| line.contains(": as it should be, ")), "{told}");
+    assert!(told.contains("network front, 10.77.0.0/29: 3 of 5 addresses used"), "{told}");
+    assert!(told.contains("pool 10.0.0.0/8: 2 of 65536 subnets used"), "{told}");
+
+    // Two more addresses, and there is none left.
+    skep(
+        &one,
+        &[
+            "service",
+            "create",
+            "--detach",
+            "--no-resolve-image",
+            "--name=more",
+            "--replicas=2",
+            "--network=front",
+            "busybox",
+            "sleep",
+            "3600",
+        ],
+    )
+    .unwrap();
+    eventually_blocking(SOON, || {
+        let said = one.check(&["sh", "-c", "skep network doctor 2>&1; echo exit $?"])?;
+        let expected = [
+            "network front, 10.77.0.0/29: 5 of 5 addresses used: full",
+            "1 thing is not as it should be",
+            "exit 1",
+        ];
+        ensure!(expected.iter().all(|line| said.contains(line)), "{said}");
+        Ok(())
+    });
+}
+
+const CLIENT: &str = "sleep 86000";
+
+#[test]
+fn a_node_that_was_cut_off_is_right_again_by_itself() {
+    if !root() {
+        return;
+    }
+    let fleet = fleet(3, 1);
+    let (one, three) = (fleet.host(1), fleet.host(3));
+    skep(&one, &["network", "create", "-d", "overlay", "front"]).unwrap();
+    let of_network = "--network=front";
+    let one_each = ["--name=client", "--mode=global", of_network, "--label", "skep.down-grace=10m"];
+    create(&one, &one_each, &format!("exec {CLIENT}"));
+    let on_one = "--constraint=node.hostname==host1";
+    create(&one, &["--name=web", on_one, of_network, "-p", "8080:80"], WEB);
+    create(&one, &["--name=rr", on_one, of_network, "--endpoint-mode=dnsrr"], WEB);
+    for (service, count) in [("client", 3), ("web", 1), ("rr", 1)] {
+        wait_running(&one, service, count);
+    }
+    let before = eventually_blocking(SOON, || {
+        let said = inside(&three, CLIENT, &["/bin/busybox", "wget", "-q", "-O-", "http://web/"])?;
+        let rr = resolve(&three, CLIENT, "rr")?;
+        ensure!(rr.len() == 1, "{rr:?}");
+        Ok((said, rr))
+    });
+
+    fleet.cut(&["host3"]).unwrap();
+    eventually_blocking(SOON, || {
+        let said = skep(&one, &["node", "ls", "--format", "{{.Hostname}} {{.Status}}"])?;
+        ensure!(said.lines().any(|line| line == "host3 Down"), "{said}");
+        Ok(())
+    });
+    // All that the node knew of them is wrong then.
+    for service in ["web", "rr"] {
+        skep(&one, &["service", "update", "--detach", "--force", service]).unwrap();
+    }
+    skep(
+        &one,
+        &[
+            "service",
+            "update",
+            "--detach",
+            "--publish-rm",
+            "8080:80",
+            "--publish-add",
+            "8081:80",
+            "web",
+        ],
+    )
+    .unwrap();
+    create(&one, &["--name=new", on_one, of_network], WEB);
+    wait_running(&one, "new", 1);
+    let rr = eventually_blocking(SOON, || {
+        let rr = resolve(&one, CLIENT, "rr")?;
+        ensure!(rr.len() == 1 && rr != before.1, "{rr:?}");
+        Ok(rr)
+    });
+    let healed = Instant::now();
+    fleet.heal().unwrap();
+    let web = || inside(&three, CLIENT, &["/bin/busybox", "wget", "-q", "-O-", "http://web/"]);
+    let new = || inside(&three, CLIENT, &["/bin/busybox", "wget", "-q", "-O-", "http://new/"]);
+    eventually_blocking(SOON, || {
+        ensure!(resolve(&three, CLIENT, "rr")? == rr, "rr");
+        ensure!(web()? != before.0, "web");
+        new()?;
+        fetch(&three, "http://127.0.0.1:8081/")?;
+        ensure!(fetch(&three, "http://127.0.0.1:8080/").is_err(), "the old port");
+        Ok(())
+    });
+    eprintln!("right {:?} after the heal", healed.elapsed());
+}
+
+/// What a host's kernel holds that could be of a network.
+fn kernel(host: &Host) -> Vec<String> {
+    let mut held = Vec::new();
+    for words in [
+        &["ip", "-br", "link"][..],
+        &["ip", "-br", "address"],
+        &["ip", "route", "show", "table", "all"],
+        &["ip", "-6", "route", "show", "table", "all"],
+        &["ip", "rule"],
+        &["ip", "-6", "rule"],
+        &["ip", "neigh", "show", "nud", "permanent"],
+        &["bridge", "fdb"],
+        &["nft", "list", "ruleset"],
+    ] {
+        let said = host.check(words).unwrap();
+        // The order of links is that of their making.
+        // Link-local addresses and the groups of the kernel's own come by themselves, some time after
+        // their links.
+        let by_kernel = |line: &str| {
+            let groups = ["33:33:", "01:00:5e:"];
+            line.contains("fe80::") || groups.iter().any(|group| line.starts_with(group))
+        };
+        let lines = said.lines().filter(|line| !by_kernel(line));
+        let lines: BTreeSet<String> = lines.map(|line| line.trim().to_owned()).collect();
+        held.extend(lines.into_iter().map(|line| format!("{}: {line}", words.join(" "))));
+    }
+    let mounts = host.check(&["cat", "/proc/mounts"]).unwrap();
+    let names = mounts.lines().filter(|line| line.starts_with("nsfs "));
+    held.extend(names.map(str::to_owned));
+    held
+}
+
+fn same_as(before: &[String], host: &Host) -> Result<()> {
+    let now = kernel(host);
+    let more: Vec<_> = now.iter().filter(|line| !before.contains(line)).collect();
+    let less: Vec<_> = before.iter().filter(|line| !now.contains(line)).collect();
+    ensure!(more.is_empty() && less.is_empty(), "more: {more:#?}\nless: {less:#?}");
+    Ok(())
+}
+
+#[test]
+fn nothing_is_left_in_the_kernel_when_networks_go() {
+    if !root() {
+        return;
+    }
+    let fleet = fleet(2, 0);
+    let (one, two) = (fleet.host(1), fleet.host(2));
+    let bare = [kernel(&one), kernel(&two)];
+    let address = one.address().to_string();
+    skep(&one, &["swarm", "init", "--advertise-addr", &address]).unwrap();
+    let token = skep(&one, &["swarm", "join-token", "-q", "worker"]).unwrap();
+    skep(&two, &["swarm", "join", "--token", token.trim(), &format!("{address}:2377")]).unwrap();
+    // The ingress network is there as soon as the leader has told of it.
+    let in_swarm = [&one, &two].map(|host| {
+        eventually_blocking(SOON, || {
+            let links = host.check(&["ip", "-br", "link"])?;
+            ensure!(links.contains("ski-"), "{links}");
+            let rules = host.check(&["nft", "list", "table", "inet", "skep"])?;
+            ensure!(rules.contains("chain published"), "{rules}");
+            Ok(())
+        });
+        kernel(host)
+    });
+    for name in ["front", "back"] {
+        skep(&one, &["network", "create", "-d", "overlay", "--ipv6", name]).unwrap();
+    }
+    let networks = ["--network=front", "--network=back"];
+    create(&one, &["--name=web", "--mode=global", networks[0], networks[1], "-p", "8080:80"], WEB);
+    wait_running(&one, "web", 2);
+    let url = format!("http://{}:8080/", two.address());
+    eventually_blocking(SOON, || fetch(&one, &url));
+    // Found again by a daemon that was killed meanwhile.
+    two.kill(Signal::SIGKILL).unwrap();
+    two.start().unwrap();
+    eventually_blocking(SOON, || skep(&two, &["info"]));
+
+    skep(&one, &["service", "rm", "web"]).unwrap();
+    for name in ["front", "back"] {
+        eventually_blocking(SOON, || skep(&one, &["network", "rm", name]));
+    }
+    for (host, before) in [&one, &two].into_iter().zip(&in_swarm) {
+        eventually_blocking(SOON, || same_as(before, host));
+    }
+    skep(&two, &["swarm", "leave"]).unwrap();
+    skep(&one, &["swarm", "leave", "--force"]).unwrap();
+    for (host, before) in [&one, &two].into_iter().zip(&bare) {
+        eventually_blocking(SOON, || same_as(before, host));
+    }
+}
