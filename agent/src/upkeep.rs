@@ -132,8 +132,9 @@ mod tests {
         upkeep.take_in(vec![finding("bridge", failed())], now);
         assert_eq!(told(&upkeep)[0], ("bridge".to_owned(), "no such device".to_owned()));
 
-        let many = |text: &str| (0..100).map(|it| finding(&format!("{it}{text}"), Mend::Done));
-        upkeep.take_in(many(&"ä".repeat(1000)).collect(), now);
+        let long = "ä".repeat(1000);
+        let many = (0..100).map(|it| finding(&format!("{it}{long}"), Mend::Done));
+        upkeep.take_in(many.collect(), now);
         let report = upkeep.report("s").unwrap();
         assert_eq!(report.found.len(), FINDINGS_MAX);
         assert!(report.found[0].what.starts_with("99"), "the newest first");

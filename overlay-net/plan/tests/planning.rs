@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use expect_test::{Expect, expect};
 use skep_overlay_plan::desired::Knowledge;
+use skep_overlay_plan::finding::findings;
 use skep_overlay_plan::network::{Answers, NetworkDelta, PublishedPort, gateway_of};
 use skep_overlay_plan::observed::{Forwarding, Tunnel};
 use skep_overlay_plan::rules::{host_rules, task_rules};
@@ -165,12 +166,34 @@ fn a_first_task_builds_its_network_and_the_last_takes_all_away() {
     );
     assert_eq!(
         observed,
-        Observed {
-            forwarding: Forwarding { v4: true, v6: false },
-            user_table: true,
-            ..Observed::default()
-        }
+        Observed { forwarding: Forwarding { v4: true, v6: false }, ..Observed::default() }
     );
+}
+
+#[test]
+fn what_does_not_stand_is_told_in_words() {
+    let mut desired = with_front();
+    let front = desired.networks.get_mut(&FRONT).unwrap();
+    for number in 10..14 {
+        let endpoint = endpoint(&format!("10.0.1.{number}"), "192.168.0.2", EndpointState::Serving);
+        front.endpoints.insert(TaskId::new(number), endpoint);
+    }
+    let steps = plan(&desired, &Observed::default());
+    let said: Vec<String> = findings(&desired, &steps).into_iter().map(|it| it.what).collect();
+    expect![[r#"
+        this host: packets are not forwarded between interfaces
+        network net: its bridge or VXLAN device is missing or another
+        network net: frames for tasks on other nodes have no way or a wrong one (02:42:0a:00:01:0a to 192.168.0.2, 02:42:0a:00:01:0b to 192.168.0.2, 02:42:0a:00:01:0c to 192.168.0.2 and 1 more)
+        network net: who has an address is not known or told wrongly (10.0.1.10, 10.0.1.11, 10.0.1.12 and 1 more)
+        task 000000000000000000000000b: its network namespace is missing
+        task 000000000000000000000000b: an interface is missing or not as it is to be (eth0)
+        task 000000000000000000000000b: its way to the host is missing (eth1)
+        task 000000000000000000000000b: its rules for services and names are missing or others
+        this host: the table for the operator's rules is missing
+        this host: the rules for published ports are missing or others
+    "#]]
+    .assert_eq(&(said.join("\n") + "\n"));
+    assert_eq!(findings(&desired, &[]), []);
 }
 
 #[test]
