@@ -172,6 +172,11 @@ impl Hierarchies {
         places.filter_map(count).max().unwrap_or(0)
     }
 
+    /// The leaf of the process that answers names, in every hierarchy.
+    pub fn of_names(&self, parent: &Path) -> Vec<PathBuf> {
+        self.roots.iter().map(|root| below(root, &parent.join(NAMES))).collect()
+    }
+
     /// Ends every process of a cgroup and removes it from all hierarchies. What is not there is
     /// fine.
     pub fn destroy(&self, cgroup: &Path) -> io::Result<()> {

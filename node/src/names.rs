@@ -20,6 +20,7 @@ pub fn server(config: &Config) -> anyhow::Result<NameServer> {
         // As it was executed, whatever has become of the file since.
         program: "/proc/self/exe".into(),
         args: vec![config.cgroup_parent.display().to_string()],
+        leaves: Hierarchies::find()?.of_names(&config.cgroup_parent),
         host: Namespace::current()?,
     }))
 }

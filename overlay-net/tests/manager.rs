@@ -95,6 +95,7 @@ fn names(lab: &Lab, number: u8) -> NameServer {
         run: lab.run_directory(number),
         program: env!("CARGO_BIN_EXE_skep-names").into(),
         args: vec![lab.run_directory(number).display().to_string()],
+        leaves: Vec::new(),
         host: lab.host(number),
     })
 }

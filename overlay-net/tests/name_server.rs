@@ -56,6 +56,7 @@ impl Names {
             run: self.run(),
             program: program.into(),
             args: vec![self.run().display().to_string()],
+            leaves: vec![self.run().join("leaf")],
             host: self.lab.host(1),
         })
     }
@@ -141,6 +142,38 @@ fn told(members: u16) -> Told {
 
 fn removal(gone: &[Id]) -> Change {
     Change { members_gone: gone.iter().copied().collect(), ..Change::default() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_nobody_asks_goes_with_all_it_had_and_comes_again() {
+    if !can_run("a_process_that_nobody_asks_goes_with_all_it_had_and_comes_again") {
+        return;
+    }
+    let names = Names::new(&["a", "b"]).await;
+    let daemon = names.daemon();
+    daemon.set_zone(FRONT, told(2)).await;
+    for asker in ["a", "b"] {
+        let port = names.open(&daemon, asker).await;
+        let first = names.process().unwrap();
+        std::fs::create_dir_all(names.run().join("leaf")).unwrap();
+        assert_eq!(names.web(asker, port).await.unwrap(), ["10.0.0.1", "10.0.0.2"], "told again");
+        assert_eq!(names.process(), Some(first));
+        daemon.close(Group::Swarm, asker).await;
+        names.ended().await;
+        for left in ["names.sock", "names.log", "leaf"] {
+            let left = names.run().join(left);
+            lab::wait_until("what it had is gone", || !left.exists()).await;
+        }
+    }
+    // One who comes in between keeps it.
+    names.open(&daemon, "a").await;
+    let first = names.process().unwrap();
+    daemon.close(Group::Swarm, "a").await;
+    let port = names.open(&daemon, "b").await;
+    assert_eq!(names.web("b", port).await.unwrap(), ["10.0.0.1", "10.0.0.2"]);
+    assert_eq!(names.process(), Some(first));
+    daemon.close(Group::Swarm, "b").await;
+    names.ended().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -510,16 +543,17 @@ async fn questions_that_wait_have_a_bound_and_keep_no_other_asker_from_its_own()
     let mut bytes = [0; 512];
     for number in 0..256 {
         client.send(&question(&format!("a{number}.test."))).unwrap();
-        lab::wait_until("it is asked", || {
-            let asked = upstream.0.lock().unwrap();
-            asked.iter().any(|(it, _)| it.name().to_ascii() == format!("a{number}.test."))
-        })
-        .await;
+        lab::wait_until("it is asked", || upstream.0.lock().unwrap().len() > number).await;
     }
     client.send(&question("more.test.")).unwrap();
-    let length = client.recv(&mut bytes).unwrap();
-    let answer = Message::from_vec(&bytes[..length]).unwrap();
-    assert_eq!(answer.queries[0].name().to_ascii(), "more.test.");
+    let answer = loop {
+        let length = client.recv(&mut bytes).unwrap();
+        let answer = Message::from_vec(&bytes[..length]).unwrap();
+        // On a busy machine the first ones may have waited long enough by now.
+        if answer.queries[0].name().to_ascii() == "more.test." {
+            break answer;
+        }
+    };
     assert_eq!(answer.metadata.response_code, ResponseCode::ServFail);
     assert_eq!(ask(&client, "web.").unwrap(), ["10.0.0.1"], "names of its networks are here");
     assert_eq!(ask(&names.client("b", b).await, "b.test.").unwrap(), ["192.0.2.1"]);

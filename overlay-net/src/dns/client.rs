@@ -43,6 +43,12 @@ const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(10);
 /// A process that lived for this long did not die of its start.
 const LIVED: Duration = Duration::from_secs(30);
+/// How long a process stays when nobody asks it any more: containers often come one after the other.
+const IDLE: Duration = Duration::from_secs(5);
+/// How often it is tried to take away what was the process's own, while the kernel still counts it,
+/// and the pause between.
+const LEAVES_TRIED: u32 = 20;
+const LEAVES_PAUSE: Duration = Duration::from_millis(50);
 /// Processes of which the end is watched: one, and those that it replaced a moment ago.
 const WATCHED_MAX: usize = 16;
 
@@ -73,6 +79,8 @@ pub struct NameServerConfig {
     pub program: PathBuf,
     /// What the program is told besides.
     pub args: Vec<String>,
+    /// Directories that the program makes for itself (its cgroup) and that go with it.
+    pub leaves: Vec<PathBuf>,
     pub host: HostNs,
 }
 
@@ -123,6 +131,8 @@ struct State {
     /// Groups of which all that is wanted is known.
     settled: BTreeSet<Group>,
     pause: Duration,
+    /// It will be looked whether anybody asks still.
+    idling: bool,
     watcher: JoinSet<()>,
 }
 
@@ -189,6 +199,7 @@ impl NameServer {
         let mut state = self.0.state.lock().await;
         if state.askers.remove(&name).is_some() {
             state.tell(Ask::Close(name)).await;
+            self.0.rest(&mut state);
         }
     }
 
@@ -235,10 +246,15 @@ impl NameServer {
             tracing::warn!(%error, "the process that answers names is not reached");
         }
         state.drop_left().await;
+        self.0.rest(&mut state);
     }
 }
 
 impl State {
+    fn is_asked(&self) -> bool {
+        !self.askers.is_empty() || self.left.iter().any(|(kind, _)| *kind == Kind::Asker)
+    }
+
     /// Says something that a new process need not be told. One that is lost is noticed elsewhere.
     async fn tell(&mut self, ask: Ask) -> Option<Say> {
         let link = self.link.as_mut()?;
@@ -487,6 +503,47 @@ impl Shared {
         // A full queue is of processes that died in a row: the last of them is noticed by whoever
         // says something to it.
         let _ = watch.try_send(Watched { epoch: state.epoch, stream });
+    }
+
+    /// Ends the process if nobody asks it for a while. The next who comes has one started.
+    fn rest(self: &Arc<Self>, state: &mut State) {
+        if state.idling || state.link.is_none() || state.is_asked() {
+            return;
+        }
+        state.idling = true;
+        let shared = Arc::downgrade(self);
+        state.watcher.spawn(async move {
+            tokio::time::sleep(IDLE).await;
+            let Some(shared) = shared.upgrade() else { return };
+            let mut state = shared.state.lock().await;
+            state.idling = false;
+            if !state.is_asked() {
+                shared.end(&mut state).await;
+            }
+        });
+    }
+
+    async fn end(&self, state: &mut State) {
+        let Some(mut link) = state.link.take() else { return };
+        // Its end is no loss.
+        state.epoch += 1;
+        // It has no reply to this.
+        let _ = link.channel.ask(Ask::Quit(Quit {}), None).await;
+        for file in [SOCKET, LOG] {
+            if let Err(error) = remove(&self.config.run.join(file)) {
+                tracing::debug!(file, %error, "what a process that answered names had is left");
+            }
+        }
+        for leaf in &self.config.leaves {
+            for _ in 0..LEAVES_TRIED {
+                match fs::remove_dir(leaf) {
+                    Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+                        tokio::time::sleep(LEAVES_PAUSE).await;
+                    }
+                    _ => break,
+                }
+            }
+        }
     }
 
     /// The process of this connection has ended: another one is to take its place.
