@@ -49,13 +49,18 @@ impl Upkeep {
     }
 
     fn take_in(&mut self, found: Vec<Finding>, now: Instant) {
-        self.open.clear();
+        let before = std::mem::take(&mut self.open);
         for Finding { what, mend, .. } in found {
             let what = short(what);
             match mend {
                 Mend::Failed(error) => {
-                    tracing::error!(what, error, "a network could not be mended");
-                    self.open.push((what, short(error)));
+                    let open = (what, short(error));
+                    // Said once, not at each look.
+                    if !before.contains(&open) {
+                        let (what, error) = &open;
+                        tracing::error!(what, error, "a network could not be mended");
+                    }
+                    self.open.push(open);
                 }
                 Mend::Open | Mend::Done => {
                     tracing::warn!(what, "a network was mended");

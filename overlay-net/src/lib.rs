@@ -13,7 +13,7 @@ pub use error::NetworkError;
 pub use manager::{Attached, ManagerConfig, NetworkManager, PortConnections, Standing};
 pub use skep_overlay_kernel::conntrack::follows_sctp;
 pub use skep_overlay_kernel::host::speaks_v6;
-pub use skep_overlay_kernel::{HostNs, Namespace, underlay};
+pub use skep_overlay_kernel::{HostNs, Namespace, requirements, underlay};
 pub use skep_overlay_plan::finding::{Finding, Mend};
 pub use skep_overlay_plan::operation::Subject;
 pub use skep_overlay_plan::{

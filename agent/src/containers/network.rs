@@ -6,11 +6,13 @@ use std::sync::Arc;
 
 use ipnet::Ipv4Net;
 use skep_idmap::Owner;
+use skep_overlay_net::requirements::Lack;
 use skep_overlay_net::{
-    Attached, Finding, ManagerConfig, NameServer, Namespace, NetworkError, NetworkManager,
-    NetworkUpdate, NodeConfig, TaskNet, follows_sctp, speaks_v6, underlay,
+    Attached, Finding, ManagerConfig, Mend, NameServer, Namespace, NetworkError, NetworkManager,
+    NetworkUpdate, NodeConfig, Subject, TaskNet, follows_sctp, requirements, speaks_v6, underlay,
 };
 use skep_proto::convert::NodeTask;
+use skep_types::error_chain;
 use tokio::sync::RwLock;
 
 use super::{failed, refused};
@@ -35,6 +37,8 @@ struct Made {
     underlay: IpAddr,
     vxlan_port: u16,
     manager: Arc<NetworkManager>,
+    /// What the kernel or the host lacks for networks.
+    lacking: Vec<Lack>,
 }
 
 impl Networks {
@@ -60,6 +64,15 @@ impl Networks {
         }
         let outside_pool: Ipv4Net = OUTSIDE_POOL.parse().expect("a constant network");
         let host = Namespace::current().map_err(failed)?;
+        let tried = requirements::lacking(&self.probe()).await;
+        let lacking = tried.unwrap_or_else(|error| {
+            let error = error_chain(&error);
+            tracing::warn!(error, "failed to try what networks need of this kernel");
+            Vec::new()
+        });
+        for Lack { what, mend } in &lacking {
+            tracing::error!(what, mend, "this node cannot have the swarm's networks");
+        }
         if !speaks_v6() {
             tracing::warn!(
                 "this kernel has no IPv6 (module ipv6, or ipv6.disable=1 at boot): networks of both \
@@ -83,7 +96,7 @@ impl Networks {
             names: self.names.clone(),
         };
         let manager = Arc::new(NetworkManager::new(config));
-        *made = Some(Made { underlay, vxlan_port, manager });
+        *made = Some(Made { underlay, vxlan_port, manager, lacking });
         Ok(())
     }
 
@@ -115,12 +128,38 @@ impl Networks {
 
     /// Nothing is found where no network was made yet.
     pub async fn mend(&self) -> Result<Vec<Finding>, ExecutorError> {
-        let made = self.made.read().await;
-        let Some(manager) = made.as_ref().map(|made| Arc::clone(&made.manager)) else {
-            return Ok(Vec::new());
+        let lacking = self.lacking().await?;
+        let manager = self.made.read().await.as_ref().map(|made| Arc::clone(&made.manager));
+        let Some(manager) = manager else { return Ok(Vec::new()) };
+        let mut found = match manager.mend().await {
+            // That is why, most likely.
+            Err(_) if !lacking.is_empty() => Vec::new(),
+            found => found.map_err(failed)?,
         };
-        drop(made);
-        manager.mend().await.map_err(failed)
+        found.extend(lacking.into_iter().map(|Lack { what, mend }| Finding {
+            subject: Subject::Host,
+            what: format!("this host: {what}"),
+            mend: Mend::Failed(mend),
+        }));
+        Ok(found)
+    }
+
+    /// What is lacking still of what was lacking: a module may have been loaded meanwhile.
+    async fn lacking(&self) -> Result<Vec<Lack>, ExecutorError> {
+        let nothing = |made: &Made| made.lacking.is_empty();
+        if self.made.read().await.as_ref().is_none_or(nothing) {
+            return Ok(Vec::new());
+        }
+        let lacking = requirements::lacking(&self.probe()).await.map_err(failed)?;
+        if let Some(made) = self.made.write().await.as_mut() {
+            made.lacking.clone_from(&lacking);
+        }
+        Ok(lacking)
+    }
+
+    /// Where a namespace is tried things in.
+    fn probe(&self) -> PathBuf {
+        self.run.join("probe")
     }
 
     /// Gives a task its network namespace and its ports of this host.

@@ -23,6 +23,7 @@ mod observe;
 mod paths;
 mod ports;
 mod replies;
+pub mod requirements;
 mod sandbox;
 pub mod sysctl;
 mod task;

@@ -843,6 +843,31 @@ async fn tasks_of_two_subnets_of_a_network_reach_one_another() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_idle_connection_through_a_virtual_address_is_kept_for_days() {
+    if !can_run("an_idle_connection_through_a_virtual_address_is_kept_for_days") {
+        return;
+    }
+    const DAY_SECONDS: u64 = 24 * 60 * 60;
+    let lab = Lab::new(1).await;
+    let mut network = front();
+    network.endpoints.remove(&B);
+    let mut one = Host::new(&lab, 1, &[network]);
+    one.add(A, &[(FRONT, "10.0.1.3/24")], Vec::new());
+    one.reconcile().await;
+    let a = one.task(A);
+    serve(&a, 80, "a").await;
+    let (connected, _) = connect(&a, "10.0.1.2:80").await.unwrap();
+    let task = lab.run_directory(1).join("tasks").join(A.to_string());
+    let flows = inside(&task, "conntrack -L -p tcp --dst 10.0.1.2 --state ESTABLISHED");
+    let flow = flows.lines().next().unwrap();
+    let left: u64 = flow.split_whitespace().nth(2).unwrap().parse().unwrap();
+    assert!(left > 4 * DAY_SECONDS, "{flow}");
+    drop(connected);
+    one.tear_down().await;
+    assert_eq!(lab.remains(1), "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_the_underlay_carries_is_said_by_its_interface_and_its_routes() {
     if !can_run("what_the_underlay_carries_is_said_by_its_interface_and_its_routes") {
         return;
