@@ -7,9 +7,10 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use skep_idmap::Owner;
 use skep_overlay_kernel::link::{self, LOOPBACK, Peer};
-use skep_overlay_kernel::netlink::{self, Family, Netlink};
+use skep_overlay_kernel::netlink::{self, Netlink};
 use skep_overlay_kernel::{KernelError, Namespace, host, nft, sysctl};
 use skep_overlay_net::Mac;
+use skep_types::Family;
 use tokio::sync::Mutex;
 
 use crate::endpoint::Endpoint;
@@ -145,7 +146,7 @@ impl Kernel {
         inside: &Netlink,
         way_out: Option<&Endpoint>,
     ) -> Result<(), KernelError> {
-        for family in [Family::V4, Family::V6] {
+        for family in Family::ALL {
             inside.remove_default_routes(family).await?;
         }
         let Some(endpoint) = way_out else { return Ok(()) };

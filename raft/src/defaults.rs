@@ -83,5 +83,6 @@ pub const LOG_CACHE_BYTES: usize = 8 << 20;
 pub const REDB_CACHE_BYTES: usize = 8 << 20;
 
 /// Applied entries whose events are kept for those who follow the state. A leader under full load
-/// applies some hundred batches in a second; who lags further takes a whole view, which is cheap.
+/// applies some hundred batches in a second; who lags further is told how two views differ, which
+/// costs a look at both.
 pub const EVENTS_MAX: usize = 1024;

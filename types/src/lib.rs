@@ -14,6 +14,7 @@ pub mod down_grace;
 pub mod drain;
 mod duration;
 pub mod error_chain;
+pub mod family;
 pub mod feature;
 pub mod generic;
 pub mod id;
@@ -32,6 +33,7 @@ pub mod validate;
 pub use cluster::{Cluster, ClusterSpec, JoinTokens};
 pub use container::{ContainerSpec, Mount, MountKind};
 pub use error_chain::error_chain;
+pub use family::Family;
 pub use id::{
     AttachmentId, ClusterId, ConfigId, NetworkId, NodeId, ParseIdError, SecretId, ServiceId, TaskId,
 };

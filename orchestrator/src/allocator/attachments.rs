@@ -6,9 +6,9 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use skep_state::State;
-use skep_types::Network;
+use skep_types::{Family, Network};
 
-use super::family::Family;
+use super::family;
 use super::{Books, is_allocated};
 
 /// Why a container has no address on a network.
@@ -46,7 +46,9 @@ pub fn addresses(
     let mut chosen =
         wished.iter().map(|it| asked(state, network, *it)).collect::<Result<Vec<_>, _>>()?;
     let mut books = Books::default();
-    for family in Family::of(network).filter(|family| !wished.iter().any(|it| family.has(*it))) {
+    for family in
+        family::given(network).filter(|it| !wished.iter().any(|of| Family::of(*of) == *it))
+    {
         let lowest = books.address(state, network, family);
         chosen.push(lowest.ok_or_else(|| NoAddress::Exhausted(name()))?);
     }

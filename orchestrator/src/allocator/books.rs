@@ -5,11 +5,11 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use skep_state::{Event, State};
-use skep_types::{Network, NetworkId, Service, Task};
+use skep_types::{Family, Network, NetworkId, Service, Task};
 
 use super::addresses;
 use super::book::Book;
-use super::family::Family;
+use super::family;
 
 /// The books of all ranges.
 #[derive(Debug, Default)]
@@ -39,7 +39,7 @@ impl Books {
     /// first. None where one of them has no free address.
     pub fn addresses(&mut self, state: &State, network: &Network) -> Option<Vec<IpNet>> {
         let mut found = Vec::new();
-        for family in Family::of(network) {
+        for family in family::given(network) {
             found.push(self.address(state, network, family)?);
         }
         Some(found)
@@ -47,7 +47,8 @@ impl Books {
 
     /// The lowest address of one family that nothing has: of the first of its subnets with one.
     pub fn address(&mut self, state: &State, network: &Network, family: Family) -> Option<IpNet> {
-        let mut subnets = network.ipam.iter().filter(|config| family.has(config.subnet.addr()));
+        let mut subnets =
+            network.ipam.iter().filter(|config| Family::of(config.subnet.addr()) == family);
         subnets.find_map(|config| {
             let book = self.addresses.entry(network.id).or_default().entry(config.subnet);
             let book = book.or_insert_with(|| addresses::book(state, network.id, config));

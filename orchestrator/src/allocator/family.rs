@@ -1,29 +1,17 @@
-//! The two families of addresses.
+//! Of which families a network has addresses to give.
 
-use std::net::IpAddr;
+use skep_types::{Family, Network};
 
-use skep_types::Network;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Family {
-    V4,
-    V6,
+/// Those that it has subnets of.
+pub fn given(network: &Network) -> impl Iterator<Item = Family> + '_ {
+    let stands = |family: &Family| {
+        network.ipam.iter().any(|config| Family::of(config.subnet.addr()) == *family)
+    };
+    Family::ALL.into_iter().filter(stands)
 }
 
-impl Family {
-    pub fn has(self, address: IpAddr) -> bool {
-        address.is_ipv4() == (self == Self::V4)
-    }
-
-    /// Those that a network has subnets of.
-    pub fn of(network: &Network) -> impl Iterator<Item = Self> + '_ {
-        let stands = |family: &Self| network.ipam.iter().any(|it| family.has(it.subnet.addr()));
-        [Self::V4, Self::V6].into_iter().filter(stands)
-    }
-
-    /// Those that a network is to have.
-    pub fn wanted(network: &Network) -> impl Iterator<Item = Self> {
-        let both = network.spec.ipv6;
-        [Self::V4, Self::V6].into_iter().filter(move |family| *family == Self::V4 || both)
-    }
+/// Those that it is to have.
+pub fn wanted(network: &Network) -> impl Iterator<Item = Family> {
+    let both = network.spec.ipv6;
+    Family::ALL.into_iter().filter(move |family| *family == Family::V4 || both)
 }

@@ -18,10 +18,9 @@ pub use networks::allocate as networks;
 pub use services::allocate as services;
 pub use tasks::allocate as tasks;
 
-use family::Family;
 use skep_types::Network;
 
 pub(crate) fn is_allocated(network: &Network) -> bool {
-    let has = |family| Family::of(network).any(|it| it == family);
-    network.vni.is_some() && !network.ipam.is_empty() && Family::wanted(network).all(has)
+    let has = |family| family::given(network).any(|it| it == family);
+    network.vni.is_some() && !network.ipam.is_empty() && family::wanted(network).all(has)
 }

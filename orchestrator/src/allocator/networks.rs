@@ -6,9 +6,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use skep_state::State;
 use skep_types::network::IpamConfig;
-use skep_types::{ClusterId, Network, NetworkId, Vni, defaults};
+use skep_types::{ClusterId, Family, Network, NetworkId, Vni, defaults};
 
-use super::family::Family;
+use super::family;
 use super::{Books, is_allocated};
 use crate::plan::Plan;
 
@@ -32,8 +32,8 @@ pub fn allocate(
         if changed.ipam.is_empty() {
             changed.ipam.clone_from(&changed.spec.ipam);
         }
-        for family in Family::wanted(&network) {
-            if !changed.ipam.iter().any(|config| family.has(config.subnet.addr())) {
+        for family in family::wanted(&network) {
+            if !changed.ipam.iter().any(|config| Family::of(config.subnet.addr()) == family) {
                 changed.ipam.extend(free_subnet(books, plan.view(), family));
             }
         }

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use skep_types::service::{Endpoint, EndpointMode, PortConfig, Protocol, PublishMode, VirtualIp};
-use skep_types::{NetworkId, Service, ServiceId, defaults};
+use skep_types::{Family, NetworkId, Service, ServiceId, defaults};
 
-use super::family::Family;
+use super::family;
 use super::{Books, is_allocated};
 use crate::plan::Plan;
 use crate::reconcilers::publishes;
@@ -43,9 +43,9 @@ fn endpoint(plan: &Plan<'_>, books: &mut Books, service: &Service) -> Option<End
     let mut virtual_ips = Vec::new();
     for network in networks(books, service) {
         let network = plan.view().networks().get(network).filter(|it| is_allocated(it))?;
-        for family in Family::of(network) {
+        for family in family::given(network) {
             let mut of_network = held.virtual_ips.iter().filter(|vip| vip.network == network.id);
-            if let Some(vip) = of_network.find(|vip| family.has(vip.address)) {
+            if let Some(vip) = of_network.find(|vip| Family::of(vip.address) == family) {
                 virtual_ips.push(*vip);
                 continue;
             }

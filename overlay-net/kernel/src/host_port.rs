@@ -13,7 +13,8 @@ use nix::sys::socket::sockopt::Ipv6V6Only;
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockProtocol, SockType, SockaddrStorage, bind, setsockopt, socket,
 };
-use skep_overlay_plan::{Family, LocalPorts};
+use skep_overlay_plan::LocalPorts;
+use skep_types::Family;
 use skep_types::service::Protocol;
 
 use crate::{HostNs, KernelError};

@@ -14,16 +14,10 @@ use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteType,
 };
 use rtnetlink::{Handle, LinkUnspec, RouteMessageBuilder};
+use skep_types::Family;
 use tokio::task::JoinHandle;
 
 use crate::{KernelError, Namespace};
-
-/// Of addresses and routes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Family {
-    V4,
-    V6,
-}
 
 /// A connection to the kernel, closed when dropped.
 #[derive(Debug)]
@@ -210,7 +204,7 @@ impl Netlink {
     /// The networks that this namespace has routes to, but for the default one.
     pub async fn routed_networks(&self) -> Result<Vec<IpNet>, KernelError> {
         let mut networks = Vec::new();
-        for family in [Family::V4, Family::V6] {
+        for family in Family::ALL {
             for route in self.routes(family).await? {
                 networks.extend(destination(&route));
             }
@@ -221,7 +215,7 @@ impl Netlink {
     /// Subnets that somebody said are reached without a router, by the index of the link.
     pub async fn on_link_routes(&self) -> Result<BTreeMap<u32, BTreeSet<IpNet>>, KernelError> {
         let mut found: BTreeMap<u32, BTreeSet<IpNet>> = BTreeMap::new();
-        for family in [Family::V4, Family::V6] {
+        for family in Family::ALL {
             for route in self.routes(family).await? {
                 let by_kernel = route.header.protocol == RouteProtocol::Kernel;
                 let has_router = route.attributes.iter().any(is_router);

@@ -12,7 +12,7 @@ use netlink_packet_route::rule::{
     RuleAction, RuleAttribute, RuleFlags, RuleMessage, RulePortRange,
 };
 use rtnetlink::{IpVersion, RouteMessageBuilder};
-use skep_overlay_plan::Family;
+use skep_types::Family;
 use skep_types::service::Protocol;
 
 use crate::netlink::{Netlink, gone_is_fine};

@@ -5,7 +5,9 @@ use std::net::IpAddr;
 use netlink_packet_route::link::{LinkAttribute, LinkMessage};
 use netlink_packet_route::route::{RouteAttribute, RouteMessage, RouteMetric};
 
-use crate::netlink::{Family, Netlink, output};
+use skep_types::Family;
+
+use crate::netlink::{Netlink, output};
 use crate::{HostNs, KernelError};
 
 /// What an underlay carries when nothing has its address: Ethernet's.

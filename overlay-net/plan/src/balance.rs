@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use skep_types::service::Protocol;
 use skep_types::session::Session;
 
-use crate::family::Family;
 use crate::network::{EndpointState, NetworkState};
+use skep_types::Family;
 
 /// Where connections are made to before they are translated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

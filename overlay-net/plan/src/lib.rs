@@ -10,7 +10,6 @@
 pub mod address;
 pub mod balance;
 pub mod desired;
-pub mod family;
 pub mod finding;
 pub mod host_port;
 pub mod network;
@@ -23,7 +22,6 @@ mod shares;
 pub use address::{Mac, node_mac, outside_v6, task_mac};
 pub use balance::{Balanced, Target};
 pub use desired::{Desired, DesiredTask, Lent, NodeConfig, TaskNet, TaskNetError};
-pub use family::Family;
 pub use host_port::{HostPort, LocalPorts};
 pub use network::{EndpointState, NetworkState, NetworkUpdate, ServiceEntry, TaskEndpoint};
 pub use observed::{Observed, ObservedSandbox, ObservedTask};

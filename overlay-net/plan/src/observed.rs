@@ -9,9 +9,9 @@ use skep_types::{NetworkId, TaskId, Vni};
 
 use crate::Mac;
 use crate::address::outside_v6;
-use crate::family::Family;
 use crate::operation::{Operation, Place};
 use crate::rules::Digest;
+use skep_types::Family;
 
 /// A VXLAN device. Its attributes cannot be changed while it stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

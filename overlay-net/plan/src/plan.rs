@@ -14,12 +14,12 @@ use skep_types::service::Protocol;
 use skep_types::{NetworkId, TaskId};
 
 use crate::desired::{Desired, DesiredTask, Knowledge};
-use crate::family::Family;
 use crate::network::NetworkState;
 use crate::observed::{Forwarding, Interface, Observed, ObservedSandbox, ObservedTask};
 use crate::operation::{Operation, Place};
 use crate::rules::{host_rules, task_rules};
 use crate::{Mac, node_mac};
+use skep_types::Family;
 
 /// The operations that make `observed` into `desired`, in order.
 pub fn plan(desired: &Desired, observed: &Observed) -> Vec<Operation> {

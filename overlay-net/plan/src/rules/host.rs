@@ -18,7 +18,7 @@ use super::{INGRESS_PREFIX, OUTSIDE_PREFIX, Ruleset, one_of, port_counter};
 use crate::address::{node_v6, outside_pool_v6};
 use crate::balance::{Balanced, Target, published};
 use crate::desired::{Desired, DesiredTask, NodeConfig};
-use crate::family::Family;
+use skep_types::Family;
 
 /// The ports this node answers: the routing mesh's, then those of its own tasks. A port that both
 /// claim is the task's own.

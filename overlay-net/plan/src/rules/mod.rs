@@ -17,9 +17,9 @@ use skep_types::session::Session;
 pub use task::{task_rules, task_vips};
 
 use crate::balance::Balanced;
-use crate::family::Family;
 use crate::host_port::HostPort;
 use crate::shares::{BUCKETS, SEED, shares};
+use skep_types::Family;
 
 /// The one table of ours in each family that we use.
 pub const TABLE: &str = "skep";

@@ -14,8 +14,8 @@ use super::{RESOLVER, Ruleset, in_name, one_of};
 use crate::address::{node_mac, node_mark};
 use crate::balance::{Balanced, Target, vips};
 use crate::desired::{DesiredTask, NodeConfig};
-use crate::family::Family;
 use crate::network::NetworkState;
+use skep_types::Family;
 
 /// Virtual addresses that the task can connect to. Those of the ingress network serve published
 /// ports alone, as in Docker.
