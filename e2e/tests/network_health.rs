@@ -106,7 +106,6 @@ fn what_somebody_took_away_is_mended_and_told() {
     let outside = links.lines().find(|line| line.starts_with("sko-")).unwrap();
     let outside = outside.split('@').next().unwrap();
     two.check(&["ip", "link", "del", outside]).unwrap();
-    assert!(fetch(&one, &url).is_err());
     eventually_blocking(SOON, || fetch(&one, &url));
     let told = eventually_blocking(SOON, || {
         let told = skep(&one, &["network", "doctor"])?;

@@ -202,7 +202,10 @@ fn what_nobody_would_do_is_refused() {
         (&["swarm", "update", "--max-snapshots", "7"], "KeepOldSnapshots"),
         (&["secret", "create", "--driver", "vault", "s"], "a driver is not supported"),
         (&["network", "create", "-d", "overlay", "-o", "encrypted", "n"], "option \"encrypted\""),
-        (&["network", "create", "-d", "overlay", "--ipv6", "n"], "IPv6"),
+        (
+            &["network", "create", "-d", "overlay", "--ipv4=false", "--ipv6", "n"],
+            "switching IPv4 off",
+        ),
         (&["config", "create", "--template-driver", "jinja", "c", "/etc/hostname"], "jinja"),
     ] {
         let error = format!("{:#}", skep(&host, words).unwrap_err());

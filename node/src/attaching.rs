@@ -4,14 +4,30 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use skep_agent::attachments::{Joined, Place, Wish};
+use skep_agent::attachments::{AttachError, Joined, Place, Wish};
 use skep_agent::containers::{Containers, endpoint_id};
 use skep_bridge::{SwarmContainer, SwarmNetworks, SwarmPlace, SwarmWish};
-use skep_docker_api::ApiError;
+use skep_docker_api::{ApiError, Kind};
 use skep_types::NetworkId;
 
 /// See the module.
 pub struct Attaching(pub Arc<Containers>);
+
+/// With the status that the managers' code has in the API; what they name no fault of the request is
+/// the swarm's own.
+fn refusal(error: AttachError) -> ApiError {
+    let kind = match &error {
+        AttachError::Refused { code, .. } => match code.as_str() {
+            "NotFound" => Kind::NotFound,
+            "PermissionDenied" => Kind::Forbidden,
+            "InvalidArgument" => Kind::InvalidParameter,
+            "AlreadyExists" => Kind::Conflict,
+            _ => Kind::System,
+        },
+        AttachError::Late => Kind::System,
+    };
+    ApiError::new(kind, error.to_string())
+}
 
 fn joined(container: SwarmContainer) -> Joined {
     let places = container.places.into_iter().map(|it| Place {
@@ -40,9 +56,8 @@ impl SwarmNetworks for Attaching {
         }
         let SwarmWish { container, network, names, addresses } = wish;
         let wish = Wish { container, network, names, addresses };
-        // Docker's daemon says so as a failure of its own, too.
         let given = self.0.attached().attach(&wish).await;
-        Some(given.map_err(|error| ApiError::system(error.to_string())).map(|given| SwarmPlace {
+        Some(given.map_err(refusal).map(|given| SwarmPlace {
             network: given.network.id,
             network_name: given.network.spec.annotations.name,
             addresses: given.addresses,
