@@ -191,6 +191,9 @@ impl NetworkManager {
         for task in inner.answered.clone() {
             self.stop_resolver(&mut inner, task).await;
         }
+        for network in inner.desired.networks.keys() {
+            self.names.forget_zone(&overlay::zone(*network)).await;
+        }
         inner.desired = Desired::new(inner.desired.node.clone());
         // A daemon that was started again may not have spoken to a leader since.
         inner.observed = None;

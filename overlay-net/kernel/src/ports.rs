@@ -10,7 +10,6 @@ use netlink_packet_route::link::{
     LinkMessage,
 };
 use rtnetlink::{LinkMessageBuilder, LinkUnspec};
-
 use tokio::sync::Mutex;
 
 use crate::KernelError;
