@@ -62,6 +62,13 @@ const RULES: &[(&str, &str, &str, &str)] = &[
         "nft_fib, nft_fib_inet",
     ),
     (
+        "chain c { type filter hook postrouting priority -150; \
+         tcp flags syn tcp option maxseg size set 1400; }",
+        "rewriting of TCP's options in nftables",
+        "segments fit into the ingress network by it",
+        "nft_exthdr",
+    ),
+    (
         "chain c { type filter hook output priority 0; reject; }",
         "refusals in nftables",
         "services without a task are refused by them",

@@ -7,11 +7,12 @@ mod lab;
 mod sctp;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
 
 use hosts::*;
 use lab::*;
-use skep_overlay_kernel::{conntrack, nft};
+use skep_overlay_kernel::{Namespace, conntrack, nft};
 use skep_overlay_plan::address::{node_v6, outside_v6};
 use skep_overlay_plan::network::PublishedPort;
 use skep_overlay_plan::*;
@@ -440,4 +441,74 @@ async fn the_operators_rules_hold_and_those_of_others_are_left_alone() {
     one.desired.networks.insert(INGRESS, ingress(2));
     one.reconcile().await;
     assert_eq!(lab.rules_of_others(1), format!("{others}table inet skep-user {{\n}}\n"));
+}
+
+/// More than a connection has under way at once.
+const BODY_BYTES: usize = 1 << 20;
+
+/// Takes a body from each client, and gives as much back.
+async fn serve_bodies(place: &Namespace, port: u16) {
+    let listener = place.run(move || TcpListener::bind(("::", port)).unwrap()).await.unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { return };
+            std::thread::spawn(move || {
+                let mut body = vec![0; BODY_BYTES];
+                let _ = stream.read_exact(&mut body).and_then(|()| stream.write_all(&body));
+            });
+        }
+    });
+}
+
+/// A body there and back.
+async fn exchange(place: &Namespace, to: String) -> std::io::Result<()> {
+    let exchange = move || {
+        let mut stream = TcpStream::connect(to)?;
+        stream.set_read_timeout(Some(DEADLINE))?;
+        stream.set_write_timeout(Some(DEADLINE))?;
+        let mut body = vec![0; BODY_BYTES];
+        stream.write_all(&body)?;
+        stream.read_exact(&mut body)
+    };
+    place.run(exchange).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_of_any_size_pass_by_every_host() {
+    if !can_run("bodies_of_any_size_pass_by_every_host") {
+        return;
+    }
+    // Host 3 is a client outside the swarm, whose firewall hears of no packet that was too large.
+    let lab = Lab::new(3).await;
+    for number in 1..=3 {
+        lab.on_host(number, &format!("ip addr add fd77::{number}/64 dev eth0 nodad"));
+    }
+    for table in [
+        "ip deaf { chain c { type filter hook input priority 0; icmp type 3 drop; }; }",
+        "ip6 deaf { chain c { type filter hook input priority 0; icmpv6 type 2 drop; }; }",
+    ] {
+        lab.on_host(3, &format!("nft add table {table}"));
+    }
+    let mut network = ingress_of_both(2);
+    network.endpoints.remove(&A);
+    let networks = [network];
+    let mut hosts: Vec<Host> = (1..=2).map(|number| Host::new(&lab, number, &networks)).collect();
+    hosts[1].add_at(B, &[(INGRESS, &["10.0.0.4/24", "fd00::4/64"])], Vec::new());
+    for host in &hosts {
+        host.reconcile().await;
+    }
+    serve_bodies(&hosts[1].task(B), 80).await;
+    for (client, at) in [(1, "127.0.0.1"), (1, "[::1]"), (2, "127.0.0.1"), (2, "[::1]")] {
+        exchange(&lab.host(client), format!("{at}:8080")).await.unwrap();
+    }
+    for at in ["192.168.77.1", "192.168.77.2", "[fd77::1]", "[fd77::2]"] {
+        for client in 1..=3 {
+            let exchanged = exchange(&lab.host(client), format!("{at}:8080")).await;
+            assert!(exchanged.is_ok(), "host {client} at {at}: {exchanged:?}");
+        }
+    }
+    for (index, host) in hosts.iter_mut().enumerate() {
+        host.tear_down().await;
+        assert_eq!(lab.remains(index as u8 + 1), "");
+    }
 }

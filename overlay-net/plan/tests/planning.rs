@@ -609,7 +609,7 @@ fn rules_of_the_host() {
         	counter port_udp_5353 {
         		packets 0 bytes 0
         	}
-        	chain v_7a4a4eed77158d7f { }
+        	chain v_7e9052d2354f4d51 { }
         	chain port_tcp_8080 {
         		counter name port_tcp_8080
         		meta l4proto tcp dnat ip to numgen random mod 2 map { 0 : 10.0.0.3 . 80, 1 : 10.0.0.4 . 80 }
@@ -626,6 +626,16 @@ fn rules_of_the_host() {
         		type filter hook prerouting priority -300; policy accept;
         		iifname "sko-*" ip daddr 127.0.0.0/8 drop
         		iifname "ski-*" ip daddr 127.0.0.0/8 drop
+        	}
+        	chain fitting_in {
+        		type filter hook prerouting priority -150; policy accept;
+        		iifname "ski-*" meta nfproto ipv4 tcp flags & (syn | rst) == syn tcp option maxseg size set 1410
+        		iifname "ski-*" meta nfproto ipv6 tcp flags & (syn | rst) == syn tcp option maxseg size set 1390
+        	}
+        	chain fitting_out {
+        		type filter hook postrouting priority -150; policy accept;
+        		oifname "ski-*" meta nfproto ipv4 tcp flags & (syn | rst) == syn tcp option maxseg size set 1410
+        		oifname "ski-*" meta nfproto ipv6 tcp flags & (syn | rst) == syn tcp option maxseg size set 1390
         	}
         	chain arriving {
         		type nat hook prerouting priority -100; policy accept;

@@ -94,6 +94,7 @@ pub fn host_rules(desired: &Desired) -> Ruleset {
          \t\tiifname \"{OUTSIDE_PREFIX}*\" ip daddr 127.0.0.0/8 drop\n\
          \t\tiifname \"{INGRESS_PREFIX}*\" ip daddr 127.0.0.0/8 drop\n\
          \t}}\n\
+         {}\
          \tchain arriving {{\n\
          \t\ttype nat hook prerouting priority -100; policy accept;\n\
          \t\t{which}fib daddr type local jump published\n\
@@ -117,6 +118,7 @@ pub fn host_rules(desired: &Desired) -> Ruleset {
          \t\tct direction original iifname \"{INGRESS_PREFIX}*\" drop\n\
          {}\
          \t}}\n",
+        fitting(desired),
         masked(&desired.node),
         members_alone(desired)
     );
@@ -153,6 +155,39 @@ fn masked(node: &NodeConfig) -> String {
         );
     }
     rules
+}
+
+/// Both ends of a TCP connection to a published port are told of segments that fit into the ingress
+/// network. Neither finds that out by itself: a client is on the underlay, or on the loopback with its
+/// 64 KiB, and a task chooses the size by its way to the outside, before its reply is marked. Many a
+/// firewall keeps the word back that a packet was too large, and a client on this node never gets it.
+fn fitting(desired: &Desired) -> String {
+    let Some(ingress) = desired.ingress() else { return String::new() };
+    let mtu = desired.node.mtu(ingress);
+    let families = Family::ALL.into_iter().filter(|it| *it == Family::V4 || desired.node.ipv6);
+    // Headers of both layers, without options.
+    let sizes = families.map(|family| match family {
+        Family::V4 => ("ipv4", mtu.saturating_sub(40)),
+        Family::V6 => ("ipv6", mtu.saturating_sub(60)),
+    });
+    let mut chains = String::new();
+    for (name, hook, side) in
+        [("fitting_in", "prerouting", "iifname"), ("fitting_out", "postrouting", "oifname")]
+    {
+        let _ = write!(
+            chains,
+            "\tchain {name} {{\n\t\ttype filter hook {hook} priority -150; policy accept;\n"
+        );
+        for (family, size) in sizes.clone() {
+            let _ = writeln!(
+                chains,
+                "\t\t{side} \"{INGRESS_PREFIX}*\" meta nfproto {family} \
+                 tcp flags & (syn | rst) == syn tcp option maxseg size set {size}"
+            );
+        }
+        chains.push_str("\t}\n");
+    }
+    chains
 }
 
 /// Our networks' frames come from the swarm's nodes alone: anybody else on the underlay could
