@@ -74,13 +74,17 @@ BENCH := target/release/bench --skep target/release/skep $(if $(ONLY),--only $(O
 # These need no fleet; their rows take the place of their earlier ones in target/bench.json.
 SCHEDULER_BENCH := cargo bench -p skep-scheduler --bench scheduler -- --out $(CURDIR)/target/bench.json
 
+# A node's networks, in namespaces of its own; it prints.
+ENDPOINTS_BENCH := cargo bench -p skep-overlay-net --bench endpoints
+
 # Managers and simulated nodes in one process.
 IN_PROCESS := leader control-plane
 SWARM_BENCH := cargo run --release -p skep-bench-swarm --bin bench-swarm -- --out $(CURDIR)/target/bench.json
 
 bench: ## measure, print, and write target/bench.json; ONLY=name for one
-	$(if $(filter scheduler $(IN_PROCESS),$(ONLY)),,$(MAKE) release && $(BENCH))
+	$(if $(filter scheduler endpoints $(IN_PROCESS),$(ONLY)),,$(MAKE) release && $(BENCH))
 	$(if $(filter-out scheduler,$(ONLY)),,$(SCHEDULER_BENCH))
+	$(if $(filter-out endpoints,$(ONLY)),,$(ENDPOINTS_BENCH))
 	$(if $(filter-out $(IN_PROCESS),$(ONLY)),,$(SWARM_BENCH) $(if $(ONLY),--only $(ONLY)))
 
 bench-peer: release ## the same beside Docker Swarm in the same run; installs Debian's docker.io

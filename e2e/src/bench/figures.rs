@@ -14,6 +14,13 @@ pub enum Unit {
     Microseconds,
     #[serde(rename = "MiB")]
     Mebibytes,
+    #[serde(rename = "Gbit/s")]
+    GigabitsPerSecond,
+    #[serde(rename = "1/s")]
+    PerSecond,
+    /// Of two figures of one side.
+    #[serde(rename = "ratio")]
+    Ratio,
 }
 
 impl Unit {
@@ -22,28 +29,42 @@ impl Unit {
             Self::Seconds => "s",
             Self::Microseconds => "us",
             Self::Mebibytes => "MiB",
+            Self::GigabitsPerSecond => "Gbit/s",
+            Self::PerSecond => "1/s",
+            Self::Ratio => "ratio",
         }
     }
 }
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Figure {
-    pub name: &'static str,
+    pub name: String,
     pub value: f64,
     pub unit: Unit,
+    /// The least and the greatest of those of which `value` is the median.
+    pub spread: Option<[f64; 2]>,
 }
 
 impl Figure {
-    pub fn seconds(name: &'static str, value: f64) -> Self {
-        Self { name, value, unit: Unit::Seconds }
+    pub fn seconds(name: &str, value: f64) -> Self {
+        Self { name: name.to_owned(), value, unit: Unit::Seconds, spread: None }
     }
 
-    pub fn microseconds(name: &'static str, value: f64) -> Self {
-        Self { name, value, unit: Unit::Microseconds }
+    pub fn microseconds(name: &str, value: f64) -> Self {
+        Self { name: name.to_owned(), value, unit: Unit::Microseconds, spread: None }
     }
 
-    pub fn mebibytes(name: &'static str, value: f64) -> Self {
-        Self { name, value, unit: Unit::Mebibytes }
+    pub fn mebibytes(name: &str, value: f64) -> Self {
+        Self { name: name.to_owned(), value, unit: Unit::Mebibytes, spread: None }
+    }
+
+    /// The median of what was measured in several runs. `values` is not empty.
+    pub fn median(name: String, mut values: Vec<f64>, unit: Unit) -> Self {
+        values.sort_by(f64::total_cmp);
+        let spread = Some([values[0], values[values.len() - 1]]);
+        // Of an even number the middle of the two, so that a ratio and its inverse agree.
+        let middle = (values[(values.len() - 1) / 2] + values[values.len() / 2]) / 2.0;
+        Self { name, value: middle, unit, spread }
     }
 }
 
@@ -60,12 +81,14 @@ pub fn percentile(mut values: Vec<f64>, percent: usize) -> f64 {
 
 #[derive(Serialize)]
 struct Row {
-    name: &'static str,
+    name: String,
     value: f64,
     unit: Unit,
     #[serde(skip_serializing_if = "Option::is_none")]
+    spread: Option<[f64; 2]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     peer: Option<f64>,
-    /// Ours by the peer's: less is better.
+    /// Ours by the peer's: less is better, but of speeds more.
     #[serde(skip_serializing_if = "Option::is_none")]
     ratio: Option<f64>,
 }
@@ -78,18 +101,23 @@ impl Report {
         let row = |figure: &Figure| {
             let peer = peer.iter().find(|it| it.name == figure.name).map(|it| it.value);
             let ratio = peer.map(|peer| figure.value / peer);
-            Row { name: figure.name, value: figure.value, unit: figure.unit, peer, ratio }
+            let Figure { name, value, unit, spread } = figure.clone();
+            Row { name, value, unit, spread, peer, ratio }
         };
         Self(ours.iter().map(row).collect())
     }
 
     pub fn table(&self) -> String {
-        let mut text = format!("{:44} {:>10} {:>10} {:>7}\n", "", "skep", "peer", "ratio");
+        let head = ("skep", "peer", "ratio", "spread");
+        let mut text =
+            format!("{:60} {:>10} {:>10} {:>7}  {}\n", "", head.0, head.1, head.2, head.3);
         for row in &self.0 {
             let number = |value: Option<f64>| value.map_or("-".into(), |it| format!("{it:.3}"));
             let name = format!("{} ({})", row.name, row.unit.text());
             let (value, peer) = (number(Some(row.value)), number(row.peer));
-            let _ = writeln!(text, "{name:44} {value:>10} {peer:>10} {:>7}", number(row.ratio));
+            let spread = row.spread.map(|[least, most]| format!("  {least:.3} to {most:.3}"));
+            let (ratio, spread) = (number(row.ratio), spread.unwrap_or_default());
+            let _ = writeln!(text, "{name:60} {value:>10} {peer:>10} {ratio:>7}{spread}");
         }
         text
     }
@@ -127,5 +155,7 @@ mod tests {
         assert_eq!(percentile(values.clone(), 50), 11.0);
         assert_eq!(percentile(values, 99), 20.0);
         assert_eq!(median(vec![3.0]), 3.0);
+        let of_runs = Figure::median("runs".into(), vec![4.0, 1.0, 2.0, 3.0], Unit::PerSecond);
+        assert_eq!((of_runs.value, of_runs.spread), (2.5, Some([1.0, 4.0])));
     }
 }

@@ -7,6 +7,7 @@
 //! the same kind, one side after the other and never at once.
 
 mod containers;
+mod data_path;
 mod failover;
 mod figures;
 mod forming;
@@ -37,6 +38,7 @@ pub const ALL: &[Benchmark] = &[
     Benchmark { name: "replicas-overlay", hosts: HOSTS, measure: replicas::many_on_an_overlay },
     Benchmark { name: "memory", hosts: HOSTS, measure: memory::measure },
     Benchmark { name: "failover", hosts: HOSTS, measure: failover::measure },
+    Benchmark { name: "data-path", hosts: 2, measure: data_path::measure },
     Benchmark { name: "run", hosts: 1, measure: containers::run },
     Benchmark { name: "run-many", hosts: 1, measure: containers::many },
     Benchmark { name: "exec", hosts: 1, measure: containers::exec },

@@ -20,6 +20,8 @@ const ROUNDS_OF_MANY: usize = 3;
 const RUNNING_WITHIN: Duration = Duration::from_secs(120);
 const GONE_WITHIN: Duration = Duration::from_secs(120);
 const NETWORK: &str = "bench";
+/// How a task's process is called, to be searched for: not by who searches.
+pub const SLEEPING: &str = "^/bin/busybox sleep 86400$";
 
 /// A service whose tasks do nothing.
 pub fn sleepers(side: &Side, name: &str, replicas: u64, network: Option<&str>) -> ServiceSpec {
@@ -69,7 +71,7 @@ pub async fn end(side: &Side, client: &Client, name: &str) -> Result<()> {
     client.service_remove(name).await?;
     for host in side.fleet.hosts() {
         wait::until(Instant::now(), GONE_WITHIN, async || {
-            let left = side.processes(&host, "sleep 86400")?;
+            let left = side.numbers(&host, SLEEPING)?;
             ensure!(left.is_empty(), "{} tasks still run on {}", left.len(), host.name());
             Ok(())
         })

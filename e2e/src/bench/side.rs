@@ -1,11 +1,12 @@
 //! One of the two that are compared: a few hosts, each with a daemon of its kind.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use skep_docker_api::Client;
 use skep_docker_api::json::{SwarmInitRequest, SwarmJoinRequest};
 
@@ -38,16 +39,18 @@ pub struct Side {
     pub fleet: Fleet,
     /// What tasks run: Debian's static busybox and nothing else.
     pub image: String,
+    /// The length of each run of what is measured by its length.
+    pub run: Duration,
 }
 
 impl Side {
     /// Hosts with daemons, in no swarm yet, each with the image.
-    pub fn up(engine: Engine, image: &Path, hosts: usize) -> Result<Self> {
+    pub fn up(engine: Engine, image: &Path, hosts: usize, run: Duration) -> Result<Self> {
         let config = match &engine {
             Engine::Skep(binary) => FleetConfig::hosts(hosts).daemon(binary),
             Engine::Docker => FleetConfig::hosts(hosts),
         };
-        let mut side = Self { engine, fleet: Fleet::up(config)?, image: IMAGE.to_owned() };
+        let mut side = Self { engine, fleet: Fleet::up(config)?, image: IMAGE.to_owned(), run };
         for host in side.fleet.hosts() {
             if side.engine == Engine::Docker {
                 launch_dockerd(&host)?;
@@ -139,7 +142,7 @@ impl Side {
         Ok(took)
     }
 
-    /// All three as managers of one swarm, which all of them see ready.
+    /// All as managers of one swarm, which all of them see ready.
     pub async fn form(&self) -> Result<()> {
         self.init().await?;
         self.join().await?;
@@ -157,7 +160,7 @@ impl Side {
                     node.status.state == "ready"
                         && manager.is_some_and(|it| it.reachability == "reachable")
                 });
-                ensure!(well.count() == HOSTS, "not all are ready");
+                ensure!(well.count() == self.fleet.hosts().count(), "not all are ready");
                 Ok(())
             })
             .await?;
@@ -173,15 +176,31 @@ impl Side {
         Ok(())
     }
 
-    /// A host's processes of one command (its name, or how it was called), as the machine counts.
-    pub fn processes(&self, host: &Host, command: &str) -> Result<Vec<i32>> {
+    /// A host's processes of one command (its name, or how it was called), those in containers too, as
+    /// the host counts.
+    pub fn numbers(&self, host: &Host, command: &str) -> Result<BTreeSet<i32>> {
         let found = host.run(&["pgrep", "-f", command])?;
-        let first = host.first_process()?;
-        let inner = String::from_utf8_lossy(&found.stdout).into_owned();
-        let inner = inner.lines().filter_map(|line| line.trim().parse::<i32>().ok()).collect();
+        let found = String::from_utf8_lossy(&found.stdout).into_owned();
+        Ok(found.lines().filter_map(|line| line.trim().parse().ok()).collect())
+    }
+
+    /// Such processes as the machine counts, without those in containers.
+    pub fn processes(&self, host: &Host, command: &str) -> Result<Vec<i32>> {
+        let numbers = self.numbers(host, command)?;
         // Some may have ended since.
-        let found = Process::all_inside(first, &inner)?;
+        let found = Process::all_inside(host.first_process()?, &numbers)?;
         Ok(found.into_iter().map(|process| process.pid).collect())
+    }
+
+    /// The network namespace of a container, by the process that alone is called so on its host.
+    pub fn network_of(&self, host: &Host, command: &str) -> Result<PathBuf> {
+        let numbers: Vec<i32> = self.numbers(host, command)?.into_iter().collect();
+        let [number] = numbers[..] else {
+            bail!("not one process is called `{command}` on {}: {numbers:?}", host.name());
+        };
+        // As the host itself numbers it, by what is mounted there.
+        let first = host.first_process()?;
+        Ok(format!("/proc/{}/root/proc/{number}/ns/net", first.pid).into())
     }
 
     /// The daemon's process, as the machine counts.

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
@@ -20,6 +21,9 @@ struct Arguments {
     /// Only the benchmarks whose name begins so
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
+    /// The length of each run of `data-path`, in seconds
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
+    seconds: u64,
     /// Where to write the figures as JSON
     #[arg(long, value_name = "FILE", default_value = "target/bench.json")]
     out: PathBuf,
@@ -46,14 +50,14 @@ struct Measured {
 
 /// Runs the benchmarks on one side. One that fails has no figures and costs the others nothing: a
 /// peer may lack something on this kernel.
-fn measure(engine: &Engine, only: &str, image: &Path) -> Measured {
+fn measure(engine: &Engine, only: &str, image: &Path, run: Duration) -> Measured {
     let mut measured = Measured { figures: Vec::new(), failed: Vec::new() };
     // A whole name means that one alone.
     let exact = ALL.iter().any(|it| it.name == only);
     let wanted = |name: &str| if exact { name == only } else { name.starts_with(only) };
     for benchmark in ALL.iter().filter(|it| wanted(it.name)) {
         // A fleet each: what one benchmark leaves behind does not slow the next.
-        let figures = Side::up(engine.clone(), image, benchmark.hosts).and_then(|side| {
+        let figures = Side::up(engine.clone(), image, benchmark.hosts, run).and_then(|side| {
             eprintln!("{}: {} …", side.name(), benchmark.name);
             (benchmark.measure)(&side)
         });
@@ -77,9 +81,10 @@ fn act(arguments: &Arguments) -> Result<()> {
     );
     let dir = tempfile::tempdir().context("failed to make a directory")?;
     let image = image(dir.path())?;
-    let ours = measure(&Engine::Skep(arguments.skep.clone()), only, &image);
+    let run = Duration::from_secs(arguments.seconds);
+    let ours = measure(&Engine::Skep(arguments.skep.clone()), only, &image, run);
     let peer = match arguments.peer {
-        true => measure(&Engine::Docker, only, &image).figures,
+        true => measure(&Engine::Docker, only, &image, run).figures,
         false => Vec::new(),
     };
     let report = Report::new(&ours.figures, &peer);

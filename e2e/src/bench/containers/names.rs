@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::net::UdpSocket;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -30,8 +31,8 @@ fn question() -> Vec<u8> {
 }
 
 /// Microseconds of each question; for a thread that ends after.
-fn ask(place: &str) -> Result<Vec<f64>> {
-    let place = File::open(place).with_context(|| format!("failed to open {place}"))?;
+fn ask(place: &Path) -> Result<Vec<f64>> {
+    let place = File::open(place).with_context(|| format!("failed to open {}", place.display()))?;
     setns(&place, CloneFlags::CLONE_NEWNET).context("failed to enter a container's network")?;
     let socket = UdpSocket::bind("0.0.0.0:0").context("failed to bind")?;
     socket.connect("127.0.0.11:53").context("failed to connect")?;
@@ -63,12 +64,7 @@ pub fn measure(side: &Side) -> Result<Vec<Figure>> {
         request.networking_config = serde_json::from_value(settings)?;
         start(&client, &request).await
     })?;
-    let words = format!("^{}$", IDLE.join(" "));
-    let process =
-        host.check(&["pgrep", "-o", "-f", &words]).context("the container does not run")?;
-    // As the host itself numbers it, by what is mounted there.
-    let first = host.first_process()?;
-    let place = format!("/proc/{}/root/proc/{}/ns/net", first.pid, process.trim());
+    let place = side.network_of(&host, &format!("^{}$", IDLE.join(" ")))?;
     let asking = std::thread::spawn(move || ask(&place));
     let took = asking.join().map_err(|_| anyhow::anyhow!("the asking thread died"))??;
     block_on(async {
