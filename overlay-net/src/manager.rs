@@ -38,8 +38,9 @@ const RESOLV_CONF: &str = "/etc/resolv.conf";
 /// How often the kernel is read beside changes before they have to wait.
 const READS_BESIDE_CHANGES_MAX: u32 = 5;
 
-/// Tasks whose steps go on at the same time: each is a thread or an `nft` process most of the time.
-const LANES_MAX: usize = 8;
+/// Tasks whose steps go on at the same time: a change of rules is a thread that waits, for a grace period
+/// of the kernel's, most of its time.
+const LANES_MAX: usize = 32;
 
 #[derive(Debug, Clone)]
 pub struct ManagerConfig {
@@ -334,15 +335,13 @@ impl NetworkManager {
             let seen = self.executor.observe().await?;
             let mut inner = self.inner.lock().await;
             if inner.changes == changes {
-                let found = findings(&inner.desired, &plan(&inner.desired, &seen));
-                inner.observed = Some(seen);
+                let found = inner.see(seen);
                 return Ok((inner, found));
             }
         }
         let mut inner = self.inner.lock().await;
         let seen = self.executor.observe().await?;
-        let found = findings(&inner.desired, &plan(&inner.desired, &seen));
-        inner.observed = Some(seen);
+        let found = inner.see(seen);
         Ok((inner, found))
     }
 
@@ -497,7 +496,16 @@ impl NetworkManager {
         let mut results = Vec::with_capacity(lane.len());
         for operation in lane {
             let result = self.executor.execute(&operation).await;
-            results.push((operation, result));
+            results.push(match (operation, result) {
+                // Others stand than we wrote: somebody took them away, or changed them.
+                (Operation::EditTaskRules { task, rules, .. }, Err(error)) => {
+                    tracing::info!(%task, %error, "the rules of a task are written anew");
+                    let whole = Operation::ReplaceTaskRules { task, rules };
+                    let result = self.executor.execute(&whole).await;
+                    (whole, result)
+                }
+                done => done,
+            });
         }
         results
     }
@@ -532,6 +540,16 @@ impl NetworkManager {
 }
 
 impl Inner {
+    /// Takes in what was read from the kernel, and tells what of it is not as it should be.
+    fn see(&mut self, mut seen: Observed) -> Vec<Finding> {
+        if let Some(before) = &self.observed {
+            seen.remember(before);
+        }
+        let found = findings(&self.desired, &plan(&self.desired, &seen));
+        self.observed = Some(seen);
+        found
+    }
+
     /// Frees the host ports that no task has any more. The rules that lead to them are gone by then.
     fn give_back(&mut self) {
         self.desired.give_back();

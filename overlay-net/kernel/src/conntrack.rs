@@ -6,21 +6,17 @@
 //! a second, and would ask the same task until it gave up. Spoken by hand, for it takes two messages
 //! only.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::net::IpAddr;
-use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 
-use nix::sys::socket::sockopt::ReceiveTimeout;
-use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, sendmsg,
-    setsockopt, socket,
-};
-use nix::sys::time::{TimeVal, TimeValLike};
 use skep_overlay_plan::{Balanced, Target};
 use skep_types::service::Protocol;
 
 use crate::netlink::flatten;
+use crate::nfnetlink::{
+    self, BUFFER_BYTES, FAMILY_HEADER_BYTES, NESTED, Socket, find, messages, outcome, put_attribute,
+};
 use crate::{HostNs, KernelError, Namespace};
 
 // linux/netfilter/nfnetlink.h, nfnetlink_conntrack.h
@@ -42,15 +38,8 @@ const PROTOCOL_DESTINATION_PORT: u16 = 3;
 const STATUS_SEEN_REPLY: u32 = 1 << 1;
 /// There where the kernel was built with `CONFIG_NF_CT_PROTO_SCTP`.
 const SCTP_SETTING: &str = "/proc/sys/net/netfilter/nf_conntrack_sctp_timeout_established";
-/// The upper bits of an attribute's type are flags.
-const TYPE_MASK: u16 = 0x3fff;
-const MESSAGE_HEADER_BYTES: usize = 16;
-const FAMILY_HEADER_BYTES: usize = 4;
-
-/// Netlink sends at most 32 KiB in one message of a dump.
-const BUFFER_BYTES: usize = 64 * 1024;
-/// The kernel answers at once; without an answer something is badly wrong.
-const ANSWER_TIMEOUT_SECONDS: i64 = 5;
+/// How many flows the reader's namespace has.
+const FLOWS: &str = "/proc/sys/net/netfilter/nf_conntrack_count";
 
 /// A flow as it started and as its replies look.
 #[derive(Debug, PartialEq, Eq)]
@@ -75,20 +64,20 @@ pub async fn prune(place: &Namespace, balanced: Vec<Balanced>) -> Result<(), Ker
 pub async fn follows_sctp(host: &HostNs) -> Result<bool, KernelError> {
     let look = || {
         // A question, however it is answered, has the kernel load what follows connections.
-        send(&open()?, MESSAGE_GET, libc::NLM_F_ACK, libc::AF_INET, &[])?;
+        nfnetlink::open()?.send(&message(MESSAGE_GET, libc::NLM_F_ACK, libc::AF_INET, &[]))?;
         Ok(Path::new(SCTP_SETTING).exists())
     };
     flatten(host.run(look).await).map_err(KernelError::io("ask which protocols are followed"))
 }
 
 fn prune_here(balanced: &[Balanced]) -> io::Result<()> {
-    let socket = open()?;
-    for family in [libc::AF_INET, libc::AF_INET6] {
-        let stale: Vec<Flow> =
-            list(&socket, family)?.into_iter().filter(|flow| is_stale(flow, balanced)).collect();
-        for flow in stale {
-            forget(&socket, family, &flow)?;
-        }
+    // The list is of the whole machine, whoever asks: a task without flows is not to cost that.
+    if std::fs::read_to_string(FLOWS).is_ok_and(|count| count.trim() == "0") {
+        return Ok(());
+    }
+    let socket = nfnetlink::open()?;
+    for flow in list(&socket)?.into_iter().filter(|flow| is_stale(flow, balanced)) {
+        forget(&socket, &flow)?;
     }
     Ok(())
 }
@@ -119,46 +108,21 @@ fn number(protocol: Protocol) -> u8 {
     number as u8
 }
 
-fn open() -> io::Result<OwnedFd> {
-    let socket = socket(
-        AddressFamily::Netlink,
-        SockType::Raw,
-        SockFlag::SOCK_CLOEXEC,
-        SockProtocol::NetlinkNetFilter,
-    )?;
-    bind(socket.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
-    setsockopt(&socket, ReceiveTimeout, &TimeVal::seconds(ANSWER_TIMEOUT_SECONDS))?;
-    Ok(socket)
+fn message(kind: u16, flags: i32, family: i32, body: &[u8]) -> Vec<u8> {
+    let mut message = Vec::new();
+    // One request at a time on a socket of its own.
+    nfnetlink::put_message(&mut message, kind, flags, 0, [family as u8, 0, 0, 0], body);
+    message
 }
 
-fn send(socket: &OwnedFd, kind: u16, flags: i32, family: i32, body: &[u8]) -> io::Result<()> {
-    let length = MESSAGE_HEADER_BYTES + FAMILY_HEADER_BYTES + body.len();
-    let mut message = Vec::with_capacity(length);
-    message.extend_from_slice(&(length as u32).to_ne_bytes());
-    message.extend_from_slice(&kind.to_ne_bytes());
-    message.extend_from_slice(&((libc::NLM_F_REQUEST | flags) as u16).to_ne_bytes());
-    // Sequence and port: one request at a time on a socket of its own.
-    message.extend_from_slice(&[0; 8]);
-    message.extend_from_slice(&[family as u8, 0, 0, 0]);
-    message.extend_from_slice(body);
-    sendmsg(
-        socket.as_raw_fd(),
-        &[IoSlice::new(&message)],
-        &[],
-        MsgFlags::empty(),
-        Some(&NetlinkAddr::new(0, 0)),
-    )?;
-    Ok(())
-}
-
-fn list(socket: &OwnedFd, family: i32) -> io::Result<Vec<Flow>> {
-    send(socket, MESSAGE_GET, libc::NLM_F_DUMP, family, &[])?;
+/// Of both families. The kernel walks through the flows of all namespaces, one such walk at a time.
+fn list(socket: &Socket) -> io::Result<Vec<Flow>> {
+    socket.send(&message(MESSAGE_GET, libc::NLM_F_DUMP, libc::AF_UNSPEC, &[]))?;
     let mut flows = Vec::new();
     let mut buffer = vec![0; BUFFER_BYTES];
     loop {
-        let length = recv(socket.as_raw_fd(), &mut buffer, MsgFlags::empty())?;
-        for (kind, body) in messages(&buffer[..length]) {
-            match i32::from(kind) {
+        for (header, body) in messages(socket.receive(&mut buffer)?) {
+            match i32::from(header.kind) {
                 libc::NLMSG_DONE => return Ok(flows),
                 libc::NLMSG_ERROR => outcome(body)?,
                 _ => flows.extend(body.get(FAMILY_HEADER_BYTES..).and_then(flow)),
@@ -167,18 +131,14 @@ fn list(socket: &OwnedFd, family: i32) -> io::Result<Vec<Flow>> {
     }
 }
 
-fn forget(socket: &OwnedFd, family: i32, flow: &Flow) -> io::Result<()> {
-    // NLA_F_NESTED: attributes in an attribute.
-    let kind = TUPLE_ORIGINAL | libc::NLA_F_NESTED as u16;
+fn forget(socket: &Socket, flow: &Flow) -> io::Result<()> {
     let mut body = Vec::with_capacity(4 + flow.original.len());
-    body.extend_from_slice(&((4 + flow.original.len()) as u16).to_ne_bytes());
-    body.extend_from_slice(&kind.to_ne_bytes());
-    body.extend_from_slice(&flow.original);
-    send(socket, MESSAGE_DELETE, libc::NLM_F_ACK, family, &body)?;
+    put_attribute(&mut body, TUPLE_ORIGINAL | NESTED, &flow.original);
+    let family = if flow.destination.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
+    socket.send(&message(MESSAGE_DELETE, libc::NLM_F_ACK, family, &body))?;
     let mut buffer = vec![0; BUFFER_BYTES];
-    let length = recv(socket.as_raw_fd(), &mut buffer, MsgFlags::empty())?;
-    for (kind, body) in messages(&buffer[..length]) {
-        if i32::from(kind) == libc::NLMSG_ERROR {
+    for (header, body) in messages(socket.receive(&mut buffer)?) {
+        if i32::from(header.kind) == libc::NLMSG_ERROR {
             match outcome(body) {
                 // It ended by itself in between.
                 Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {}
@@ -187,41 +147,6 @@ fn forget(socket: &OwnedFd, family: i32, flow: &Flow) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-/// The kernel's verdict: zero is success.
-fn outcome(body: &[u8]) -> io::Result<()> {
-    let code = body.first_chunk::<4>().map_or(-libc::EPROTO, |it| i32::from_ne_bytes(*it));
-    if code == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(-code)) }
-}
-
-/// The messages in what was received, each with its type.
-fn messages(mut bytes: &[u8]) -> Vec<(u16, &[u8])> {
-    let mut messages = Vec::new();
-    while let Some(header) = bytes.first_chunk::<MESSAGE_HEADER_BYTES>() {
-        let length = u32::from_ne_bytes([header[0], header[1], header[2], header[3]]) as usize;
-        let kind = u16::from_ne_bytes([header[4], header[5]]);
-        let Some(body) = bytes.get(MESSAGE_HEADER_BYTES..length) else { break };
-        messages.push((kind, body));
-        bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
-    }
-    messages
-}
-
-/// The attributes in a body: type without flags, value.
-fn attributes(mut bytes: &[u8]) -> Vec<(u16, &[u8])> {
-    let mut attributes = Vec::new();
-    while let Some([a, b, c, d]) = bytes.first_chunk::<4>() {
-        let length = u16::from_ne_bytes([*a, *b]) as usize;
-        let Some(value) = bytes.get(4..length) else { break };
-        attributes.push((u16::from_ne_bytes([*c, *d]) & TYPE_MASK, value));
-        bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
-    }
-    attributes
-}
-
-fn find(bytes: &[u8], kind: u16) -> Option<&[u8]> {
-    attributes(bytes).into_iter().find_map(|(it, value)| (it == kind).then_some(value))
 }
 
 fn flow(body: &[u8]) -> Option<Flow> {

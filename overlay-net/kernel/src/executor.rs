@@ -31,6 +31,8 @@ pub struct Executor {
     bridges: Bridges,
     /// Entries come by the thousand for one network: its socket is kept until another's is needed.
     entries: Mutex<Option<(NetworkId, Arc<Entries>)>>,
+    /// The kernel tells of its flows to one at a time, and who waits spins.
+    pruning: Mutex<()>,
 }
 
 impl Executor {
@@ -42,6 +44,7 @@ impl Executor {
             owner: Owner::Host,
             bridges: Bridges::default(),
             entries: Mutex::new(None),
+            pruning: Mutex::new(()),
         }
     }
 
@@ -128,10 +131,16 @@ impl Executor {
                 let place = Namespace::open(&paths.task(*task))?;
                 replies::route(&place, name, *address, *gateway, early).await
             }
-            Operation::ReplaceRules { place, rules } => {
-                nft::replace(&self.place(*place)?, rules).await
+            Operation::ReplaceHostRules { rules, .. } => nft::replace(host, rules).await,
+            Operation::ReplaceTaskRules { task, rules } => {
+                let place = Namespace::open(&paths.task(*task))?;
+                nft::replace(&place, &rules.ruleset()).await
+            }
+            Operation::EditTaskRules { task, edit, .. } => {
+                nft::edit(&Namespace::open(&paths.task(*task))?, edit.clone()).await
             }
             Operation::PruneFlows { place, balanced } => {
+                let _one_at_a_time = self.pruning.lock().await;
                 conntrack::prune(&self.place(*place)?, balanced.clone()).await
             }
             Operation::Disconnect { task, name } => {

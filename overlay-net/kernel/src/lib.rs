@@ -18,6 +18,7 @@ mod host_port;
 pub mod link;
 mod namespace;
 pub mod netlink;
+mod nfnetlink;
 pub mod nft;
 mod observe;
 mod paths;

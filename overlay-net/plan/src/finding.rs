@@ -3,7 +3,7 @@
 use skep_types::{NetworkId, TaskId};
 
 use crate::desired::Desired;
-use crate::operation::{Operation, Place, Subject};
+use crate::operation::{Operation, Subject};
 
 /// Something in the kernel that is not as the swarm's state says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,10 +95,8 @@ fn words(operation: &Operation) -> Option<(&'static str, Option<String>)> {
         }
         ConnectOutside { name, .. } => Some(("its way to the host is missing", Some(name.clone()))),
         RouteReplies { .. } => alone("replies to published ports have no way back"),
-        ReplaceRules { place: Place::Host, .. } => {
-            alone("the rules for published ports are missing or others")
-        }
-        ReplaceRules { place: Place::Task(_), .. } => {
+        ReplaceHostRules { .. } => alone("the rules for published ports are missing or others"),
+        ReplaceTaskRules { .. } | EditTaskRules { .. } => {
             alone("its rules for services and names are missing or others")
         }
         Disconnect { name, .. } => Some(("an interface is too many", Some(name.clone()))),

@@ -18,6 +18,7 @@ pub mod operation;
 pub mod plan;
 pub mod rules;
 mod shares;
+pub mod vips;
 
 pub use address::{Mac, node_mac, outside_v6, task_mac};
 pub use balance::{Balanced, Target};
@@ -27,4 +28,4 @@ pub use network::{EndpointState, NetworkState, NetworkUpdate, ServiceEntry, Task
 pub use observed::{Observed, ObservedSandbox, ObservedTask};
 pub use operation::Operation;
 pub use plan::plan;
-pub use rules::Ruleset;
+pub use rules::{Ruleset, TaskRules};

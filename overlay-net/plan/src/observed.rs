@@ -2,15 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use skep_types::service::Protocol;
 use skep_types::{NetworkId, TaskId, Vni};
 
-use crate::Mac;
 use crate::address::outside_v6;
-use crate::operation::{Operation, Place};
-use crate::rules::Digest;
+use crate::operation::Operation;
+use crate::rules::{Digest, TaskRules};
+use crate::{Balanced, Mac};
 use skep_types::Family;
 
 /// A VXLAN device. Its attributes cannot be changed while it stands.
@@ -77,6 +78,8 @@ pub struct ObservedTask {
     /// families with that routing.
     pub replies: BTreeMap<Family, BTreeSet<(Protocol, u16)>>,
     pub rules: Option<Digest>,
+    /// The same rules, if it was us who wrote them since the daemon began.
+    pub written: Option<Arc<TaskRules>>,
 }
 
 /// All of it on one node.
@@ -84,6 +87,8 @@ pub struct ObservedTask {
 pub struct Observed {
     pub forwarding: Forwarding,
     pub host_rules: Option<Digest>,
+    /// The ports that these answer, if it was us who wrote them since the daemon began.
+    pub host_ports: Option<Vec<Balanced>>,
     /// The operator's own table stands, whatever is in it.
     pub user_table: bool,
     pub sandboxes: BTreeMap<NetworkId, ObservedSandbox>,
@@ -91,17 +96,29 @@ pub struct Observed {
 }
 
 impl Observed {
+    /// Keeps of what was known `before` what the kernel does not tell, where it tells the rest alike.
+    pub fn remember(&mut self, before: &Self) {
+        if self.host_rules == before.host_rules {
+            self.host_ports.clone_from(&before.host_ports);
+        }
+        for (id, task) in &mut self.tasks {
+            let written = before.tasks.get(id).and_then(|it| it.written.as_ref());
+            task.written = written.filter(|it| Some(it.digest()) == task.rules).cloned();
+        }
+    }
+
     /// What stands after an operation that succeeded, so that the kernel need not be read again
     /// after each step.
     pub fn apply(&mut self, operation: &Operation) {
         match operation {
             Operation::EnableForwarding(families) => self.forwarding = *families,
-            Operation::ReplaceRules { place: Place::Host, rules } => {
+            Operation::ReplaceHostRules { rules, balanced } => {
                 self.host_rules = Some(rules.digest());
+                self.host_ports = Some(balanced.clone());
             }
             Operation::CreateUserTable => self.user_table = true,
             Operation::RemoveHostRules => {
-                self.host_rules = None;
+                (self.host_rules, self.host_ports) = (None, None);
                 // It stays only if something was written into it; making it again does no harm.
                 self.user_table = false;
             }
@@ -127,7 +144,8 @@ impl Observed {
             | Operation::ConnectOutside { task, .. }
             | Operation::RouteReplies { task, .. }
             | Operation::Disconnect { task, .. }
-            | Operation::ReplaceRules { place: Place::Task(task), .. } => {
+            | Operation::ReplaceTaskRules { task, .. }
+            | Operation::EditTaskRules { task, .. } => {
                 self.tasks.entry(*task).or_default().apply(operation);
             }
         }
@@ -185,7 +203,10 @@ impl ObservedTask {
             Operation::Disconnect { name, .. } => {
                 self.interfaces.remove(name);
             }
-            Operation::ReplaceRules { rules, .. } => self.rules = Some(rules.digest()),
+            Operation::ReplaceTaskRules { rules, .. } | Operation::EditTaskRules { rules, .. } => {
+                self.rules = Some(rules.digest());
+                self.written = Some(Arc::clone(rules));
+            }
             _ => {}
         }
     }

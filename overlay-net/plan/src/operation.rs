@@ -4,13 +4,15 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use skep_types::service::Protocol;
 use skep_types::{NetworkId, TaskId};
 
 use crate::observed::{Forwarding, Interface, Outside, Tunnel};
-use crate::{Balanced, Mac, Ruleset};
+use crate::rules::Edit;
+use crate::{Balanced, Mac, Ruleset, TaskRules};
 
 /// Which namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,10 +90,23 @@ pub enum Operation {
     },
     /// A table of the host for rules of its operator.
     CreateUserTable,
-    /// Replaces all packet rules of ours in a namespace at once.
-    ReplaceRules {
-        place: Place,
+    /// Replaces all packet rules of ours in the host's namespace at once.
+    ReplaceHostRules {
         rules: Ruleset,
+        /// The ports that they answer.
+        balanced: Vec<Balanced>,
+    },
+    /// The same in a task's.
+    ReplaceTaskRules {
+        task: TaskId,
+        rules: Arc<TaskRules>,
+    },
+    /// Changes what differs between the packet rules that stand in a task's namespace and others, at
+    /// once.
+    EditTaskRules {
+        task: TaskId,
+        edit: Edit,
+        rules: Arc<TaskRules>,
     },
     /// Forgets translated flows to tasks that no longer serve: UDP, and what nobody has answered yet,
     /// to all but the serving ones, other flows to all that are gone.
@@ -138,7 +153,7 @@ impl Operation {
             Self::EnableForwarding(_)
             | Self::CreateUserTable
             | Self::RemoveHostRules
-            | Self::ReplaceRules { place: Place::Host, .. }
+            | Self::ReplaceHostRules { .. }
             | Self::PruneFlows { place: Place::Host, .. } => Subject::Host,
             Self::CreateSandbox { network, .. }
             | Self::JoinToHost { network, .. }
@@ -153,7 +168,8 @@ impl Operation {
             | Self::Connect { task, .. }
             | Self::ConnectOutside { task, .. }
             | Self::RouteReplies { task, .. }
-            | Self::ReplaceRules { place: Place::Task(task), .. }
+            | Self::ReplaceTaskRules { task, .. }
+            | Self::EditTaskRules { task, .. }
             | Self::PruneFlows { place: Place::Task(task), .. }
             | Self::Disconnect { task, .. }
             | Self::RemoveTask { task } => Subject::Task(*task),

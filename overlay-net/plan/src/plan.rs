@@ -8,17 +8,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use skep_types::service::Protocol;
 use skep_types::{NetworkId, TaskId};
 
+use crate::balance::leaves_flows_behind;
 use crate::desired::{Desired, DesiredTask, Knowledge};
 use crate::network::NetworkState;
 use crate::observed::{Forwarding, Interface, Observed, ObservedSandbox, ObservedTask};
 use crate::operation::{Operation, Place};
-use crate::rules::{host_rules, task_rules};
-use crate::{Mac, node_mac};
+use crate::rules::{TaskRules, host_rules};
+use crate::vips::Vips;
+use crate::{Balanced, Mac, node_mac};
 use skep_types::Family;
 
 /// The operations that make `observed` into `desired`, in order.
@@ -44,6 +47,7 @@ pub fn plan(desired: &Desired, observed: &Observed) -> Vec<Operation> {
         plan_sandbox(desired, network, stands, &mut steps, &mut removals);
     }
     let nothing = ObservedTask::default();
+    let vips = arranged(desired, observed, &wanted);
     for (id, task) in &desired.tasks {
         if !observed.tasks.contains_key(id) {
             steps.push(match &task.lent {
@@ -54,7 +58,7 @@ pub fn plan(desired: &Desired, observed: &Observed) -> Vec<Operation> {
             });
         }
         let stands = observed.tasks.get(id).unwrap_or(&nothing);
-        plan_task(desired, *id, task, stands, &mut steps);
+        plan_task(desired, *id, task, &vips, stands, &mut steps);
     }
     plan_host_rules(desired, observed, in_use, &mut steps, &mut removals);
     for id in observed.tasks.keys().filter(|id| !desired.tasks.contains_key(id)) {
@@ -159,6 +163,7 @@ fn plan_task(
     desired: &Desired,
     id: TaskId,
     task: &DesiredTask,
+    vips: &BTreeMap<NetworkId, Arc<Vips>>,
     stands: &ObservedTask,
     steps: &mut Vec<Operation>,
 ) {
@@ -193,15 +198,43 @@ fn plan_task(
         return;
     }
     plan_replies(desired, id, task, stands, steps);
-    let rules = task_rules(&desired.node, task, &desired.networks);
-    if stands.rules != Some(rules.digest()) {
-        let place = Place::Task(id);
-        steps.push(Operation::ReplaceRules { place, rules });
-        let balanced = crate::rules::task_vips(task, &desired.networks);
-        if !balanced.is_empty() {
-            steps.push(Operation::PruneFlows { place, balanced });
+    let rules = TaskRules::of(&desired.node, task, &desired.networks, |network| {
+        let none = || Vips::of(network, None);
+        vips.get(&network.id).map_or_else(none, Arc::clone)
+    });
+    if stands.rules == Some(rules.digest()) {
+        return;
+    }
+    let rules = Arc::new(rules);
+    let written = stands.written.as_ref();
+    let prunes = written.is_none_or(|written| rules.leaves_flows_behind(written));
+    steps.push(match written.and_then(|written| rules.edit_from(written)) {
+        Some(edit) => Operation::EditTaskRules { task: id, edit, rules: Arc::clone(&rules) },
+        None => Operation::ReplaceTaskRules { task: id, rules: Arc::clone(&rules) },
+    });
+    let balanced: Vec<Balanced> =
+        rules.vips().iter().flat_map(|vips| vips.balanced.iter().cloned()).collect();
+    if prunes && !balanced.is_empty() {
+        steps.push(Operation::PruneFlows { place: Place::Task(id), balanced });
+    }
+}
+
+/// The virtual addresses of the networks that tasks are on, arranged as they stand as far as they do.
+fn arranged(
+    desired: &Desired,
+    observed: &Observed,
+    networks: &BTreeMap<NetworkId, &NetworkState>,
+) -> BTreeMap<NetworkId, Arc<Vips>> {
+    let mut standing: BTreeMap<NetworkId, &Arc<Vips>> = BTreeMap::new();
+    for id in desired.tasks.keys() {
+        let written = observed.tasks.get(id).and_then(|it| it.written.as_ref());
+        let Some(written) = written else { continue };
+        for vips in written.vips() {
+            standing.entry(vips.network).or_insert(vips);
         }
     }
+    let all = networks.values().filter(|network| !network.ingress);
+    all.map(|network| (network.id, Vips::of(network, standing.get(&network.id).copied()))).collect()
 }
 
 fn connect(
@@ -298,9 +331,11 @@ fn plan_host_rules(
     }
     let rules = host_rules(desired);
     if observed.host_rules != Some(rules.digest()) {
-        steps.push(Operation::ReplaceRules { place: Place::Host, rules });
         let balanced = crate::rules::host_ports(desired);
-        if !balanced.is_empty() {
+        let before = observed.host_ports.as_deref();
+        let prunes = before.is_none_or(|before| leaves_flows_behind(before, &balanced));
+        steps.push(Operation::ReplaceHostRules { rules, balanced: balanced.clone() });
+        if prunes && !balanced.is_empty() {
             steps.push(Operation::PruneFlows { place: Place::Host, balanced });
         }
     }

@@ -7,7 +7,8 @@ use skep_overlay_plan::desired::Knowledge;
 use skep_overlay_plan::finding::findings;
 use skep_overlay_plan::network::{Answers, NetworkDelta, PublishedPort, gateway_of};
 use skep_overlay_plan::observed::{Forwarding, Tunnel};
-use skep_overlay_plan::rules::{host_rules, task_rules};
+use skep_overlay_plan::rules::host_rules;
+use skep_overlay_plan::vips::Vips;
 use skep_overlay_plan::*;
 use skep_types::service::{PortConfig, Protocol, PublishMode};
 use skep_types::session::Session;
@@ -118,7 +119,9 @@ fn execute(observed: &mut Observed, operations: &[Operation]) {
 /// Operations in a line each; rules by their digest alone.
 fn tell(operations: &[Operation]) -> String {
     let line = |operation: &Operation| match operation {
-        Operation::ReplaceRules { place, .. } => format!("ReplaceRules {place:?}\n"),
+        Operation::ReplaceHostRules { .. } => "ReplaceHostRules\n".to_owned(),
+        Operation::ReplaceTaskRules { task, .. } => format!("ReplaceTaskRules {task}\n"),
+        Operation::EditTaskRules { task, edit, .. } => format!("EditTaskRules {task} {edit:?}\n"),
         other => format!("{other:?}\n"),
     };
     operations.iter().map(line).collect()
@@ -147,10 +150,10 @@ fn a_first_task_builds_its_network_and_the_last_takes_all_away() {
             CreateTask { task: TaskId(000000000000000000000000b) }
             Connect { task: TaskId(000000000000000000000000b), network: NetworkId(0000000000000000000000002), name: "eth0", interface: Interface { mac: 02:42:0a:00:01:03, addresses: {10.0.1.3/24}, routes: {}, mtu: 1450 } }
             ConnectOutside { task: TaskId(000000000000000000000000b), name: "eth1", outside: Outside { address: 172.18.0.2, v6: false }, gateway: 172.18.0.1, mtu: 1500 }
-            ReplaceRules Task(TaskId(000000000000000000000000b))
+            ReplaceTaskRules 000000000000000000000000b
             PruneFlows { place: Task(TaskId(000000000000000000000000b)), balanced: [Balanced { target: Vip(10.0.1.2), target_port: None, serving: [10.0.1.3, 10.0.1.4], draining: [], session: Any }] }
             CreateUserTable
-            ReplaceRules Host
+            ReplaceHostRules
         "#]],
     );
     desired.tasks.clear();
@@ -211,7 +214,7 @@ fn the_ingress_network_stands_without_tasks_and_is_joined_to_the_host() {
             SetNeighbour { network: NetworkId(0000000000000000000000001), address: 10.0.0.4, mac: 02:42:0a:00:00:04 }
             JoinToHost { network: NetworkId(0000000000000000000000001), subnet: 10.0.0.0/24, gateway: 10.0.0.1, subnet_v6: None, node: 192.168.0.1, mtu: 1450 }
             CreateUserTable
-            ReplaceRules Host
+            ReplaceHostRules
             PruneFlows { place: Host, balanced: [Balanced { target: Port(Tcp, 8080), target_port: Some(80), serving: [10.0.0.3, 10.0.0.4], draining: [], session: Any }, Balanced { target: Port(Udp, 5353), target_port: Some(53), serving: [10.0.0.3, 10.0.0.4], draining: [], session: Any }] }
         "#]],
     );
@@ -247,7 +250,7 @@ fn an_endpoint_that_moves_changes_one_entry_and_one_that_goes_is_forgotten_last(
         &desired,
         &mut observed,
         expect![[r#"
-            ReplaceRules Task(TaskId(000000000000000000000000b))
+            EditTaskRules 000000000000000000000000b Edit { vips: [VipEdit { vip: 10.0.1.2, from: Some(Slots(Random(2))), to: Some(Slots(Random(1))) }], slots: [SlotEdit { vip: 10.0.1.2, slot: 1, from: Some(10.0.1.4), to: None }], from: Digest(16106680868994570882), to: Digest(11562267004141669980) }
             PruneFlows { place: Task(TaskId(000000000000000000000000b)), balanced: [Balanced { target: Vip(10.0.1.2), target_port: None, serving: [10.0.1.3], draining: [], session: Any }] }
             RemoveNeighbour { network: NetworkId(0000000000000000000000002), address: 10.0.1.4 }
             RemoveForwarding { network: NetworkId(0000000000000000000000002), mac: 02:42:0a:00:01:04 }
@@ -507,6 +510,14 @@ fn a_chosen_port_that_the_swarm_publishes_later_is_told() {
     assert_eq!(desired.shadowed(), BTreeSet::new());
 }
 
+fn task_rules(
+    node: &NodeConfig,
+    task: &DesiredTask,
+    networks: &BTreeMap<NetworkId, NetworkState>,
+) -> Ruleset {
+    TaskRules::of(node, task, networks, |network| Vips::of(network, None)).ruleset()
+}
+
 #[test]
 fn rules_of_a_task() {
     let mut desired = with_front();
@@ -519,15 +530,34 @@ fn rules_of_a_task() {
         table inet skep { }
         delete table inet skep
         table inet skep {
-        	chain v_782da5167893c5a1 { }
+        	chain v_2605c1a017c564fa { }
+        	map backends_ip {
+        		typeof ip daddr . numgen random mod 65536 : ip daddr
+        		elements = { 10.0.1.2 . 0 : 10.0.1.3, 10.0.1.2 . 1 : 10.0.1.4 }
+        	}
+        	map vips_ip {
+        		typeof ip daddr : verdict
+        		elements = { 10.0.1.2 : goto vip_10_0_1_2 }
+        	}
+        	map idle_ip {
+        		typeof ip daddr : verdict
+        	}
+        	chain idle {
+        		meta l4proto tcp reject with tcp reset
+        		reject with icmpx port-unreachable
+        	}
+        	chain refusing {
+        		type filter hook output priority 0; policy accept;
+        		ip daddr vmap @idle_ip
+        	}
         	chain vip_10_0_1_2 {
-        		dnat ip to numgen random mod 2 map { 0 : 10.0.1.3, 1 : 10.0.1.4 }
+        		dnat ip to ip daddr . numgen random mod 2 map @backends_ip
         	}
         	chain connecting {
         		type nat hook output priority -100; policy accept;
         		ip daddr 127.0.0.11 udp dport 53 dnat ip to 127.0.0.11:40001
         		ip daddr 127.0.0.11 tcp dport 53 dnat ip to 127.0.0.11:40001
-        		ip daddr vmap { 10.0.1.2 : goto vip_10_0_1_2 }
+        		ip daddr vmap @vips_ip
         	}
         }
     "#]]
@@ -541,16 +571,30 @@ fn rules_of_a_task() {
         table inet skep { }
         delete table inet skep
         table inet skep {
-        	chain v_ed744a09c638b73c { }
+        	chain v_f883327f96bae4c7 { }
+        	map backends_ip {
+        		typeof ip daddr . numgen random mod 65536 : ip daddr
+        	}
+        	map vips_ip {
+        		typeof ip daddr : verdict
+        	}
+        	map idle_ip {
+        		typeof ip daddr : verdict
+        		elements = { 10.0.1.2 : goto idle }
+        	}
+        	chain idle {
+        		meta l4proto tcp reject with tcp reset
+        		reject with icmpx port-unreachable
+        	}
+        	chain refusing {
+        		type filter hook output priority 0; policy accept;
+        		ip daddr vmap @idle_ip
+        	}
         	chain connecting {
         		type nat hook output priority -100; policy accept;
         		ip daddr 127.0.0.11 udp dport 53 dnat ip to 127.0.0.11:40001
         		ip daddr 127.0.0.11 tcp dport 53 dnat ip to 127.0.0.11:40001
-        	}
-        	chain refusing {
-        		type filter hook output priority 0; policy accept;
-        		ip daddr { 10.0.1.2 } meta l4proto tcp reject with tcp reset
-        		ip daddr { 10.0.1.2 } reject with icmp port-unreachable
+        		ip daddr vmap @vips_ip
         	}
         }
     "#]]
@@ -579,7 +623,7 @@ fn rules_of_a_task_on_the_ingress_network() {
         table inet skep { }
         delete table inet skep
         table inet skep {
-        	chain v_d1cea29b7396325f { }
+        	chain v_2af238f1b14b5992 { }
         	chain connecting {
         		type nat hook output priority -100; policy accept;
         	}

@@ -1,5 +1,7 @@
 //! Hosts of one swarm: what each is to have, on the networks that they share.
 
+#![allow(dead_code)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 

@@ -14,11 +14,12 @@ use std::net::IpAddr;
 pub use host::{host_ports, host_rules};
 use skep_types::service::Protocol;
 use skep_types::session::Session;
-pub use task::{task_rules, task_vips};
+pub use task::{Edit, IDLE, Lead, SlotEdit, TaskRules, VipEdit};
 
 use crate::balance::Balanced;
 use crate::host_port::HostPort;
-use crate::shares::{BUCKETS, SEED, shares};
+pub use crate::shares::SEED;
+use crate::shares::{BUCKETS, shares};
 use skep_types::Family;
 
 /// The one table of ours in each family that we use.
@@ -77,7 +78,10 @@ impl Ruleset {
         for part in counters.iter().map(String::as_str).chain([inet, "\0", netdev]) {
             hash.write(part);
         }
-        let digest = Digest(hash.0);
+        Self::marked(Digest(hash.0), counters, inet, netdev)
+    }
+
+    fn marked(digest: Digest, counters: Vec<String>, inet: &str, netdev: &str) -> Self {
         let mut text = String::new();
         replace_table(&mut text, "netdev", netdev);
         let marker = format!("\tchain {} {{ }}\n", digest.chain());
@@ -148,7 +152,7 @@ fn replace_table(text: &mut String, family: &str, body: &str) {
 }
 
 /// FNV-1a: stable across builds, and rules are not chosen by an enemy of the comparison.
-struct Fnv(u64);
+pub(crate) struct Fnv(pub(crate) u64);
 
 impl Default for Fnv {
     fn default() -> Self {
@@ -157,7 +161,7 @@ impl Default for Fnv {
 }
 
 impl Fnv {
-    fn write(&mut self, text: &str) {
+    pub(crate) fn write(&mut self, text: &str) {
         for byte in text.bytes() {
             self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
         }
@@ -189,7 +193,22 @@ fn one_of(balanced: &Balanced, family: Family) -> Option<String> {
     Some(format!("{key} map {{ {} }}", elements.join(", ")))
 }
 
-/// Addresses as parts of a chain's name.
-fn in_name(address: IpAddr) -> String {
-    address.to_string().replace(['.', ':'], "_")
+/// The chain that chooses a slot for a virtual address.
+pub fn vip_chain(address: IpAddr) -> String {
+    format!("vip_{}", address.to_string().replace(['.', ':'], "_"))
+}
+
+/// The map from virtual addresses and slots to tasks.
+pub fn backends(family: Family) -> String {
+    format!("backends_{}", family.word())
+}
+
+/// The map from virtual addresses that nobody serves to the chain that refuses.
+pub fn idle_map(family: Family) -> String {
+    format!("idle_{}", family.word())
+}
+
+/// The map from virtual addresses that are served to their chains.
+pub fn vips_map(family: Family) -> String {
+    format!("vips_{}", family.word())
 }

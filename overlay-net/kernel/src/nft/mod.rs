@@ -1,4 +1,7 @@
-//! Packet rules, through the `nft` command: one transaction for each namespace.
+//! Packet rules, through the `nft` command: one transaction for each namespace. Those that change often
+//! are changed without it (`edit.rs`).
+
+mod edit;
 
 use std::collections::BTreeMap;
 use std::process::Stdio;
@@ -10,6 +13,7 @@ use skep_overlay_plan::rules::{Count, Digest, TABLE, USER_TABLE, user_table};
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
 
+pub use self::edit::edit;
 use crate::netlink::flatten;
 use crate::{KernelError, Namespace};
 
