@@ -33,6 +33,9 @@ const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset
 /// more would have Prometheus keep a series of each on every node.
 const PORTS_MAX: usize = 1000;
 
+/// Services whose virtual addresses are told of, for the same reason.
+const VIPS_MAX: usize = 1000;
+
 type Labels = [(&'static str, String); 1];
 
 /// All that the daemon tells of itself.
@@ -58,6 +61,7 @@ impl Metrics {
         now.register("build", "The daemon's version", build);
         self.containers(&mut now).await;
         self.connections(&mut now).await;
+        self.vip_connections(&mut now).await;
         let manager = self.swarm.manager().await;
         gauge(&mut now, "manager", "Whether this node is a manager", u64::from(manager.is_some()));
         if let Some(manager) = manager {
@@ -87,6 +91,23 @@ impl Metrics {
         }
         let help = "Connections that began at this node to each port it answers";
         registry.register("published_connections", help, family);
+    }
+
+    /// New connections of this node's tasks to virtual addresses, as the kernel's rules count them.
+    async fn vip_connections(&self, registry: &mut Registry) {
+        let mut connections = self.engine.vip_connections().await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "connections to virtual addresses are not told");
+            Vec::new()
+        });
+        connections.sort_by(|a, b| (&a.network, &a.service).cmp(&(&b.network, &b.service)));
+        let family: Family<[(&'static str, String); 2], Counter> = Family::default();
+        for vip in connections.into_iter().take(VIPS_MAX) {
+            let labels = [("network", vip.network), ("service", vip.service)];
+            family.get_or_create(&labels).inc_by(vip.connections);
+        }
+        let help =
+            "Connections that this node's tasks began to each service by its virtual address";
+        registry.register("vip_connections", help, family);
     }
 
     async fn containers(&self, registry: &mut Registry) {

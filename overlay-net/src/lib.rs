@@ -10,7 +10,9 @@ mod manager;
 
 pub use dns::client::{NameServer, NameServerConfig};
 pub use error::NetworkError;
-pub use manager::{Attached, ManagerConfig, NetworkManager, PortConnections, Standing};
+pub use manager::{
+    Attached, ManagerConfig, NetworkManager, PortConnections, Standing, VipConnections,
+};
 pub use skep_overlay_kernel::conntrack::follows_sctp;
 pub use skep_overlay_kernel::host::speaks_v6;
 pub use skep_overlay_kernel::{HostNs, Namespace, requirements, underlay};

@@ -20,7 +20,7 @@ use skep_overlay_plan::{
     Operation, TaskNet, TaskNetError, plan,
 };
 use skep_types::service::{PortConfig, Protocol};
-use skep_types::{NetworkId, TaskId, error_chain};
+use skep_types::{NetworkId, ServiceId, TaskId, error_chain};
 use tokio::sync::{Mutex, MutexGuard, Notify};
 use tokio::time::Instant;
 
@@ -81,6 +81,8 @@ struct Inner {
     held: BTreeMap<HostPort, HeldPort>,
     /// The last number that was chosen.
     last_chosen: Option<u16>,
+    /// What tasks that are gone asked of services by their virtual addresses.
+    asked: BTreeMap<(NetworkId, ServiceId), u64>,
 }
 
 /// What a task was given.
@@ -100,6 +102,15 @@ pub struct PortConnections {
     /// Whose port it is in the whole swarm; empty for a port in host mode.
     pub service: String,
     /// Since the port is published here without a pause, or the host was started.
+    pub connections: u64,
+}
+
+/// What the tasks of this node asked of a service by its virtual addresses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VipConnections {
+    pub network: String,
+    pub service: String,
+    /// Since the daemon began, and of tasks that run still since they do.
     pub connections: u64,
 }
 
@@ -128,6 +139,7 @@ impl NetworkManager {
                 changes: 0,
                 held: BTreeMap::new(),
                 last_chosen: None,
+                asked: BTreeMap::new(),
             }),
             told: Notify::new(),
         }
@@ -180,6 +192,11 @@ impl NetworkManager {
     pub async fn detach_task(&self, task: TaskId) -> Result<(), NetworkError> {
         let mut inner = self.inner.lock().await;
         self.stop_resolver(&mut inner, task).await;
+        let asked = self.asked_by(&inner, task).await.unwrap_or_else(|error| {
+            tracing::warn!(%task, %error, "a task's connections to services are not counted");
+            BTreeMap::new()
+        });
+        add_up(&mut inner.asked, asked);
         inner.desired.tasks.remove(&task);
         let failures = self.reconcile(&mut inner).await?;
         inner.give_back();
@@ -294,6 +311,50 @@ impl NetworkManager {
             connections,
         };
         Ok(counted.into_iter().map(named).collect())
+    }
+
+    /// How many connections the tasks of this node began to each service by its virtual addresses.
+    pub async fn vip_connections(&self) -> Result<Vec<VipConnections>, NetworkError> {
+        // Nothing changes meanwhile: who goes would be counted twice, or not at all.
+        let mut inner = self.inner.lock().await;
+        let known = |networks: &BTreeMap<NetworkId, NetworkState>, of: &(NetworkId, ServiceId)| {
+            networks.get(&of.0).is_some_and(|network| network.services.contains_key(&of.1))
+        };
+        let Inner { desired, asked, .. } = &mut *inner;
+        asked.retain(|of, _| known(&desired.networks, of));
+        let mut all = asked.clone();
+        let tasks: Vec<TaskId> = inner.desired.tasks.keys().copied().collect();
+        let each = tasks.into_iter().map(|task| self.asked_by(&inner, task));
+        let mut each = stream::iter(each).buffer_unordered(LANES_MAX);
+        while let Some(one) = each.next().await {
+            add_up(&mut all, one?);
+        }
+        drop(each);
+        let named = |((network, service), connections): ((NetworkId, ServiceId), u64)| {
+            let network = inner.desired.networks.get(&network)?;
+            let service = network.services.get(&service)?.name.clone();
+            Some(VipConnections { network: network.name.clone(), service, connections })
+        };
+        Ok(all.into_iter().filter_map(named).collect())
+    }
+
+    /// What a task asked of services so far.
+    async fn asked_by(
+        &self,
+        inner: &Inner,
+        task: TaskId,
+    ) -> Result<BTreeMap<(NetworkId, ServiceId), u64>, KernelError> {
+        let Some(wanted) = inner.desired.tasks.get(&task) else { return Ok(BTreeMap::new()) };
+        let mut asked = BTreeMap::new();
+        let counted = self.executor.vip_connections(task).await?;
+        let on = wanted.networks.iter().filter_map(|it| inner.desired.networks.get(&it.network));
+        for network in on.filter(|network| !network.ingress) {
+            for (id, service) in &network.services {
+                let of_all = service.vips.iter().filter_map(|vip| counted.get(vip));
+                add_up(&mut asked, [((network.id, *id), of_all.sum())]);
+            }
+        }
+        Ok(asked)
     }
 
     /// The leader has told everything: what it did not speak of goes.
@@ -594,6 +655,12 @@ fn add(
     match lent {
         Some(lent) => desired.add_container(net, lent, outside),
         None => desired.add_task(net, outside),
+    }
+}
+
+fn add_up<K: Ord>(sums: &mut BTreeMap<K, u64>, more: impl IntoIterator<Item = (K, u64)>) {
+    for (of, number) in more {
+        *sums.entry(of).or_default() += number;
     }
 }
 

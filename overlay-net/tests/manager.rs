@@ -214,7 +214,7 @@ async fn tasks_find_one_another_by_name_and_a_restart_cuts_nothing() {
     assert!(still_echoes(&mut stream), "tasks go on without the daemon");
     assert_eq!(resolve(&a, "web.").await.unwrap(), ["10.0.1.2"], "and so do names");
     assert_eq!(resolve(&a, "example.org.").await.unwrap(), ["192.0.2.1"]);
-    let rules_before = lab::inside(&path(&lab, A_TASK), "nft list ruleset");
+    let rules_before = lab::inside(&path(&lab, A_TASK), "nft -s list ruleset");
     let one = manager(&lab, 1);
     let standing =
         Standing { net: net(A_TASK, FRONT, "10.0.1.3/24"), host_ports: Vec::new(), lent: None };
@@ -227,7 +227,7 @@ async fn tasks_find_one_another_by_name_and_a_restart_cuts_nothing() {
     one.settle().await.unwrap();
     assert!(still_echoes(&mut stream));
     assert_eq!(resolve(&a, "web.").await.unwrap(), ["10.0.1.2"]);
-    assert_eq!(lab::inside(&path(&lab, A_TASK), "nft list ruleset"), rules_before, "untouched");
+    assert_eq!(lab::inside(&path(&lab, A_TASK), "nft -s list ruleset"), rules_before, "untouched");
     one.repair().await.unwrap();
     assert!(still_echoes(&mut stream));
 
@@ -532,5 +532,64 @@ async fn a_namespace_that_is_not_there_is_not_borrowed() {
     let error = one.attach_container(at, unnamed).await.unwrap_err();
     assert!(error.to_string().contains("another number of interfaces"), "{error}");
     one.update_network(NetworkUpdate::Gone(FRONT)).await.unwrap();
+    assert_eq!(lab.remains(1), "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_to_services_are_counted_through_changes_and_ends() {
+    if !can_run("connections_to_services_are_counted_through_changes_and_ends") {
+        return;
+    }
+    let lab = Lab::new(1).await;
+    let one = manager(&lab, 1);
+    let mut network = front();
+    network.endpoints.insert(B_TASK, endpoint("10.0.1.4", 1, "web.2.b"));
+    one.update_network(NetworkUpdate::Full(network)).await.unwrap();
+    let a = attach(&one, net(A_TASK, FRONT, "10.0.1.3/24")).await;
+    let b = attach(&one, net(B_TASK, FRONT, "10.0.1.4/24")).await;
+    serve(&a, 80, "a").await;
+    serve(&b, 80, "b").await;
+    let counted = async || {
+        let told = one.vip_connections().await.unwrap();
+        let [web] = &told[..] else { panic!("{told:?}") };
+        assert_eq!((web.network.as_str(), web.service.as_str()), ("front", "web"));
+        web.connections
+    };
+    assert_eq!(counted().await, 0);
+    for (client, times) in [(&a, 3), (&b, 4)] {
+        for _ in 0..times {
+            ask(client, "10.0.1.2:80").await.unwrap();
+        }
+        // A task's own address is none of a service's.
+        ask(client, "10.0.1.3:80").await.unwrap();
+    }
+    assert_eq!(counted().await, 7);
+    let mut generation = 1;
+    let mut hear = async |answers: Answers| {
+        let (applies_to, answers) = (generation, vec![answers]);
+        generation += 1;
+        let delta = NetworkDelta { id: FRONT, applies_to, generation, answers };
+        one.update_network(NetworkUpdate::Delta(delta)).await.unwrap();
+    };
+    // Nobody serves, and somebody again: what was counted stays.
+    let mut starting = endpoint("10.0.1.4", 1, "web.2.b");
+    starting.state = EndpointState::Starting;
+    let endpoints = BTreeMap::from([(B_TASK, starting)]);
+    hear(Answers { endpoints, endpoints_removed: BTreeSet::from([A_TASK]), ..Answers::default() })
+        .await;
+    ask(&a, "10.0.1.2:80").await.unwrap_err();
+    assert_eq!(counted().await, 7, "what is refused is no connection");
+    let endpoints = BTreeMap::from([(B_TASK, endpoint("10.0.1.4", 1, "web.2.b"))]);
+    hear(Answers { endpoints, ..Answers::default() }).await;
+    ask(&a, "10.0.1.2:80").await.unwrap();
+    assert_eq!(counted().await, 8);
+    // A task that ends has asked all the same.
+    one.detach_task(A_TASK).await.unwrap();
+    assert_eq!(counted().await, 8);
+    ask(&b, "10.0.1.2:80").await.unwrap();
+    assert_eq!(counted().await, 9);
+    hear(Answers { services_removed: BTreeSet::from([WEB]), ..Answers::default() }).await;
+    assert_eq!(one.vip_connections().await.unwrap(), []);
+    one.end().await.unwrap();
     assert_eq!(lab.remains(1), "");
 }

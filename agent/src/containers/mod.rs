@@ -26,7 +26,7 @@ use skep_containers::{Defaults, HealthReport, Shared, Volume, Volumes};
 use skep_engine::logs::LogQuery;
 use skep_engine::{Container, ContainerConfig, ExitStatus, Runtime, Status};
 use skep_images::Store;
-use skep_overlay_net::{Finding, NetworkUpdate, PortConnections, Standing};
+use skep_overlay_net::{Finding, NetworkUpdate, PortConnections, Standing, VipConnections};
 use skep_proto::convert::NodeTask;
 use skep_types::TaskId;
 use skep_types::node::NodeDescription;
@@ -124,6 +124,18 @@ impl Containers {
     pub async fn connections(&self) -> Result<Vec<PortConnections>, ExecutorError> {
         match self.parts.networks.manager().await {
             Ok(manager) => manager.connections().await.map_err(failed),
+            Err(_) => Ok(Vec::new()),
+        }
+    }
+
+    /// How many connections the tasks of this node began to each service by its virtual addresses; none
+    /// while it is in no swarm.
+    ///
+    /// # Errors
+    /// The kernel's rules cannot be read.
+    pub async fn vip_connections(&self) -> Result<Vec<VipConnections>, ExecutorError> {
+        match self.parts.networks.manager().await {
+            Ok(manager) => manager.vip_connections().await.map_err(failed),
             Err(_) => Ok(Vec::new()),
         }
     }

@@ -1,12 +1,13 @@
 //! One node's executor: each operation to the functions that carry it out.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use skep_idmap::Owner;
 use skep_overlay_plan::operation::Place;
-use skep_overlay_plan::rules::{Count, counted_port};
+use skep_overlay_plan::rules::{Count, counted_port, counted_vip};
 use skep_overlay_plan::{HostPort, LocalPorts, Observed, Operation};
 use skep_types::service::Protocol;
 use skep_types::{NetworkId, TaskId};
@@ -86,6 +87,21 @@ impl Executor {
         let counters = nft::counters(&self.host).await?;
         let of_port = |(name, count): (String, Count)| Some((counted_port(&name)?, count.packets));
         Ok(counters.into_iter().filter_map(of_port).collect())
+    }
+
+    /// How many connections a task began to each virtual address that it has rules for; none where it
+    /// has no namespace.
+    pub async fn vip_connections(
+        &self,
+        task: TaskId,
+    ) -> Result<BTreeMap<IpAddr, u64>, KernelError> {
+        let path = self.paths.task(task);
+        if !Namespace::stands(&path) {
+            return Ok(BTreeMap::new());
+        }
+        let counters = nft::counters(&Namespace::open(&path)?).await?;
+        let of_vip = |(name, count): (String, Count)| Some((counted_vip(&name)?, count.packets));
+        Ok(counters.into_iter().filter_map(of_vip).collect())
     }
 
     /// Carries one operation out. When it fails, the same one can be tried again.

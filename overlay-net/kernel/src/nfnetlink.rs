@@ -103,6 +103,8 @@ pub fn outcome(body: &[u8]) -> io::Result<()> {
 pub struct Header {
     pub kind: u16,
     pub sequence: u32,
+    /// What is listed changed meanwhile.
+    pub interrupted: bool,
 }
 
 /// The messages in what was received.
@@ -115,7 +117,9 @@ pub fn messages(mut bytes: &[u8]) -> Vec<(Header, &[u8])> {
         let length = word(0) as usize;
         let Some(body) = bytes.get(MESSAGE_HEADER_BYTES..length) else { break };
         let kind = u16::from_ne_bytes([header[4], header[5]]);
-        messages.push((Header { kind, sequence: word(8) }, body));
+        let flags = u16::from_ne_bytes([header[6], header[7]]);
+        let interrupted = flags & libc::NLM_F_DUMP_INTR as u16 != 0;
+        messages.push((Header { kind, sequence: word(8), interrupted }, body));
         bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
     }
     messages

@@ -250,7 +250,7 @@ fn an_endpoint_that_moves_changes_one_entry_and_one_that_goes_is_forgotten_last(
         &desired,
         &mut observed,
         expect![[r#"
-            EditTaskRules 000000000000000000000000b Edit { vips: [VipEdit { vip: 10.0.1.2, from: Some(Slots(Random(2))), to: Some(Slots(Random(1))) }], slots: [SlotEdit { vip: 10.0.1.2, slot: 1, from: Some(10.0.1.4), to: None }], from: Digest(16106680868994570882), to: Digest(11562267004141669980) }
+            EditTaskRules 000000000000000000000000b Edit { vips: [VipEdit { vip: 10.0.1.2, from: Some(Slots(Random(2))), to: Some(Slots(Random(1))) }], slots: [SlotEdit { vip: 10.0.1.2, slot: 1, from: Some(10.0.1.4), to: None }], from: Digest(14507046970808585740), to: Digest(17265074594058453430) }
             PruneFlows { place: Task(TaskId(000000000000000000000000b)), balanced: [Balanced { target: Vip(10.0.1.2), target_port: None, serving: [10.0.1.3], draining: [], session: Any }] }
             RemoveNeighbour { network: NetworkId(0000000000000000000000002), address: 10.0.1.4 }
             RemoveForwarding { network: NetworkId(0000000000000000000000002), mac: 02:42:0a:00:01:04 }
@@ -530,7 +530,10 @@ fn rules_of_a_task() {
         table inet skep { }
         delete table inet skep
         table inet skep {
-        	chain v_2605c1a017c564fa { }
+        	counter vip_10_0_1_2 {
+        		packets 0 bytes 0
+        	}
+        	chain v_cd99e1999284889c { }
         	map backends_ip {
         		typeof ip daddr . numgen random mod 65536 : ip daddr
         		elements = { 10.0.1.2 . 0 : 10.0.1.3, 10.0.1.2 . 1 : 10.0.1.4 }
@@ -551,6 +554,7 @@ fn rules_of_a_task() {
         		ip daddr vmap @idle_ip
         	}
         	chain vip_10_0_1_2 {
+        		counter name vip_10_0_1_2
         		dnat ip to ip daddr . numgen random mod 2 map @backends_ip
         	}
         	chain connecting {
@@ -571,7 +575,10 @@ fn rules_of_a_task() {
         table inet skep { }
         delete table inet skep
         table inet skep {
-        	chain v_f883327f96bae4c7 { }
+        	counter vip_10_0_1_2 {
+        		packets 0 bytes 0
+        	}
+        	chain v_e4908291d8e3fb11 { }
         	map backends_ip {
         		typeof ip daddr . numgen random mod 65536 : ip daddr
         	}
@@ -623,7 +630,7 @@ fn rules_of_a_task_on_the_ingress_network() {
         table inet skep { }
         delete table inet skep
         table inet skep {
-        	chain v_2af238f1b14b5992 { }
+        	chain v_4afecae61571f498 { }
         	chain connecting {
         		type nat hook output priority -100; policy accept;
         	}

@@ -8,7 +8,8 @@ use std::io;
 use std::net::IpAddr;
 
 use skep_overlay_plan::rules::{
-    Edit, IDLE, Lead, SEED, SlotEdit, TABLE, VipEdit, backends, idle_map, vip_chain, vips_map,
+    Edit, IDLE, Lead, SEED, SlotEdit, TABLE, VipEdit, backends, idle_map, vip_chain, vip_counter,
+    vips_map,
 };
 use skep_overlay_plan::vips::Choice;
 use skep_types::Family;
@@ -19,7 +20,7 @@ use crate::nfnetlink::{
 };
 use crate::{KernelError, Namespace};
 
-const SUBSYSTEM: u16 = libc::NFNL_SUBSYS_NFTABLES as u16;
+pub const SUBSYSTEM: u16 = libc::NFNL_SUBSYS_NFTABLES as u16;
 const BATCH_BEGIN: u16 = libc::NFNL_MSG_BATCH_BEGIN as u16;
 const BATCH_END: u16 = libc::NFNL_MSG_BATCH_END as u16;
 
@@ -29,6 +30,8 @@ const NEW_RULE: u16 = 6;
 const DELETE_RULE: u16 = 8;
 const NEW_ELEMENTS: u16 = 12;
 const DELETE_ELEMENTS: u16 = 14;
+const NEW_OBJECT: u16 = 18;
+const DELETE_OBJECT: u16 = 20;
 
 // Attributes of chains, rules and lists of elements.
 const OF_TABLE: u16 = 1;
@@ -37,6 +40,10 @@ const RULE_CHAIN: u16 = 2;
 const RULE_EXPRESSIONS: u16 = 4;
 const ELEMENTS_SET: u16 = 2;
 const ELEMENTS: u16 = 3;
+
+const OBJECT_NAME: u16 = 2;
+const OBJECT_TYPE: u16 = 3;
+const OBJECT_DATA: u16 = 4;
 
 const LIST_ITEM: u16 = 1;
 const ELEMENT_KEY: u16 = 1;
@@ -49,6 +56,10 @@ const GOTO: i32 = -4;
 
 const EXPRESSION_NAME: u16 = 1;
 const EXPRESSION_DATA: u16 = 2;
+
+const COUNTER: u32 = 1;
+const COUNTER_BYTES: u16 = 1;
+const COUNTER_PACKETS: u16 = 2;
 
 const META_NFPROTO: u32 = 15;
 const EQUAL: u32 = 0;
@@ -132,6 +143,20 @@ impl Batch {
         self.put(DELETE_RULE, 0, &in_table(&[(RULE_CHAIN, name)]));
     }
 
+    fn new_counter(&mut self, name: &str) {
+        let mut body = in_table(&[(OBJECT_NAME, name)]);
+        put_attribute(&mut body, OBJECT_TYPE, &number(COUNTER));
+        let zero = || 0_u64.to_be_bytes().to_vec();
+        body.extend(nested(OBJECT_DATA, &[(COUNTER_BYTES, zero()), (COUNTER_PACKETS, zero())]));
+        self.put(NEW_OBJECT, libc::NLM_F_CREATE, &body);
+    }
+
+    fn delete_counter(&mut self, name: &str) {
+        let mut body = in_table(&[(OBJECT_NAME, name)]);
+        put_attribute(&mut body, OBJECT_TYPE, &number(COUNTER));
+        self.put(DELETE_OBJECT, 0, &body);
+    }
+
     fn new_rule(&mut self, chain: &str, expressions: &[Vec<u8>]) {
         let mut body = in_table(&[(RULE_CHAIN, chain)]);
         put_attribute(&mut body, RULE_EXPRESSIONS | NESTED, &expressions.concat());
@@ -177,6 +202,9 @@ fn batch(edit: &Edit) -> (Vec<u8>, u32) {
     for family in Family::ALL {
         let vips = || edit.vips.iter().filter(move |it| Family::of(it.vip) == family);
         for it in vips() {
+            if it.from.is_none() {
+                batch.new_counter(&vip_counter(it.vip));
+            }
             choose(&mut batch, it);
         }
         let slots = || edit.slots.iter().filter(move |it| Family::of(it.vip) == family);
@@ -201,6 +229,9 @@ fn batch(edit: &Edit) -> (Vec<u8>, u32) {
             batch.flush_chain(&chain);
             batch.delete_chain(&chain);
         }
+        for it in vips().filter(|it| it.to.is_none()) {
+            batch.delete_counter(&vip_counter(it.vip));
+        }
     }
     let last = batch.next - 1;
     batch.control(BATCH_END);
@@ -215,7 +246,7 @@ fn idle(lead: Option<Lead>) -> bool {
     lead == Some(Lead::Idle)
 }
 
-/// The chain of an address with its only rule.
+/// The chain of an address with its two rules.
 fn choose(batch: &mut Batch, edit: &VipEdit) {
     let Some(Lead::Slots(choice)) = edit.to else { return };
     let chain = vip_chain(edit.vip);
@@ -223,6 +254,8 @@ fn choose(batch: &mut Batch, edit: &VipEdit) {
         true => batch.flush_chain(&chain),
         false => batch.new_chain(&chain),
     }
+    let name = [vip_counter(edit.vip).as_bytes(), b"\0"].concat();
+    batch.new_rule(&chain, &[expression("objref", &[(1, number(COUNTER)), (2, name)])]);
     batch.new_rule(&chain, &expressions(Family::of(edit.vip), choice));
 }
 

@@ -2,18 +2,19 @@
 //! are changed without it (`edit.rs`).
 
 mod edit;
+mod read;
 
-use std::collections::BTreeMap;
 use std::process::Stdio;
 use std::time::Duration;
 
 use serde::Deserialize;
 use skep_overlay_plan::Ruleset;
-use skep_overlay_plan::rules::{Count, Digest, TABLE, USER_TABLE, user_table};
+use skep_overlay_plan::rules::{TABLE, USER_TABLE, user_table};
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
 
 pub use self::edit::edit;
+pub use self::read::{counters, digest};
 use crate::netlink::flatten;
 use crate::{KernelError, Namespace};
 
@@ -28,14 +29,6 @@ pub async fn replace(place: &Namespace, rules: &Ruleset) -> Result<(), KernelErr
         true => execute(place, &rules.text_from(&counters(place).await?)).await,
         false => execute(place, rules.text()).await,
     }
-}
-
-/// What our counters have counted, by their names.
-pub async fn counters(place: &Namespace) -> Result<BTreeMap<String, Count>, KernelError> {
-    let counters = list(place, &["-j", "list", "counters"]).await?;
-    let counters = counters.into_iter().filter_map(|entry| entry.counter);
-    let ours = counters.filter(|it| it.family == "inet" && it.table == TABLE);
-    Ok(ours.map(|it| (it.name, Count { packets: it.packets, bytes: it.bytes })).collect())
 }
 
 /// Carries out a script in one transaction: all of it, or nothing.
@@ -103,38 +96,12 @@ struct Listing {
 
 #[derive(Deserialize)]
 struct Entry {
-    chain: Option<Chain>,
     table: Option<Table>,
-    counter: Option<Counter>,
-}
-
-#[derive(Deserialize)]
-struct Counter {
-    family: String,
-    table: String,
-    name: String,
-    packets: u64,
-    bytes: u64,
 }
 
 #[derive(Deserialize)]
 struct Table {
     name: String,
-}
-
-#[derive(Deserialize)]
-struct Chain {
-    family: String,
-    table: String,
-    name: String,
-}
-
-/// The digest of the rules that stand.
-pub async fn digest(place: &Namespace) -> Result<Option<Digest>, KernelError> {
-    let chains = list(place, &["-j", "list", "chains"]).await?;
-    let ours = |chain: &Chain| chain.family == "inet" && chain.table == TABLE;
-    let chains = chains.into_iter().filter_map(|entry| entry.chain);
-    Ok(chains.filter(ours).find_map(|chain| Digest::from_chain(&chain.name)))
 }
 
 async fn run(

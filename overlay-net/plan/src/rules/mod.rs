@@ -198,6 +198,18 @@ pub fn vip_chain(address: IpAddr) -> String {
     format!("vip_{}", address.to_string().replace(['.', ':'], "_"))
 }
 
+/// The counter of new connections to a virtual address.
+pub fn vip_counter(address: IpAddr) -> String {
+    vip_chain(address)
+}
+
+/// The virtual address that a counter is for.
+pub fn counted_vip(name: &str) -> Option<IpAddr> {
+    let digits = name.strip_prefix("vip_")?;
+    let v4 = digits.replace('_', ".").parse().map(IpAddr::V4).ok();
+    v4.or_else(|| digits.replace('_', ":").parse().map(IpAddr::V6).ok())
+}
+
 /// The map from virtual addresses and slots to tasks.
 pub fn backends(family: Family) -> String {
     format!("backends_{}", family.word())

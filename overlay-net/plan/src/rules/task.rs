@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use skep_types::{Family, NetworkId};
 
-use super::{Digest, Fnv, RESOLVER, Ruleset, backends, idle_map, vip_chain, vips_map};
+use super::{Digest, Fnv, RESOLVER, Ruleset, backends, idle_map, vip_chain, vip_counter, vips_map};
 use crate::address::{node_mac, node_mark};
 use crate::balance::leaves_flows_behind;
 use crate::desired::{DesiredTask, NodeConfig};
@@ -173,8 +173,9 @@ impl TaskRules {
             };
             let _ = write!(
                 inet,
-                "\tchain {} {{\n\t\tdnat {word} to {word} daddr . {choice} map @{}\n\t}}\n",
+                "\tchain {} {{\n\t\tcounter name {}\n\t\tdnat {word} to {word} daddr . {choice} map @{}\n\t}}\n",
                 vip_chain(*address),
+                vip_counter(*address),
                 backends(family)
             );
         }
@@ -194,7 +195,8 @@ impl TaskRules {
         }
         inet.push_str("\t}\n");
         inet.push_str(&self.ingress);
-        Ruleset::marked(self.digest, Vec::new(), &inet, &self.netdev)
+        let counters = self.all_vips().map(|(address, _)| vip_counter(*address)).collect();
+        Ruleset::marked(self.digest, counters, &inet, &self.netdev)
     }
 
     fn write_maps(&self, inet: &mut String, family: Family) {
@@ -265,7 +267,7 @@ impl TaskRules {
 }
 
 /// Written into each digest, so that rules of another form are written anew.
-const FORM: &str = "maps ";
+const FORM: &str = "maps, counted ";
 
 fn lead(vip: &Vip) -> Lead {
     vip.choice().map_or(Lead::Idle, Lead::Slots)
