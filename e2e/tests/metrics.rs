@@ -62,6 +62,10 @@ fn figures_are_served() {
             ("skep_tasks{state=\"pending\"}", 2.0),
             ("skep_tasks{state=\"running\"}", 0.0),
             (NOBODY_CAME, 0.0),
+            // The ingress network's.
+            ("skep_pool_used{network=\"\",subnet=\"10.0.0.0/8\"}", 1.0),
+            ("skep_pool_size{network=\"\",subnet=\"10.0.0.0/8\"}", 65536.0),
+            ("skep_pool_size{network=\"ingress\",subnet=\"10.0.0.0/24\"}", 253.0),
         ] {
             let now = value(&text, name)?;
             ensure!(now == expected, "{name} is {now}, not {expected}");

@@ -79,6 +79,9 @@ pub const NETWORK_MESSAGE_BYTES: usize = 8 << 10;
 /// Between two attempts at something that failed for want of a quorum or a peer.
 pub const RETRY_INTERVAL: Duration = Duration::from_millis(250);
 
+/// Between two looks at how full the pools of addresses are.
+pub const POOLS_INTERVAL: Duration = Duration::from_secs(30);
+
 /// Messages that wait for one node's stream: a node that reads slower is told the sum of what it
 /// missed with its next message.
 pub const STREAM_QUEUE: usize = 4;

@@ -22,6 +22,7 @@ use skep_agent::containers::Containers;
 use skep_docker_api::{Server, ServerError};
 use skep_engine::Status;
 use skep_manager::metrics::{ManagerMetrics, Standing};
+use skep_state::pools::AddressPool;
 use skep_types::{NodeState, TaskState};
 
 use crate::swarm::Swarm;
@@ -35,6 +36,9 @@ const PORTS_MAX: usize = 1000;
 
 /// Services whose virtual addresses are told of, for the same reason.
 const VIPS_MAX: usize = 1000;
+
+/// Pools that are told of, the swarm's before the networks'.
+const POOLS_MAX: usize = 1000;
 
 type Labels = [(&'static str, String); 1];
 
@@ -169,6 +173,22 @@ fn swarm(registry: &mut Registry, standing: &Standing) {
     gauge(registry, "networks", "Networks of the swarm", count(view.networks().len()));
     gauge(registry, "secrets", "Secrets of the swarm", count(view.secrets().len()));
     gauge(registry, "configs", "Configs of the swarm", count(view.configs().len()));
+    pools(registry, view.address_pools());
+}
+
+/// How much of each pool of subnets and addresses is used.
+fn pools(registry: &mut Registry, all: Vec<AddressPool>) {
+    let (used, size): (Family<[_; 2], Gauge>, Family<[_; 2], Gauge>) = Default::default();
+    for pool in all.into_iter().take(POOLS_MAX) {
+        let labels =
+            [("network", pool.network.unwrap_or_default()), ("subnet", pool.subnet.to_string())];
+        let number = |it: u64| i64::try_from(it).unwrap_or(i64::MAX);
+        used.get_or_create(&labels).set(number(pool.used));
+        size.get_or_create(&labels).set(number(pool.size));
+    }
+    let help = "Addresses of a network that have an owner; without a network: subnets in use";
+    registry.register("pool_used", help, used);
+    registry.register("pool_size", "Addresses or subnets that a pool has", size);
 }
 
 fn gauge(registry: &mut Registry, name: &str, help: &str, value: u64) {

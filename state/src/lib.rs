@@ -15,6 +15,7 @@ pub mod apply;
 pub mod clock;
 pub mod event;
 pub mod object;
+pub mod pools;
 pub mod rejection;
 mod rules;
 pub mod speculation;

@@ -5,6 +5,7 @@
 mod members;
 mod nodes;
 mod pass;
+mod pools;
 
 use std::sync::Arc;
 
@@ -76,12 +77,13 @@ async fn lead(core: &Arc<Core>, term: u64) {
     let mut tasks = JoinSet::new();
     let of = |core: &Arc<Core>| Arc::clone(core);
     let (one, two, three, four) = (of(core), of(core), of(core), of(core));
-    let five = of(core);
+    let (five, six) = (of(core), of(core));
     tasks.spawn(async move { one.proposer.run().await });
     tasks.spawn(async move { pass::run(&two).await });
     tasks.spawn(async move { nodes::run(&three).await });
     tasks.spawn(async move { members::run(&four).await });
     tasks.spawn(async move { router::run(&five, follower).await });
+    tasks.spawn(async move { pools::run(&six).await });
     drop((begin, view));
     while let Some(ended) = tasks.join_next().await {
         if let Err(error) = ended {

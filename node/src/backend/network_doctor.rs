@@ -1,13 +1,11 @@
 //! How the swarm's networks are: what the nodes found in their kernels, and how full each pool is.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
-use ipnet::{IpNet, Ipv4Net};
 use skep_docker_api::json;
 use skep_proto::v1 as pb;
-use skep_state::State;
-use skep_types::{Network, NodeState, defaults};
+use skep_state::pools::AddressPool;
+use skep_types::NodeState;
 
 use super::error::control;
 use super::{Answer, DaemonBackend};
@@ -38,7 +36,8 @@ impl DaemonBackend {
             }
         });
         let nodes = nodes.collect();
-        Ok(json::NetworkDoctor { nodes, pools: pools(&view) })
+        let pools = view.address_pools().into_iter().map(pool).collect();
+        Ok(json::NetworkDoctor { nodes, pools })
     }
 }
 
@@ -47,48 +46,8 @@ fn finding(finding: pb::NetworkFinding) -> json::NetworkFinding {
     json::NetworkFinding { what, error, age_ms }
 }
 
-/// The pools that subnets are cut from, then the subnets that addresses are given from.
-fn pools(view: &State) -> Vec<json::AddressPool> {
-    let mut pools = Vec::new();
-    let (of_swarm, length) = match view.cluster() {
-        Some(cluster) if !cluster.address_pools.is_empty() => {
-            (cluster.address_pools.clone(), cluster.subnet_length)
-        }
-        _ => {
-            let pool: Ipv4Net = defaults::ADDRESS_POOL.parse().expect("a constant network");
-            (vec![pool], defaults::SUBNET_LENGTH)
-        }
-    };
-    for pool in of_swarm {
-        let subnets = view.networks().iter().flat_map(|network| &network.ipam);
-        let inside = subnets.filter(|it| IpNet::V4(pool).contains(&it.subnet));
-        // A subnet that a user chose may be larger than those that are cut, and takes as many.
-        let cut = |it: IpNet| 1_u64 << length.saturating_sub(it.prefix_len());
-        pools.push(json::AddressPool {
-            subnet: pool.to_string(),
-            used: inside.map(|it| cut(it.subnet)).sum(),
-            size: 1 << length.saturating_sub(pool.prefix_len()),
-            ..json::AddressPool::default()
-        });
-    }
-    for network in view.networks().iter() {
-        pools.extend(of_network(view, network));
-    }
-    pools
-}
-
-fn of_network(view: &State, network: &Network) -> Vec<json::AddressPool> {
-    let subnets = network.ipam.iter().map(|config| {
-        let given = |address: &IpAddr| {
-            let range = config.range.unwrap_or(config.subnet);
-            range.contains(address) && config.gateway != Some(*address)
-        };
-        json::AddressPool {
-            network: network.spec.annotations.name.clone(),
-            subnet: config.range.unwrap_or(config.subnet).to_string(),
-            used: view.addresses(network.id).filter(given).count() as u64,
-            size: config.addresses(),
-        }
-    });
-    subnets.collect()
+fn pool(pool: AddressPool) -> json::AddressPool {
+    let AddressPool { network, subnet, used, size } = pool;
+    let (network, subnet) = (network.unwrap_or_default(), subnet.to_string());
+    json::AddressPool { network, subnet, used, size }
 }
