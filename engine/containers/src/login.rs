@@ -16,9 +16,7 @@ pub fn registry_login(auth: RegistryAuth) -> Result<Option<Auth>, ApiError> {
         return Ok(Some(Auth::Token(auth.registry_token)));
     }
     if !auth.identity_token.is_empty() {
-        return Err(ApiError::invalid(
-            "registry logins with an identity token are not supported: use a user name and password",
-        ));
+        return Ok(Some(Auth::Identity(auth.identity_token)));
     }
     if auth.username.is_empty() && !auth.auth.is_empty() {
         // As it stands in a configuration file of Docker's: both in one.

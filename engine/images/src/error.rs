@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::digest::{Digest, ParseDigestError};
 use crate::reference::ParseReferenceError;
@@ -57,6 +58,9 @@ pub enum Error {
     /// Nobody answered, or nobody who is trusted.
     #[error("failed to reach registry {domain}: {reason}")]
     Unreachable { domain: String, reason: String },
+    /// It may go better later: after so long, if the registry says.
+    #[error("{reason}")]
+    Busy { reason: String, wait: Option<Duration> },
     #[error("lost the connection to the registry")]
     Interrupted { source: io::Error },
     #[error("no matching manifest for {platform} in the manifest list entries")]

@@ -8,11 +8,13 @@ use crate::trust::{Auth, RegistryConfig};
 /// What is asked about: any name does, and nobody needs to have it.
 const PROBE: &str = "skep/login";
 
-/// Asks the registry at `domain` (`host:port`) whether a login is good. One that asks nobody for a login takes all.
+/// Asks the registry at `domain` (`host:port`) whether a login is good. One that asks nobody for a login takes all. What it gives to stand for
+/// the login from then on is returned, to be used as [`Auth::Identity`].
 ///
 /// # Errors
 /// The registry cannot be reached, or, as [`crate::Error::Login`], refuses the login.
-pub async fn check_login(domain: &str, registries: &RegistryConfig, auth: &Auth) -> Result<()> {
+pub async fn check_login(domain: &str, registries: &RegistryConfig, auth: &Auth) -> Result<Option<String>> {
     let probe: Reference = format!("{domain}/{PROBE}").parse()?;
-    Session::connect(&probe, registries, Some(auth), Purpose::Login).await.map(drop)
+    let session = Session::connect(&probe, registries, Some(auth), Purpose::Login).await?;
+    Ok(session.identity().await)
 }

@@ -21,9 +21,6 @@ use crate::registry::{Fetched, Rest, Session};
 use crate::store::{Pins, Store, blocking};
 use crate::trust::{Auth, RegistryConfig};
 
-/// Each pause between them is longer by this: Docker's step.
-const RETRY_STEP: Duration = Duration::from_secs(5);
-
 /// How to pull.
 #[derive(Debug, Clone, Default)]
 pub struct PullOptions {
@@ -207,7 +204,12 @@ impl Store {
             if !is_passing(&error) || attempt >= options.registries.transfers.attempts {
                 return Err(error);
             }
-            let pause = RETRY_STEP * attempt;
+            let patience = &options.registries.patience;
+            let wanted = match &error {
+                Error::Busy { wait: Some(wait), .. } => *wait,
+                _ => Duration::ZERO,
+            };
+            let pause = (patience.step * attempt).max(wanted).min(patience.pause_max);
             tracing::warn!(layer = %layer.digest, %error, "failed to download, will try again");
             progress.tell(layer.digest, Step::Retrying { seconds: pause.as_secs() });
             tokio::time::sleep(pause).await;
@@ -261,6 +263,16 @@ impl Store {
             *begun = Some(spool);
             return Err(error);
         }
+        if spool.bytes() < total {
+            // A body without a length may just end.
+            let got = spool.bytes();
+            *begun = Some(spool);
+            let short = io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                format!("{got} of {total} bytes came"),
+            );
+            return Err(Error::Interrupted { source: short });
+        }
         let spooled = blocking(move || spool.finish()).await?;
         if spooled.digest == layer.digest {
             return Ok(spooled);
@@ -281,7 +293,10 @@ impl Store {
 
 /// Whether it may go better the next time.
 fn is_passing(error: &Error) -> bool {
-    matches!(error, Error::Interrupted { .. } | Error::Unreachable { .. })
+    matches!(
+        error,
+        Error::Interrupted { .. } | Error::Unreachable { .. } | Error::Busy { .. }
+    )
 }
 
 fn record(layer: &Descriptor, diff_id: Digest) -> LayerRecord {

@@ -3,20 +3,17 @@
 //! **Invariant:** what a registry sends is checked against a digest before it is used; only the
 //! digest that a tag stands for is the registry's own word.
 
-use skep_types::error_chain;
 use std::io;
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, TryStreamExt};
-use http::HeaderValue;
-use oci_client::client::{BlobResponse, ClientConfig, ClientProtocol};
-use oci_client::errors::{DigestError, OciDistributionError, OciErrorCode};
-use oci_client::secrets::RegistryAuth;
-use oci_client::{Client, RegistryOperation};
+use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, LOCATION, RANGE};
+use reqwest::{Body, Method, Response, StatusCode};
+use skep_types::error_chain;
 
 use crate::digest::Digest;
+use crate::distribution::{Client, Failure, Grant, Refusal, Target, read_all};
 use crate::error::{Error, Result};
 use crate::limits::{CONFIG_BYTES_MAX, MANIFEST_BYTES_MAX};
 use crate::manifest::{
@@ -24,20 +21,9 @@ use crate::manifest::{
 };
 use crate::mirror::Mirror;
 use crate::reference::Reference;
-use crate::trust::{Auth, Proxies, RegistryConfig};
+use crate::trust::{Auth, RegistryConfig};
 
-/// As Docker's dialer.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// A registry that sends nothing for so long has gone.
-const READ_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// A manifest is small; one that takes longer is a trap.
-const MANIFEST_TIMEOUT: Duration = Duration::from_secs(90);
-
-const USER_AGENT: &str = concat!("skep/", env!("CARGO_PKG_VERSION"));
-
-const MANIFEST_TYPES: &[&str] = &[OCI_INDEX, DOCKER_INDEX, OCI_MANIFEST, DOCKER_MANIFEST];
+const MANIFEST_TYPES: [&str; 4] = [OCI_INDEX, DOCKER_INDEX, OCI_MANIFEST, DOCKER_MANIFEST];
 
 /// A registry that answered.
 pub(crate) struct Session {
@@ -45,15 +31,16 @@ pub(crate) struct Session {
     /// Who is asked: the reference's domain, or a mirror of it.
     host: String,
     reference: Reference,
-    auth: RegistryAuth,
     purpose: Purpose,
+    /// A whole answer that is small comes within this.
+    patience: std::time::Duration,
 }
 
 /// One of the hosts that may serve a repository.
 struct Endpoint {
     host: String,
     insecure: bool,
-    protocols: &'static [ClientProtocol],
+    schemes: &'static [&'static str],
 }
 
 /// What a session is for: registries grant the two apart.
@@ -110,15 +97,13 @@ impl Session {
         let endpoint = Endpoint {
             host: mirror.host().to_owned(),
             insecure,
-            protocols: match (mirror.is_plain(), insecure) {
-                (true, _) => &[ClientProtocol::Http],
-                (false, true) => &[ClientProtocol::Https, ClientProtocol::Http],
-                (false, false) => &[ClientProtocol::Https],
+            schemes: match (mirror.is_plain(), insecure) {
+                (true, _) => &["http"],
+                (false, true) => &["https", "http"],
+                (false, false) => &["https"],
             },
         };
-        let session =
-            Self::reach(reference, config, endpoint, RegistryAuth::Anonymous, Purpose::Pull)
-                .await?;
+        let session = Self::reach(reference, config, endpoint, None, Purpose::Pull).await?;
         let fetched = session.document(reference.digest()).await?;
         Ok((session, fetched))
     }
@@ -131,19 +116,11 @@ impl Session {
         purpose: Purpose,
     ) -> Result<Self> {
         let insecure = config.is_insecure(reference.domain()).await?;
-        let auth = match auth {
-            None => RegistryAuth::Anonymous,
-            Some(Auth::Basic { username, password }) => {
-                RegistryAuth::Basic(username.clone(), password.clone())
-            }
-            Some(Auth::Token(token)) => RegistryAuth::Bearer(token.clone()),
+        let endpoint = Endpoint {
+            host: host_of(reference.domain()).to_owned(),
+            insecure,
+            schemes: if insecure { &["https", "http"] } else { &["https"] },
         };
-        let protocols: &'static [ClientProtocol] = if insecure {
-            &[ClientProtocol::Https, ClientProtocol::Http]
-        } else {
-            &[ClientProtocol::Https]
-        };
-        let endpoint = Endpoint { host: reference.domain().to_owned(), insecure, protocols };
         Self::reach(reference, config, endpoint, auth, purpose).await
     }
 
@@ -151,38 +128,29 @@ impl Session {
         reference: &Reference,
         config: &RegistryConfig,
         endpoint: Endpoint,
-        auth: RegistryAuth,
+        auth: Option<&Auth>,
         purpose: Purpose,
     ) -> Result<Self> {
-        // Whoever installed another provider first keeps it; both speak TLS.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let Endpoint { host, insecure, protocols } = endpoint;
-        let authorities = config.authorities(&host)?;
-        let Proxies { http, https, except } = config.proxies.clone();
+        let Endpoint { host, insecure, schemes } = endpoint;
         let mut unreached = None;
-        for protocol in protocols {
-            let client = Client::try_from(ClientConfig {
-                protocol: protocol.clone(),
-                accept_invalid_certificates: insecure,
-                extra_root_certificates: authorities.clone(),
-                // A blob in one request: the size is known, and nothing needs to be kept for it.
-                use_monolithic_push: true,
-                platform_resolver: None,
-                connect_timeout: Some(CONNECT_TIMEOUT),
-                read_timeout: Some(READ_TIMEOUT),
-                user_agent: USER_AGENT,
-                http_proxy: http.clone(),
-                https_proxy: https.clone(),
-                no_proxy: except.clone(),
-                ..ClientConfig::default()
-            })
-            .map_err(|error| Error::Registry(error_chain(&error)))?;
+        for scheme in schemes {
+            let target = Target {
+                scheme,
+                host: &host,
+                insecure,
+                repository: reference.path(),
+                grant: match purpose {
+                    Purpose::Pull => Grant::Pull,
+                    Purpose::Push => Grant::PullAndPush,
+                    Purpose::Login => Grant::Nothing,
+                },
+            };
             let session = Self {
-                client,
+                client: Client::new(&target, config, auth.cloned())?,
                 host: host.clone(),
                 reference: reference.clone(),
-                auth: auth.clone(),
                 purpose,
+                patience: config.patience.answer,
             };
             match session.greet().await {
                 Err(error @ Error::Unreachable { .. }) => drop(unreached.get_or_insert(error)),
@@ -190,62 +158,55 @@ impl Session {
                 Ok(()) => return Ok(session),
             }
         }
-        Err(unreached.expect("there is one protocol at least"))
+        Err(unreached.expect("there is one scheme at least"))
     }
 
     async fn greet(&self) -> Result<()> {
-        let name = self.remote(None);
-        let greeting = async {
-            let operation = match self.purpose {
-                Purpose::Pull | Purpose::Login => RegistryOperation::Pull,
-                Purpose::Push => RegistryOperation::Push,
-            };
-            let token = self.client.auth(&name, &self.auth, operation).await?;
-            if self.purpose == Purpose::Login && token.is_none() {
-                // Without a server for tokens nothing was shown to anybody yet.
-                let nothing = Digest::of(b"").to_string();
-                return match self.client.blob_exists(&name, &nothing).await {
-                    Err(error) if is_transport(&error) || is_unauthorized(&error) => Err(error),
-                    _ => Ok(()),
-                };
-            }
-            if matches!(self.auth, RegistryAuth::Bearer(_)) {
-                // A token is taken as it is, so nothing was asked yet. Whether the registry has
-                // this does not matter, only whether it answers.
-                let nothing = Digest::of(b"").to_string();
-                match self.client.blob_exists(&name, &nothing).await {
-                    Err(error) if is_transport(&error) => return Err(error),
-                    _ => {}
-                }
-            }
-            Ok(())
-        };
-        tokio::time::timeout(MANIFEST_TIMEOUT, greeting)
-            .await
-            .map_err(|_| self.slow())?
-            .map_err(|error| self.refused(&error))
+        match self.in_time(self.client.greet()).await? {
+            // What it does not show to anybody it may still show of a repository.
+            Err(Failure::Refused(_)) if self.purpose != Purpose::Login => Ok(()),
+            Err(failure) => Err(self.refused(&failure)),
+            Ok(_) => Ok(()),
+        }
+    }
+
+    /// A token that stands for the login from now on, where the registry gives such.
+    pub(crate) async fn identity(&self) -> Option<String> {
+        self.client.identity().await
+    }
+
+    async fn in_time<T>(&self, asking: impl Future<Output = T>) -> Result<T> {
+        let (domain, patience) = (&self.host, self.patience);
+        tokio::time::timeout(patience, asking).await.map_err(|_| {
+            Error::Registry(format!("registry {domain} did not answer in {patience:?}"))
+        })
     }
 
     /// Fetches a manifest or an index: by its digest, or what the tag stands for now.
     pub(crate) async fn document(&self, digest: Option<Digest>) -> Result<Fetched> {
-        let name = self.remote(digest);
-        let fetching = self.client.pull_manifest_raw(&name, &self.auth, MANIFEST_TYPES);
-        let (bytes, _) = tokio::time::timeout(MANIFEST_TIMEOUT, fetching)
-            .await
-            .map_err(|_| self.slow())?
-            .map_err(|error| self.refused(&error))?;
-        if bytes.len() as u64 > MANIFEST_BYTES_MAX {
-            return Err(Error::Registry(format!(
-                "manifest for {} is larger than {MANIFEST_BYTES_MAX} bytes",
-                self.reference.familiar()
-            )));
-        }
+        let path = self.manifest_path(digest);
+        let request = self.client.request(Method::GET, &path);
+        let request = request.header(ACCEPT, MANIFEST_TYPES.join(", "));
+        let fetching = async {
+            let response = self.client.send(request).await?;
+            read_all(response, MANIFEST_BYTES_MAX).await
+        };
+        let bytes = match self.in_time(fetching).await? {
+            Ok(bytes) => bytes,
+            Err(Failure::TooLarge(_)) => {
+                return Err(Error::Registry(format!(
+                    "manifest for {} is larger than {MANIFEST_BYTES_MAX} bytes",
+                    self.reference.familiar()
+                )));
+            }
+            Err(failure) => return Err(self.refused(&failure)),
+        };
         let got = Digest::of(&bytes);
         if let Some(expected) = digest.filter(|expected| *expected != got) {
             return Err(Error::Mismatch { expected, got });
         }
         let document = Document::parse(&bytes)?;
-        Ok(Fetched { bytes: bytes.to_vec(), digest: got, document })
+        Ok(Fetched { bytes, digest: got, document })
     }
 
     /// A small blob as a whole, checked.
@@ -274,29 +235,41 @@ impl Session {
     /// A blob as it comes; whoever reads it checks it.
     pub(crate) async fn blob(&self, digest: Digest) -> Result<BoxStream<'static, Result<Bytes>>> {
         // Other addresses that a manifest may name for a layer are never asked.
-        let text = digest.to_string();
-        let stream = self.client.pull_blob_stream(&self.remote(None), text.as_str()).await;
-        let stream = stream.map_err(|error| self.refused(&error))?.stream;
-        Ok(stream.map_err(move |error| broken(error, digest)).boxed())
+        let request = self.client.request(Method::GET, &format!("blobs/{digest}"));
+        let response = self.client.send(request).await.map_err(|failure| self.refused(&failure))?;
+        Ok(content(response))
     }
 
     /// What is left of a blob, of which so much is there already. A registry may not know how to
     /// give less than the whole. Whoever reads it checks it together with what was there.
     pub(crate) async fn rest_of_blob(&self, digest: Digest, offset: u64) -> Result<Rest> {
-        let text = digest.to_string();
-        let name = self.remote(None);
-        let asking = self.client.pull_blob_stream_partial(&name, text.as_str(), offset, None);
-        let broken = move |error| broken(error, digest);
-        match asking.await.map_err(|error| self.refused(&error))? {
-            BlobResponse::Partial(part) => Ok(Rest::Rest(part.stream.map_err(broken).boxed())),
-            BlobResponse::Full(whole) => Ok(Rest::Whole(whole.stream.map_err(broken).boxed())),
+        let request = self.client.request(Method::GET, &format!("blobs/{digest}"));
+        let request = request.header(RANGE, format!("bytes={offset}-"));
+        let response = self.client.send(request).await.map_err(|failure| self.refused(&failure))?;
+        if response.status() != StatusCode::PARTIAL_CONTENT {
+            return Ok(Rest::Whole(content(response)));
         }
+        let range = response.headers().get(CONTENT_RANGE).and_then(|range| range.to_str().ok());
+        // `bytes FIRST-LAST/ALL`
+        let first = range.and_then(|range| range.strip_prefix("bytes ")?.split('-').next());
+        if first.and_then(|first| first.parse().ok()) != Some(offset) {
+            let range = range.unwrap_or("none");
+            return Err(Error::Registry(format!(
+                "registry {} was asked for bytes from {offset} and gave the range {range:?}",
+                self.host
+            )));
+        }
+        Ok(Rest::Rest(content(response)))
     }
 
     /// Whether the repository has a blob.
     pub(crate) async fn has_blob(&self, digest: Digest) -> Result<bool> {
-        let asking = self.client.blob_exists(&self.remote(None), &digest.to_string()).await;
-        asking.map_err(|error| self.refused(&error))
+        let request = self.client.request(Method::HEAD, &format!("blobs/{digest}"));
+        match self.in_time(self.client.send(request)).await? {
+            Ok(_) => Ok(true),
+            Err(Failure::Refused(Refusal { status: 404, .. })) => Ok(false),
+            Err(failure) => Err(self.refused(&failure)),
+        }
     }
 
     /// Gives the repository a blob.
@@ -306,107 +279,50 @@ impl Session {
         bytes: u64,
         content: impl Stream<Item = Result<Bytes>> + Send + 'static,
     ) -> Result<()> {
-        let content =
-            content.map_err(|error| OciDistributionError::GenericError(Some(error_chain(&error))));
-        self.client
-            .push_blob_stream(&self.remote(None), content, &digest.to_string(), Some(bytes))
-            .await
-            .map(drop)
-            .map_err(|error| self.refused(&error))
+        let begin = self.client.request(Method::POST, "blobs/uploads/").header(CONTENT_LENGTH, 0);
+        let begun = self.in_time(self.client.send(begin)).await?;
+        let begun = begun.map_err(|failure| self.refused(&failure))?;
+        let place = begun.headers().get(LOCATION).and_then(|place| place.to_str().ok());
+        let request = place.and_then(|place| self.client.request_to(Method::PUT, place));
+        let Some(request) = request else {
+            let nowhere = "it names no place for an upload".to_owned();
+            return Err(self.refused(&Failure::Nonsense(nowhere)));
+        };
+        // A blob in one request: the size is known, and nothing needs to be kept for it.
+        let request = request
+            .query(&[("digest", digest.to_string())])
+            .header(CONTENT_LENGTH, bytes)
+            .header(CONTENT_TYPE, "application/octet-stream")
+            .body(Body::wrap_stream(content));
+        self.client.send(request).await.map(drop).map_err(|failure| self.refused(&failure))
     }
 
     /// Gives the reference its manifest.
     pub(crate) async fn put_manifest(&self, media_type: &str, bytes: Vec<u8>) -> Result<()> {
-        let media_type = HeaderValue::from_str(media_type).map_err(|_| Error::Invalid {
-            what: format!("media type {media_type:?}"),
-            reason: "it cannot stand in a header".to_owned(),
-        })?;
-        self.client
-            .push_manifest_raw(&self.remote(None), bytes, media_type)
-            .await
-            .map(drop)
-            .map_err(|error| self.refused(&error))
+        let request = self.client.request(Method::PUT, &self.manifest_path(None));
+        let request = request.header(CONTENT_TYPE, media_type).body(bytes);
+        let put = self.in_time(self.client.send(request)).await?;
+        put.map(drop).map_err(|failure| self.refused(&failure))
     }
 
-    fn remote(&self, digest: Option<Digest>) -> oci_client::Reference {
-        let (domain, path) = (self.host.clone(), self.reference.path().to_owned());
-        match (digest, self.reference.tag()) {
-            (Some(digest), _) => {
-                oci_client::Reference::with_digest(domain, path, digest.to_string())
-            }
-            (None, tag) => {
-                let tag = tag.unwrap_or("latest").to_owned();
-                oci_client::Reference::with_tag(domain, path, tag)
-            }
+    fn manifest_path(&self, digest: Option<Digest>) -> String {
+        match digest {
+            Some(digest) => format!("manifests/{digest}"),
+            None => format!("manifests/{}", self.reference.tag().unwrap_or("latest")),
         }
     }
 
-    fn slow(&self) -> Error {
-        let domain = &self.host;
-        Error::Registry(format!("registry {domain} did not answer in {MANIFEST_TIMEOUT:?}"))
-    }
-
     /// What the registry's refusal means, in Docker's words.
-    fn refused(&self, error: &OciDistributionError) -> Error {
-        let (name, whole) = (self.reference.familiar_name(), self.reference.familiar());
-        let denied = |cause: &str| {
-            match self.purpose {
-                Purpose::Pull => {}
-                Purpose::Push => return Error::Registry(cause.to_owned()),
-                Purpose::Login => {
-                    let cause = "unauthorized: incorrect username or password";
-                    return Error::Login(cause.to_owned());
-                }
+    fn refused(&self, failure: &Failure) -> Error {
+        match failure {
+            Failure::Refused(refusal) => self.no(refusal),
+            Failure::Token(refusal) if refusal.status >= 500 || refusal.status == 429 => {
+                Error::Busy { reason: self.spoken(refusal), wait: refusal.wait }
             }
-            Error::Registry(format!(
-                "pull access denied for {name}, repository does not exist or may require 'docker login': {cause}"
-            ))
-        };
-        match error {
-            OciDistributionError::RegistryError { envelope, .. } => {
-                let Some(first) = envelope.errors.first() else {
-                    return Error::Registry(error_chain(error));
-                };
-                let cause = |code: &str| {
-                    let message = if first.message.is_empty() { code } else { &first.message };
-                    format!("{code}: {message}")
-                };
-                match &first.code {
-                    OciErrorCode::ManifestUnknown => Error::Registry(format!(
-                        "manifest for {whole} not found: {}",
-                        cause("manifest unknown")
-                    )),
-                    OciErrorCode::NameUnknown => Error::Registry(format!(
-                        "repository {name} not found: {}",
-                        cause("name unknown")
-                    )),
-                    OciErrorCode::Denied => denied(&cause("denied")),
-                    OciErrorCode::Unauthorized => denied(&cause("unauthorized")),
-                    OciErrorCode::Toomanyrequests => Error::Registry(cause("toomanyrequests")),
-                    OciErrorCode::BlobUnknown => Error::Registry(format!(
-                        "content of {whole} not found: {}",
-                        cause("blob unknown")
-                    )),
-                    _ => Error::Registry(format!("registry refused {whole}: {}", first.message)),
-                }
-            }
-            OciDistributionError::UnauthorizedError { .. } => {
-                denied("unauthorized: authentication required")
-            }
-            OciDistributionError::AuthenticationFailure(_) => {
-                denied("unauthorized: incorrect username or password")
-            }
-            OciDistributionError::ServerError { code: 404, .. } => {
-                Error::Registry(format!("manifest for {whole} not found"))
-            }
-            OciDistributionError::RequestError(error)
-                if error.status().is_some_and(|status| matches!(status.as_u16(), 401 | 403)) =>
-            {
-                denied("unauthorized: authentication required")
-            }
+            Failure::Token(_) => self.denied("unauthorized: incorrect username or password"),
             // DEVIATION: Docker takes a certificate that is its own authority; the TLS library here
             // does not, and its bare word would help nobody.
-            error if is_transport(error) && error_chain(error).contains("CaUsedAsEndEntity") => {
+            Failure::Transport(error) if error_chain(error).contains("CaUsedAsEndEntity") => {
                 Error::Unreachable {
                     domain: self.reference.domain().to_owned(),
                     reason: "its certificate is an authority's: give the registry one that an \
@@ -414,41 +330,94 @@ impl Session {
                         .to_owned(),
                 }
             }
-            error if is_transport(error) => {
+            // A redirect that is not followed, or a request that cannot be made, stays so.
+            Failure::Transport(error) if error.is_redirect() || error.is_builder() => {
+                Error::Registry(self.failed(&error_chain(error)))
+            }
+            Failure::Transport(error) => {
                 let domain = self.reference.domain();
                 Error::Unreachable { domain: domain.to_owned(), reason: error_chain(error) }
             }
-            error => Error::Registry(match self.purpose {
-                Purpose::Pull => format!("failed to pull {whole}: {}", error_chain(error)),
-                Purpose::Push => format!("failed to push {whole}: {}", error_chain(error)),
-                Purpose::Login => error_chain(error),
-            }),
+            Failure::Nonsense(_) | Failure::TooLarge(_) => {
+                Error::Registry(self.failed(&failure.to_string()))
+            }
+        }
+    }
+
+    fn failed(&self, why: &str) -> String {
+        let whole = self.reference.familiar();
+        match self.purpose {
+            Purpose::Pull => format!("failed to pull {whole}: {why}"),
+            Purpose::Push => format!("failed to push {whole}: {why}"),
+            Purpose::Login => why.to_owned(),
+        }
+    }
+
+    fn denied(&self, cause: &str) -> Error {
+        match self.purpose {
+            Purpose::Pull => {}
+            Purpose::Push => return Error::Registry(cause.to_owned()),
+            Purpose::Login => {
+                let cause = "unauthorized: incorrect username or password";
+                return Error::Login(cause.to_owned());
+            }
+        }
+        let name = self.reference.familiar_name();
+        Error::Registry(format!(
+            "pull access denied for {name}, repository does not exist or may require 'docker login': {cause}"
+        ))
+    }
+
+    /// A refusal that may pass.
+    fn spoken(&self, refusal: &Refusal) -> String {
+        match refusal.status {
+            429 => format!("toomanyrequests: {}", refusal.message),
+            status => {
+                self.failed(&format!("registry {} answered {status} {}", self.host, refusal.message))
+            }
+        }
+    }
+
+    fn no(&self, refusal: &Refusal) -> Error {
+        let (name, whole) = (self.reference.familiar_name(), self.reference.familiar());
+        let cause = |code: &str| format!("{code}: {}", refusal.message);
+        match (refusal.code.as_str(), refusal.status) {
+            (_, 401) => self.denied("unauthorized: authentication required"),
+            _ if refusal.is_passing() => {
+                Error::Busy { reason: self.spoken(refusal), wait: refusal.wait }
+            }
+            ("MANIFEST_UNKNOWN", _) => Error::Registry(format!(
+                "manifest for {whole} not found: {}",
+                cause("manifest unknown")
+            )),
+            ("NAME_UNKNOWN", _) => {
+                Error::Registry(format!("repository {name} not found: {}", cause("name unknown")))
+            }
+            ("BLOB_UNKNOWN", _) => {
+                Error::Registry(format!("content of {whole} not found: {}", cause("blob unknown")))
+            }
+            ("TOOMANYREQUESTS", _) => {
+                Error::Busy { reason: cause("toomanyrequests"), wait: refusal.wait }
+            }
+            ("DENIED", _) => self.denied(&cause("denied")),
+            ("UNAUTHORIZED", _) => self.denied(&cause("unauthorized")),
+            ("", 403) => self.denied("unauthorized: authentication required"),
+            ("", 404) => Error::Registry(format!("manifest for {whole} not found")),
+            ("", status) => Error::Registry(self.failed(&format!(
+                "registry {} answered {status} {}",
+                self.host, refusal.message
+            ))),
+            _ => Error::Registry(format!("registry refused {whole}: {}", refusal.message)),
         }
     }
 }
 
-/// The client checks what passes as well, and says so in its stream.
-fn broken(error: io::Error, expected: Digest) -> Error {
-    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<DigestError>());
-    match inner {
-        Some(DigestError::VerificationError { actual, .. }) => match actual.parse() {
-            Ok(got) => Error::Mismatch { expected, got },
-            Err(_) => Error::Registry(format!("content does not match its digest {expected}")),
-        },
-        _ => Error::Interrupted { source: error },
-    }
+/// Where Docker's own registry is reached.
+fn host_of(domain: &str) -> &str {
+    if domain == "docker.io" { "index.docker.io" } else { domain }
 }
 
-fn is_unauthorized(error: &OciDistributionError) -> bool {
-    match error {
-        OciDistributionError::UnauthorizedError { .. } => true,
-        OciDistributionError::RequestError(error) => {
-            error.status().is_some_and(|status| status.as_u16() == 401)
-        }
-        _ => false,
-    }
-}
-
-fn is_transport(error: &OciDistributionError) -> bool {
-    matches!(error, OciDistributionError::RequestError(error) if error.status().is_none())
+fn content(response: Response) -> BoxStream<'static, Result<Bytes>> {
+    let interrupted = |error| Error::Interrupted { source: io::Error::other(error) };
+    response.bytes_stream().map_err(interrupted).boxed()
 }

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use reqwest::{Certificate, Client, NoProxy, Proxy, StatusCode};
+use reqwest::StatusCode;
 use serde::Deserialize;
 use skep_types::error_chain;
 
@@ -18,8 +18,6 @@ const ANSWER_BYTES_MAX: usize = 4 << 20;
 /// Docker's own registry as references have it, and where its index is.
 const HUB: [&str; 2] = ["docker.io", "index.docker.io"];
 const HUB_INDEX: &str = "index.docker.io";
-/// What Docker's daemon sends along.
-const USER_AGENT: &str = concat!("skep/", env!("CARGO_PKG_VERSION"));
 
 /// One find.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -68,11 +66,10 @@ pub async fn search(
     registries: &RegistryConfig,
     auth: Option<&Auth>,
 ) -> Result<Vec<Found>> {
-    // Whoever installed another provider first keeps it; both speak TLS.
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let (domain, word) = place(term)?;
     let insecure = registries.is_insecure(domain).await?;
-    let client = client(registries, domain, insecure)?;
+    let client = registries.http_client(domain, insecure)?.timeout(TIMEOUT).build();
+    let client = client.map_err(|error| Error::Registry(error_chain(&error)))?;
     let schemes: &[&str] = if insecure { &["https", "http"] } else { &["https"] };
     let mut unreached = None;
     for scheme in schemes {
@@ -86,6 +83,8 @@ pub async fn search(
                 request.basic_auth(username, Some(password))
             }
             Some(Auth::Token(token)) => request.bearer_auth(token),
+            // It is good for a server of tokens, and an index has none.
+            Some(Auth::Identity(_)) => request,
         };
         match request.send().await {
             Ok(response) if response.status() == StatusCode::OK => return read(response).await,
@@ -98,28 +97,6 @@ pub async fn search(
     }
     let error = unreached.expect("there is one scheme at least");
     Err(Error::Registry(format!("failed to ask the index of {domain}: {}", error_chain(&error))))
-}
-
-fn client(registries: &RegistryConfig, domain: &str, insecure: bool) -> Result<Client> {
-    let unusable = |error: reqwest::Error| Error::Registry(error_chain(&error));
-    let mut trusted = Vec::new();
-    for certificate in registries.authorities(domain)? {
-        trusted.push(Certificate::from_der(&certificate.data).map_err(unusable)?);
-    }
-    let mut builder = Client::builder()
-        .timeout(TIMEOUT)
-        .user_agent(USER_AGENT)
-        .tls_danger_accept_invalid_certs(insecure)
-        .tls_certs_merge(trusted);
-    let proxies = &registries.proxies;
-    let except = || proxies.except.as_ref().and_then(|it| NoProxy::from_string(it));
-    if let Some(at) = &proxies.https {
-        builder = builder.proxy(Proxy::https(at).map_err(unusable)?.no_proxy(except()));
-    }
-    if let Some(at) = &proxies.http {
-        builder = builder.proxy(Proxy::http(at).map_err(unusable)?.no_proxy(except()));
-    }
-    builder.build().map_err(unusable)
 }
 
 async fn read(mut response: reqwest::Response) -> Result<Vec<Found>> {

@@ -4,11 +4,14 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use oci_client::client::{Certificate, CertificateEncoding};
+use reqwest::{Certificate, ClientBuilder, NoProxy, Proxy};
+use skep_types::error_chain;
 
 use crate::error::{Context, Error, Result};
 use crate::limits::{DOWNLOAD_ATTEMPTS, DOWNLOADS_MAX, UPLOADS_MAX};
 use crate::mirror::Mirror;
+
+const USER_AGENT: &str = concat!("skep/", env!("CARGO_PKG_VERSION"));
 
 /// A name that is not found by then is not found.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(30);
@@ -28,6 +31,36 @@ pub struct RegistryConfig {
     pub mirrors: Vec<Mirror>,
     pub transfers: Transfers,
     pub proxies: Proxies,
+    pub patience: Patience,
+}
+
+/// How long a registry is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// For a connection.
+    pub connect: Duration,
+    /// A registry that sends nothing for so long has gone.
+    pub read: Duration,
+    /// For the whole of what is small: a manifest that takes longer is a trap.
+    pub answer: Duration,
+    /// Each pause between attempts is longer by this.
+    pub step: Duration,
+    /// No pause is longer, whatever a registry asks for.
+    pub pause_max: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            // As Docker's dialer.
+            connect: Duration::from_secs(30),
+            read: Duration::from_secs(60),
+            answer: Duration::from_secs(90),
+            // Docker's step.
+            step: Duration::from_secs(5),
+            pause_max: Duration::from_secs(60),
+        }
+    }
 }
 
 /// Who stands between this host and registries; none where it is empty.
@@ -65,6 +98,8 @@ pub enum Auth {
     },
     /// A token that the registry takes as it is.
     Token(String),
+    /// What a registry's server of tokens gave for a login, to be shown to it from then on.
+    Identity(String),
 }
 
 impl std::fmt::Debug for Auth {
@@ -74,6 +109,7 @@ impl std::fmt::Debug for Auth {
                 f.debug_struct("Basic").field("username", username).finish_non_exhaustive()
             }
             Self::Token(_) => f.debug_tuple("Token").finish_non_exhaustive(),
+            Self::Identity(_) => f.debug_tuple("Identity").finish_non_exhaustive(),
         }
     }
 }
@@ -96,8 +132,28 @@ impl RegistryConfig {
         Ok(addresses.iter().any(|address| networks.iter().any(|net| net.contains(address))))
     }
 
+    /// The beginning of a client for a host: whom it trusts, and what stands between.
+    pub(crate) fn http_client(&self, host: &str, insecure: bool) -> Result<ClientBuilder> {
+        // Whoever installed another provider first keeps it; both speak TLS.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let unusable = |error: reqwest::Error| Error::Registry(error_chain(&error));
+        let mut builder = reqwest::Client::builder()
+            .user_agent(USER_AGENT)
+            .tls_danger_accept_invalid_certs(insecure)
+            .tls_certs_merge(self.authorities(host)?);
+        let Proxies { http, https, except } = &self.proxies;
+        let except = || except.as_ref().and_then(|it| NoProxy::from_string(it));
+        if let Some(at) = https {
+            builder = builder.proxy(Proxy::https(at).map_err(unusable)?.no_proxy(except()));
+        }
+        if let Some(at) = http {
+            builder = builder.proxy(Proxy::http(at).map_err(unusable)?.no_proxy(except()));
+        }
+        Ok(builder)
+    }
+
     /// Certificates that are trusted for this registry beside the system's.
-    pub(crate) fn authorities(&self, domain: &str) -> Result<Vec<Certificate>> {
+    fn authorities(&self, domain: &str) -> Result<Vec<Certificate>> {
         let Some(dir) = self.ca_dir.as_ref().map(|dir| dir.join(domain)) else {
             return Ok(Vec::new());
         };
@@ -134,8 +190,8 @@ fn read_certificates(path: &Path) -> Result<Vec<Certificate>> {
         |reason: String| Error::Invalid { what: format!("certificate {}", path.display()), reason };
     let certificates = CertificateDer::pem_slice_iter(&bytes)
         .map(|certificate| {
-            let data = certificate.map_err(|error| invalid(error.to_string()))?.to_vec();
-            Ok(Certificate { encoding: CertificateEncoding::Der, data })
+            let certificate = certificate.map_err(|error| invalid(error.to_string()))?;
+            Certificate::from_der(&certificate).map_err(|error| invalid(error_chain(&error)))
         })
         .collect::<Result<Vec<_>>>()?;
     if certificates.is_empty() {
@@ -187,6 +243,8 @@ mod tests {
     #[test]
     fn secrets_are_not_shown() {
         let auth = Auth::Basic { username: "u".to_owned(), password: "secret".to_owned() };
-        assert!(!format!("{auth:?}{:?}", Auth::Token("secret".to_owned())).contains("secret"));
+        for auth in [auth, Auth::Token("secret".to_owned()), Auth::Identity("secret".to_owned())] {
+            assert!(!format!("{auth:?}").contains("secret"));
+        }
     }
 }

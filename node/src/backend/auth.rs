@@ -33,9 +33,10 @@ impl DaemonBackend {
             ));
         };
         match check_login(domain, &self.engine.registries(), &login).await {
-            Ok(()) => {
-                Ok(AuthResponse { status: "Login Succeeded".to_owned(), ..Default::default() })
-            }
+            Ok(identity) => Ok(AuthResponse {
+                status: "Login Succeeded".to_owned(),
+                identity_token: identity.unwrap_or_default(),
+            }),
             Err(error @ skep_images::Error::Login(_)) => {
                 Err(ApiError::new(Kind::Unauthorized, error_chain(&error)))
             }
