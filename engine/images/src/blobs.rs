@@ -3,23 +3,29 @@
 //! **Invariant:** a blob is checked against its digest before it has its name.
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
+use nix::fcntl::{Flock, FlockArg};
 use tokio::sync::mpsc;
 
 use crate::digest::{Digest, Digester};
 use crate::error::{Context, Error, Result};
+use crate::growth::{Growing, Growth};
 use crate::limits::PIECES_IN_FLIGHT;
 use crate::scratch::Temporary;
 use crate::store::{Inner, Store, blocking};
 
+/// What is read at once of a file that is gone on with.
+const RESUME_BYTES: usize = 256 << 10;
+
 /// Content on disk that has no name yet.
 #[derive(Debug)]
 pub(crate) struct Spooled {
-    file: Temporary,
+    pub(crate) file: Temporary,
     pub digest: Digest,
     pub bytes: u64,
 }
@@ -32,11 +38,13 @@ impl Spooled {
 
 /// Content being written to disk.
 pub(crate) struct Spool {
+    /// Removed, if it is, before its lock is let go.
     temporary: Temporary,
-    file: File,
+    file: Flock<File>,
     digester: Digester,
     bytes: u64,
     limit: u64,
+    growing: Growing,
 }
 
 impl Spool {
@@ -46,7 +54,42 @@ impl Spool {
             return Err(Error::Archive(format!("larger than {} bytes", self.limit)));
         }
         self.digester.update(piece);
-        self.file.write_all(piece).context(|| format!("write {}", self.temporary.path().display()))
+        self.file
+            .write_all(piece)
+            .context(|| format!("write {}", self.temporary.path().display()))?;
+        self.growing.grown(self.bytes);
+        Ok(())
+    }
+
+    /// Takes over what a file holds that was begun before.
+    pub(crate) fn resume(mut file: Flock<File>, temporary: Temporary, limit: u64) -> Result<Self> {
+        let context = || format!("read {}", temporary.path().display());
+        let mut digester = Digester::default();
+        let mut bytes = 0;
+        let mut piece = vec![0; RESUME_BYTES];
+        loop {
+            let read = file.read(&mut piece).context(context)?;
+            if read == 0 {
+                break;
+            }
+            bytes += read as u64;
+            digester.update(&piece[..read]);
+        }
+        Ok(Self { temporary, file, digester, bytes, limit, growing: Growing::of(bytes) })
+    }
+
+    /// For whoever reads what is written, while it is.
+    pub(crate) fn growth(&self) -> Arc<Growth> {
+        self.growing.watch()
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.temporary.path()
+    }
+
+    /// Stays as it is, for somebody who goes on with it later.
+    pub(crate) fn leave(self) {
+        self.temporary.leave();
     }
 
     /// What was written so far.
@@ -56,6 +99,7 @@ impl Spool {
 
     /// Everything was written.
     pub(crate) fn finish(self) -> Result<Spooled> {
+        self.growing.end();
         self.file.sync_all().context(|| format!("sync {}", self.temporary.path().display()))?;
         Ok(Spooled { file: self.temporary, digest: self.digester.finish(), bytes: self.bytes })
     }
@@ -75,9 +119,16 @@ impl Write for Spool {
 impl Inner {
     pub(crate) fn spool(&self, limit: u64) -> Result<Spool> {
         let temporary = self.scratch.path();
-        let file = File::create_new(temporary.path())
+        let file = File::options()
+            .create_new(true)
+            .read(true)
+            .write(true)
+            .open(temporary.path())
             .context(|| format!("make {}", temporary.path().display()))?;
-        Ok(Spool { temporary, file, digester: Digester::default(), bytes: 0, limit })
+        let file = Flock::lock(file, FlockArg::LockExclusive)
+            .map_err(|(_, errno)| errno)
+            .context(|| format!("lock {}", temporary.path().display()))?;
+        Spool::resume(file, temporary, limit)
     }
 
     /// Gives content its name. Its digest must be pinned.

@@ -1,6 +1,7 @@
 //! Unpacked layers: each once, shared by all images that have it.
 
 use std::fs::{self, File};
+use std::io::Read;
 use std::os::unix::fs::{PermissionsExt, lchown, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use std::sync::Arc;
 use crate::compression::{self, Compression};
 use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
+use crate::scratch::Temporary;
 use crate::store::{Inner, Pins, Store};
 use crate::unpack::{Unpacked, diff_id, unpack};
 
@@ -29,6 +31,13 @@ fn short_name(diff_id: Digest) -> String {
         .map(|char| (0..5).fold(0u8, |value, offset| value << 1 | bit(char * 5 + offset)))
         .map(|value| char::from(BASE32[usize::from(value)]))
         .collect()
+}
+
+/// A layer that was unpacked and is none yet; dropped, it is gone.
+pub(crate) struct Aside {
+    temporary: Temporary,
+    pub unpacked: Unpacked,
+    compression: Compression,
 }
 
 impl Inner {
@@ -92,8 +101,16 @@ impl Inner {
         pins: &Pins,
     ) -> Result<(Unpacked, Compression)> {
         let file = File::open(archive).context(|| format!("open {}", archive.display()))?;
+        let aside = self.unpack_aside(file)?;
+        let said = (aside.unpacked, aside.compression);
+        self.settle_aside(aside, expected, pins)?;
+        Ok(said)
+    }
+
+    /// Unpacks an archive, for which nobody has vouched yet, where it is no layer.
+    pub(crate) fn unpack_aside(&self, archive: impl Read + Send) -> Result<Aside> {
         let (compression, stream) =
-            compression::open(file).map_err(|error| Error::Archive(error.to_string()))?;
+            compression::open(archive).map_err(|error| Error::Archive(error.to_string()))?;
         let temporary = self.scratch.dir()?;
         let diff = temporary.path().join("diff");
         fs::create_dir(&diff)
@@ -101,6 +118,17 @@ impl Inner {
             .and_then(|()| fs::set_permissions(&diff, fs::Permissions::from_mode(0o755)))
             .context(|| format!("make {}", diff.display()))?;
         let unpacked = unpack(stream, &diff, &self.limits, &self.ids)?;
+        Ok(Aside { temporary, unpacked, compression })
+    }
+
+    /// Makes a layer of what was unpacked; it is pinned before it has its place.
+    pub(crate) fn settle_aside(
+        &self,
+        aside: Aside,
+        expected: Option<Digest>,
+        pins: &Pins,
+    ) -> Result<()> {
+        let Aside { temporary, unpacked, .. } = aside;
         if let Some(expected) = expected
             && expected != unpacked.diff_id
         {
@@ -109,7 +137,7 @@ impl Inner {
         pins.hold(unpacked.diff_id);
         let place = self.layer_path(unpacked.diff_id);
         if place.exists() {
-            return Ok((unpacked, compression));
+            return Ok(());
         }
         let size = temporary.path().join("size");
         fs::write(&size, unpacked.size.to_string())
@@ -123,8 +151,7 @@ impl Inner {
             Err(_) if place.exists() => {}
             result => result?,
         }
-        self.short_link(unpacked.diff_id)?;
-        Ok((unpacked, compression))
+        self.short_link(unpacked.diff_id).map(drop)
     }
 }
 

@@ -34,6 +34,10 @@ pub(crate) const UPLOADS_MAX: usize = 5;
 /// Layers unpacked at a time in one store: it is bound by disk and one core each.
 pub(crate) const UNPACKS_MAX: usize = 2;
 
+/// Layers unpacked at a time in one store while they come: as many as one pull downloads. They have
+/// turns of their own, so that a slow registry holds up nobody else.
+pub(crate) const FOLLOWS_MAX: usize = DOWNLOADS_MAX;
+
 /// Pieces of a stream on their way to disk; a piece is a read of the network's, some 16 KiB.
 pub(crate) const PIECES_IN_FLIGHT: usize = 16;
 

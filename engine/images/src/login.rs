@@ -13,7 +13,11 @@ const PROBE: &str = "skep/login";
 ///
 /// # Errors
 /// The registry cannot be reached, or, as [`crate::Error::Login`], refuses the login.
-pub async fn check_login(domain: &str, registries: &RegistryConfig, auth: &Auth) -> Result<Option<String>> {
+pub async fn check_login(
+    domain: &str,
+    registries: &RegistryConfig,
+    auth: &Auth,
+) -> Result<Option<String>> {
     let probe: Reference = format!("{domain}/{PROBE}").parse()?;
     let session = Session::connect(&probe, registries, Some(auth), Purpose::Login).await?;
     Ok(session.identity().await)

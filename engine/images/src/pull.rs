@@ -10,9 +10,12 @@ use futures::{StreamExt, TryStreamExt};
 use crate::blobs::{Spool, Spooled};
 use crate::config::ConfigFile;
 use crate::digest::Digest;
+use crate::downloads::Begun;
 use crate::error::{Error, Result};
+use crate::growth::{Follower, Growth};
 use crate::image::NewImage;
 use crate::index::LayerRecord;
+use crate::layers::Aside;
 use crate::manifest::{Descriptor, Document, Manifest};
 use crate::platform::Platform;
 use crate::progress::{Reporter, Step};
@@ -105,7 +108,17 @@ impl Store {
             return Err(Error::RootfsMismatch);
         }
         let pins = Arc::new(self.pins());
-        self.pull_layers(&session, manifest, &file.rootfs.diff_ids, &pins, options).await?;
+        let job = Job { session: &session, pins: &pins, options, begun: self.begun() };
+        match self.pull_layers(&job, manifest, &file.rootfs.diff_ids).await {
+            Ok(()) => {}
+            Err(error) => {
+                // The next pull goes on with what came before the registry was lost.
+                if is_passing(&error) {
+                    job.begun.leave();
+                }
+                return Err(error);
+            }
+        }
 
         let layers = manifest.layers.iter().zip(&file.rootfs.diff_ids);
         let new = NewImage {
@@ -135,73 +148,75 @@ impl Store {
     /// Brings all layers, some at a time; the first failure ends the others.
     async fn pull_layers(
         &self,
-        session: &Session,
+        job: &Job<'_>,
         manifest: &Manifest,
         diff_ids: &[Digest],
-        pins: &Arc<Pins>,
-        options: &PullOptions,
     ) -> Result<()> {
         let layers = manifest.layers.iter().zip(diff_ids);
         for (layer, diff_id) in layers.clone() {
-            pins.hold(layer.digest);
-            pins.hold(*diff_id);
-            options.progress.tell(layer.digest, Step::Waiting);
+            job.pins.hold(layer.digest);
+            job.pins.hold(*diff_id);
+            job.options.progress.tell(layer.digest, Step::Waiting);
         }
         // Made first: a closure in the stream would keep callers from being `Send`.
-        let pulls: Vec<_> = layers
-            .map(|(layer, diff_id)| self.pull_layer(session, layer, *diff_id, pins, options))
-            .collect();
+        let pulls: Vec<_> =
+            layers.map(|(layer, diff_id)| self.pull_layer(job, layer, *diff_id)).collect();
         futures::stream::iter(pulls)
-            .buffer_unordered(options.registries.transfers.downloads)
+            .buffer_unordered(job.options.registries.transfers.downloads)
             .try_collect()
             .await
     }
 
-    async fn pull_layer(
-        &self,
-        session: &Session,
-        layer: &Descriptor,
-        diff_id: Digest,
-        pins: &Arc<Pins>,
-        options: &PullOptions,
-    ) -> Result<()> {
-        let progress = &options.progress;
+    async fn pull_layer(&self, job: &Job<'_>, layer: &Descriptor, diff_id: Digest) -> Result<()> {
+        let (pins, progress) = (job.pins, &job.options.progress);
         let lock = self.inner.unpacking(diff_id);
         let _alone = lock.lock().await;
         let place = self.inner.blob_path(layer.digest);
         let have_blob = tokio::fs::try_exists(&place).await.unwrap_or(false);
-        if have_blob && self.inner.has_layer(diff_id) {
+        let have_layer = self.inner.has_layer(diff_id);
+        if have_blob && have_layer {
             self.settle_layer(layer.digest, diff_id, pins).await?;
             progress.tell(layer.digest, Step::AlreadyExists);
             return Ok(());
         }
+        let mut aside = None;
         if !have_blob {
-            self.download(session, layer, pins, options).await?;
+            aside = self.download(job, layer, !have_layer).await?;
             progress.tell(layer.digest, Step::DownloadComplete);
         }
         progress.tell(layer.digest, Step::Extracting);
+        if let Some(aside) = aside {
+            let pins = pins.clone();
+            self.blocking(move |inner| inner.settle_aside(aside, Some(diff_id), &pins)).await?;
+        }
         self.settle_layer(layer.digest, diff_id, pins).await?;
         progress.tell(layer.digest, Step::Complete);
         Ok(())
     }
 
+    /// Brings a blob, and its files beside it, if they are wanted and there is a turn for it.
     async fn download(
         &self,
-        session: &Session,
+        job: &Job<'_>,
         layer: &Descriptor,
-        pins: &Arc<Pins>,
-        options: &PullOptions,
-    ) -> Result<()> {
-        let progress = &options.progress;
+        unpack: bool,
+    ) -> Result<Option<Aside>> {
+        let (options, progress) = (job.options, &job.options.progress);
         let mut attempt = 1;
-        let mut begun = None;
+        let mut download = Download { layer, spool: None, unpack, behind: None };
         let spooled = loop {
-            let error = match self.download_once(session, layer, &mut begun, progress).await {
+            let error = match self.download_once(job, &mut download).await {
                 Ok(spooled) => break spooled,
                 Err(error) => error,
             };
             // The registry's own refusal, and content that is not what it should be, stay so.
-            if !is_passing(&error) || attempt >= options.registries.transfers.attempts {
+            if !is_passing(&error) {
+                return Err(error);
+            }
+            if attempt >= options.registries.transfers.attempts {
+                if let Some(spool) = download.spool.filter(|spool| spool.bytes() > 0) {
+                    spool.leave();
+                }
                 return Err(error);
             }
             let patience = &options.registries.patience;
@@ -215,88 +230,169 @@ impl Store {
             tokio::time::sleep(pause).await;
             attempt += 1;
         };
-        let pins = pins.clone();
+        let (pins, begun) = (job.pins.clone(), job.begun.clone());
         self.blocking(move |inner| {
-            let kept = inner.keep(spooled);
+            let kept = inner.keep_download(spooled, &begun);
             drop(pins);
             kept
         })
-        .await
+        .await?;
+        match download.behind {
+            Some(behind) => behind.end().await,
+            None => Ok(None),
+        }
     }
 
     /// One attempt. It goes on from what was begun, and leaves there what it brought itself before
     /// the connection broke.
-    async fn download_once(
-        &self,
-        session: &Session,
-        layer: &Descriptor,
-        begun: &mut Option<Spool>,
-        progress: &Reporter,
-    ) -> Result<Spooled> {
-        let total = layer.size;
-        let resumed = begun.take().filter(|spool| spool.bytes() > 0);
+    async fn download_once(&self, job: &Job<'_>, download: &mut Download<'_>) -> Result<Spooled> {
+        let (session, layer) = (job.session, download.layer);
+        let (digest, total) = (layer.digest, layer.size);
+        let limit = total.min(self.inner.limits.archive_bytes);
+        let mut spool = match download.spool.take() {
+            Some(spool) => spool,
+            None => self.blocking(move |inner| inner.begin_download(digest, limit)).await?,
+        };
+        let mut resumed = spool.bytes() > 0;
         let mut rest = None;
-        if let Some(spool) = resumed {
-            match session.rest_of_blob(layer.digest, spool.bytes()).await {
-                Ok(Rest::Rest(stream)) => rest = Some((spool, stream, true)),
+        if resumed && spool.bytes() == total {
+            rest = Some(futures::stream::empty().boxed());
+        } else if resumed {
+            match session.rest_of_blob(digest, spool.bytes()).await {
+                Ok(Rest::Rest(stream)) => rest = Some(stream),
                 Ok(Rest::Whole(stream)) => {
-                    rest = Some((self.empty_spool(total).await?, stream, false))
+                    spool = self.anew(spool, digest, limit).await?;
+                    (rest, resumed) = (Some(stream), false);
                 }
                 Err(error) if is_passing(&error) => {
-                    *begun = Some(spool);
+                    download.spool = Some(spool);
                     return Err(error);
                 }
                 // It may still give the whole.
-                Err(error) => tracing::debug!(layer = %layer.digest, %error, "no rest"),
+                Err(error) => {
+                    tracing::debug!(layer = %digest, %error, "no rest");
+                    spool = self.anew(spool, digest, limit).await?;
+                    resumed = false;
+                }
             }
         }
-        let (spool, stream, resumed) = match rest {
-            Some(rest) => rest,
-            None => {
-                let stream = session.blob(layer.digest).await?;
-                (self.empty_spool(total).await?, stream, false)
-            }
+        let stream = match rest {
+            Some(stream) => stream,
+            None => match session.blob(digest).await {
+                Ok(stream) => stream,
+                Err(error) => {
+                    download.spool = is_passing(&error).then_some(spool);
+                    return Err(error);
+                }
+            },
         };
-        let told = |bytes| progress.tell(layer.digest, Step::Downloading { bytes, total });
+        download.follow(self, &spool)?;
+        let progress = &job.options.progress;
+        let told = |bytes| progress.tell(digest, Step::Downloading { bytes, total });
         let (spool, read) = self.fill(spool, stream, told).await?;
         if let Err(error) = read {
-            *begun = Some(spool);
+            download.spool = Some(spool);
             return Err(error);
         }
         if spool.bytes() < total {
             // A body without a length may just end.
-            let got = spool.bytes();
-            *begun = Some(spool);
-            let short = io::Error::new(
-                io::ErrorKind::UnexpectedEof,
-                format!("{got} of {total} bytes came"),
-            );
-            return Err(Error::Interrupted { source: short });
+            let short = format!("{} of {total} bytes came", spool.bytes());
+            download.spool = Some(spool);
+            let source = io::Error::new(io::ErrorKind::UnexpectedEof, short);
+            return Err(Error::Interrupted { source });
         }
         let spooled = blocking(move || spool.finish()).await?;
-        if spooled.digest == layer.digest {
+        if spooled.digest == digest {
             return Ok(spooled);
         }
-        let mismatch = Error::Mismatch { expected: layer.digest, got: spooled.digest };
+        let mismatch = Error::Mismatch { expected: digest, got: spooled.digest };
         // Which of the two parts was wrong nobody knows: it is begun anew.
         if resumed {
+            download.behind = None;
             Err(Error::Interrupted { source: io::Error::other(mismatch) })
         } else {
             Err(mismatch)
         }
     }
 
-    async fn empty_spool(&self, bytes: u64) -> Result<Spool> {
-        self.blocking(move |inner| inner.spool(bytes.min(inner.limits.archive_bytes))).await
+    /// Begins a download from its beginning.
+    async fn anew(&self, spool: Spool, digest: Digest, limit: u64) -> Result<Spool> {
+        // Its file goes with it.
+        drop(spool);
+        self.blocking(move |inner| inner.begin_download(digest, limit)).await
+    }
+
+    fn begun(&self) -> Arc<Begun> {
+        Arc::new(Begun::new(self.inner.clone()))
+    }
+}
+
+/// What all layers of one pull have in common.
+struct Job<'a> {
+    session: &'a Session,
+    pins: &'a Arc<Pins>,
+    options: &'a PullOptions,
+    begun: Arc<Begun>,
+}
+
+/// One layer on its way.
+struct Download<'a> {
+    layer: &'a Descriptor,
+    /// What was begun of it.
+    spool: Option<Spool>,
+    /// Whether its files are wanted as well.
+    unpack: bool,
+    behind: Option<Behind>,
+}
+
+/// Unpacks a layer while it comes.
+struct Behind {
+    growth: Arc<Growth>,
+    work: tokio::task::JoinHandle<Result<Aside>>,
+}
+
+impl Download<'_> {
+    /// Begins to unpack what is written, if nobody does and there is a turn for it.
+    fn follow(&mut self, store: &Store, spool: &Spool) -> Result<()> {
+        // A writer that has gone took what was unpacked with it.
+        self.behind = self.behind.take().filter(|behind| !behind.growth.is_broken());
+        if self.behind.is_some() || !self.unpack {
+            return Ok(());
+        }
+        let Ok(turn) = store.inner.follows.clone().try_acquire_owned() else { return Ok(()) };
+        let growth = spool.growth();
+        let follower = Follower::open(spool.path(), growth.clone())?;
+        let inner = store.inner.clone();
+        let work = tokio::task::spawn_blocking(move || {
+            let aside = inner.unpack_aside(follower);
+            drop(turn);
+            aside
+        });
+        self.behind = Some(Behind { growth, work });
+        Ok(())
+    }
+}
+
+impl Behind {
+    /// What was unpacked; None, if the writer went meanwhile, and it is to be done again.
+    async fn end(self) -> Result<Option<Aside>> {
+        let result = self.work.await;
+        if self.growth.is_broken() {
+            return Ok(None);
+        }
+        match result {
+            Ok(aside) => aside.map(Some),
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => Ok(None),
+            },
+        }
     }
 }
 
 /// Whether it may go better the next time.
 fn is_passing(error: &Error) -> bool {
-    matches!(
-        error,
-        Error::Interrupted { .. } | Error::Unreachable { .. } | Error::Busy { .. }
-    )
+    matches!(error, Error::Interrupted { .. } | Error::Unreachable { .. } | Error::Busy { .. })
 }
 
 fn record(layer: &Descriptor, diff_id: Digest) -> LayerRecord {

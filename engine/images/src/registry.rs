@@ -372,9 +372,8 @@ impl Session {
     fn spoken(&self, refusal: &Refusal) -> String {
         match refusal.status {
             429 => format!("toomanyrequests: {}", refusal.message),
-            status => {
-                self.failed(&format!("registry {} answered {status} {}", self.host, refusal.message))
-            }
+            status => self
+                .failed(&format!("registry {} answered {status} {}", self.host, refusal.message)),
         }
     }
 
@@ -403,10 +402,12 @@ impl Session {
             ("UNAUTHORIZED", _) => self.denied(&cause("unauthorized")),
             ("", 403) => self.denied("unauthorized: authentication required"),
             ("", 404) => Error::Registry(format!("manifest for {whole} not found")),
-            ("", status) => Error::Registry(self.failed(&format!(
-                "registry {} answered {status} {}",
-                self.host, refusal.message
-            ))),
+            ("", status) => {
+                Error::Registry(self.failed(&format!(
+                    "registry {} answered {status} {}",
+                    self.host, refusal.message
+                )))
+            }
             _ => Error::Registry(format!("registry refused {whole}: {}", refusal.message)),
         }
     }

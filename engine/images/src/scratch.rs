@@ -81,6 +81,16 @@ impl Temporary {
         sync_dir(place.parent().unwrap_or(Path::new("/")))
     }
 
+    /// A path outside `tmp/` that is to be removed unless it is moved or left.
+    pub(crate) fn at(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    /// Lets it stay where it is.
+    pub(crate) fn leave(mut self) {
+        self.path = PathBuf::new();
+    }
+
     /// As [`Self::settle`], but that a power cut may undo the move.
     pub(crate) fn move_to(mut self, place: &Path) -> Result<()> {
         fs::rename(&self.path, place).context(|| format!("move into {}", place.display()))?;

@@ -4,6 +4,7 @@
 //! lock               held while a process has the store open
 //! index.json         images and references
 //! blobs/sha256/HEX   content as it came: manifests, configurations, archives
+//! downloads/HEX      what has come of a blob so far
 //! layers/HEX/diff    an archive unpacked, by diff id; `size` beside it
 //! l/NAME             short links to the above, for mount options
 //! base/              what containers have that images have not
@@ -26,7 +27,7 @@ use tokio::sync::Semaphore;
 use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
 use crate::index::{Index, VERSION};
-use crate::limits::{Limits, UNPACKS_MAX};
+use crate::limits::{FOLLOWS_MAX, Limits, UNPACKS_MAX};
 use crate::mount::unmount_below;
 use crate::scratch::{Scratch, Temporary, sync_dir};
 
@@ -54,6 +55,8 @@ pub(crate) struct Inner {
     /// One at a time unpacks a given layer.
     unpacking: Mutex<HashMap<Digest, Arc<tokio::sync::Mutex<()>>>>,
     pub(crate) unpacks: Semaphore,
+    /// Of layers that are unpacked while they come.
+    pub(crate) follows: Arc<Semaphore>,
     /// How many look into which root filesystem, by where it is mounted.
     pub(crate) open_rootfs: Arc<Mutex<HashMap<PathBuf, usize>>>,
     _lock: Flock<File>,
@@ -94,7 +97,7 @@ impl Store {
             .context(|| format!("open {}", lock_path.display()))?;
         let lock = Flock::lock(lock, FlockArg::LockExclusiveNonblock)
             .map_err(|_| Error::Locked(root.clone()))?;
-        for dir in ["blobs/sha256", "layers", "l", "rootfs"] {
+        for dir in ["blobs/sha256", "downloads", "layers", "l", "rootfs"] {
             make(&root.join(dir))?;
         }
         // Before anything is cleared: what is looked into is mounted, and a killed process leaves
@@ -109,11 +112,13 @@ impl Store {
             state: Mutex::new(State { index, pins: HashMap::new() }),
             unpacking: Mutex::default(),
             unpacks: Semaphore::new(UNPACKS_MAX),
+            follows: Arc::new(Semaphore::new(FOLLOWS_MAX)),
             open_rootfs: Arc::default(),
             _lock: lock,
             root,
         };
         inner.sweep_all()?;
+        inner.remove_old_downloads(std::time::SystemTime::now())?;
         inner.make_base_layer()?;
         sync_dir(&inner.root)?;
         Ok(Self { inner: Arc::new(inner) })

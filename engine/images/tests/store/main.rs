@@ -4,6 +4,7 @@ mod archives;
 mod commit;
 mod diff;
 mod files;
+mod hostile;
 mod import;
 mod kill;
 mod load;
