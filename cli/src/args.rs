@@ -4,8 +4,8 @@ use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::commands::{
-    container, context, endpoint, image, inspect, login, network, node, payload, search, service,
-    stack, swarm, system, volume,
+    container, context, endpoint, image, inspect, login, manifest, network, node, payload, search,
+    service, stack, swarm, system, volume,
 };
 use crate::daemon::DaemonArgs;
 
@@ -160,6 +160,9 @@ pub enum Command {
     /// Log out from a registry
     #[command(override_usage = "skep logout [SERVER]")]
     Logout(login::LogoutArgs),
+    /// Manage Docker image manifests and manifest lists
+    #[command(subcommand)]
+    Manifest(manifest::Command),
     /// Fetch the logs of a container
     #[command(override_usage = "skep logs [OPTIONS] CONTAINER")]
     Logs(container::small::LogsArgs),

@@ -2,22 +2,7 @@
 
 use std::process::Command;
 
-use skep_e2e::{Fleet, FleetConfig, Host, IMAGE, Single, image_archive, skep_binary};
-
-/// A script for a host's daemon; none (and SKIP) without the SDK.
-fn command(host: &Host, script: &str) -> Option<Command> {
-    let Some(place) = std::env::var_os("SKEP_DOCKER_PY") else {
-        eprintln!("SKIP: SKEP_DOCKER_PY does not say where the Python SDK is: use make test");
-        return None;
-    };
-    let mut command = Command::new("python3");
-    command.args(["-c", script]).env("PYTHONPATH", place).env("DOCKER_HOST", socket(host));
-    Some(command)
-}
-
-fn socket(host: &Host) -> String {
-    format!("unix://{}", host.socket().display())
-}
+use skep_e2e::{Fleet, FleetConfig, IMAGE, Single, image_archive, python_sdk, skep_binary};
 
 /// What it prints.
 fn said(mut command: Command) -> String {
@@ -29,7 +14,7 @@ fn said(mut command: Command) -> String {
 /// What the script prints; none (and SKIP) without root or the SDK.
 fn python(script: &str) -> Option<String> {
     let single = Single::shared()?;
-    Some(said(command(&single.host(), script)?))
+    Some(said(python_sdk::script(&single.host(), script)?))
 }
 
 /// A script of this directory: each of its cases takes away what it made, and asserts.
@@ -73,8 +58,8 @@ fn makes_a_swarm_and_leaves_it() {
     let archive = image_archive();
     one.check(&["skep", "image", "import", archive.to_str().unwrap(), IMAGE]).unwrap();
     let script = [include_str!("docker_py/common.py"), include_str!("docker_py/swarm.py")].concat();
-    let Some(mut command) = command(&one, &script) else { return };
-    command.env("OTHER", socket(&two));
+    let Some(mut command) = python_sdk::script(&one, &script) else { return };
+    command.env("OTHER", python_sdk::daemon(&two));
     command.env("HERE", one.address().to_string()).env("THERE", two.address().to_string());
     said(command);
     fleet.down().unwrap();

@@ -172,6 +172,57 @@ fn pulls_the_platform_that_is_asked_for() {
     });
 }
 
+#[test]
+fn shows_manifests_as_their_registry_has_them() {
+    beside_a_registry(5000, Login::Ali, |cli, at| {
+        let tag = format!("{at}/{}:v1", cli.name("app"));
+        let json = |words: &[&str]| -> serde_json::Value {
+            serde_json::from_str(&cli.ok(&[&["manifest", "inspect"], words].concat())).unwrap()
+        };
+        let inspect = ["manifest", "inspect", "--insecure", &tag];
+        cli.fails(&inspect, "");
+        cli.ok(&["login", "-u", "ali", "-p", "open sesame", at]);
+        cli.ok(&["tag", IMAGE, &tag]);
+        let pushed = cli.ok(&["push", &tag]);
+        let (_, digest) = pushed.split_once("digest: ").unwrap();
+        let digest = digest.split(' ').next().unwrap();
+        let repository = cli.name("app");
+        let there = format!("http://{at}/v2/{repository}/manifests");
+        let kind = "application/vnd.oci.image.manifest.v1+json";
+        let curl = format!("curl -sf -u 'ali:open sesame' -H 'Accept: {kind}' {there}/{digest}");
+        let raw: serde_json::Value = serde_json::from_str(&cli.shell(&curl)).unwrap();
+        assert_eq!(json(&["--insecure", &tag]), raw);
+        let more = json(&["--insecure", "-v", &tag]);
+        assert_eq!(more["Descriptor"]["digest"], digest, "{more}");
+        let here = cli.ok(&["image", "inspect", "-f", "{{.Architecture}}", IMAGE]);
+        assert_eq!(more["Descriptor"]["platform"]["architecture"], here.as_str(), "{more}");
+        let none = format!("{tag}-none");
+        cli.fails(&["manifest", "inspect", "--insecure", &none], "");
+
+        // An index of it is shown as what is in it.
+        let mut entry = more["Descriptor"].clone();
+        entry["platform"] = serde_json::json!({ "architecture": here, "os": "linux" });
+        let kind = "application/vnd.oci.image.index.v1+json";
+        let mut index = serde_json::json!({
+            "schemaVersion": 2, "mediaType": kind, "manifests": [entry],
+        });
+        let file = cli.file("index.json", &index.to_string());
+        cli.shell(&format!(
+            "curl -sf -u 'ali:open sesame' -X PUT -H 'Content-Type: {kind}' \
+             --data-binary @{file} {there}/all"
+        ));
+        let all = format!("{at}/{repository}:all");
+        let mut shown = json(&["--insecure", &all]);
+        for document in [&mut shown, &mut index] {
+            assert_eq!(document["manifests"][0]["digest"], digest, "{document}");
+            assert_eq!(document["mediaType"], kind);
+        }
+        let shown = json(&["--insecure", "--verbose", &all]);
+        assert_eq!(shown[0]["Descriptor"]["digest"], digest, "{shown}");
+        cli.ok(&["logout", at]);
+    });
+}
+
 /// Answers every question with three finds and keeps what it was asked, line by line, until its host
 /// ends.
 const INDEX: &str = r#"

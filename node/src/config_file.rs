@@ -1,6 +1,7 @@
 //! The daemon's options from its flags and from `daemon.json`, whose keys are Docker's.
 
 mod api;
+mod cleanup;
 mod containers;
 mod given;
 mod keys;
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
+pub use self::cleanup::ImageCleanup;
 pub use self::containers::ulimit_of_flag;
 use self::given::shown;
 pub use self::network::pool_of_flag;

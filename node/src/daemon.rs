@@ -55,6 +55,7 @@ pub async fn run(config: Config, refilter: Refilter) -> anyhow::Result<()> {
     };
     let backend = DaemonBackend::new(parts);
     let backend = Arc::new(backend);
+    let cleaner = Arc::clone(&backend);
     let servers = config.api.bind().await.context("failed to serve the API")?;
     let measuring = match config.metrics_addr {
         Some(address) => {
@@ -76,6 +77,7 @@ pub async fn run(config: Config, refilter: Refilter) -> anyhow::Result<()> {
         let stopped = stop.clone().cancelled_owned();
         server.serve(router.clone(), stopped)
     });
+    let cleaned = cleaner.clean_images(stop.clone());
     let measured = async {
         if let Some(server) = measuring {
             server.serve(metrics::router(figures), stop.clone().cancelled_owned()).await;
@@ -92,7 +94,7 @@ pub async fn run(config: Config, refilter: Refilter) -> anyhow::Result<()> {
         tracing::info!("stopping");
         stop.cancel();
     };
-    tokio::join!(futures::future::join_all(serving), measured, told);
+    tokio::join!(futures::future::join_all(serving), measured, cleaned, told);
     swarm.shutdown().await;
     Ok(())
 }

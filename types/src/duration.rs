@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Reads `1m30s`, `500ms`; whole numbers and no sign. None for anything else.
-pub(crate) fn parse(text: &str) -> Option<Duration> {
+pub fn parse(text: &str) -> Option<Duration> {
     let mut rest = text;
     let mut total = Duration::ZERO;
     if rest.is_empty() {

@@ -12,7 +12,7 @@ pub mod defaults;
 pub mod dependency;
 pub mod down_grace;
 pub mod drain;
-mod duration;
+pub mod duration;
 pub mod error_chain;
 pub mod family;
 pub mod feature;

@@ -6,6 +6,7 @@ pub mod endpoint;
 pub mod image;
 pub mod inspect;
 pub mod login;
+pub mod manifest;
 pub mod network;
 pub mod node;
 pub mod node_show;
@@ -73,6 +74,7 @@ async fn dispatch(session: &Session, command: Option<Command>) -> Outcome {
         Some(Command::Rmi(args)) => image::remove(session, args).await,
         Some(Command::Save(args)) => image::transfer::save(session, args).await,
         Some(Command::Tag(args)) => image::tag(session, args).await,
+        Some(Command::Manifest(command)) => manifest::run(session, command).await,
         Some(Command::Network(command)) => network::run(session, command).await,
         Some(Command::Info(args)) => system::info(session, args).await,
         Some(Command::Version(args)) => system::version(session, args).await,

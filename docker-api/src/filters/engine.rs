@@ -168,11 +168,18 @@ impl ImageFilter {
         self.references.iter().any(|pattern| names_of(tag).any(|name| pattern.is_match(&name)))
     }
 
+    /// One that was pulled by its digest has a name too, and no tag.
+    fn names_image(&self, image: &ImageSummary) -> bool {
+        let by_digest = image.repo_digests.iter().filter_map(|name| name.split_once('@'));
+        let mut names = image.repo_tags.iter().map(String::as_str);
+        names.any(|tag| self.names(tag)) || by_digest.into_iter().any(|(name, _)| self.names(name))
+    }
+
     pub fn matches(&self, image: &ImageSummary) -> bool {
         let is_dangling = !image.repo_tags.iter().any(|tag| tag != "<none>:<none>");
         self.filters.labels("label", &image.labels)
             && self.dangling.is_none_or(|dangling| dangling == is_dangling)
-            && (self.references.is_empty() || image.repo_tags.iter().any(|tag| self.names(tag)))
+            && (self.references.is_empty() || self.names_image(image))
     }
 }
 

@@ -11,6 +11,7 @@ mod data_path;
 mod failover;
 mod figures;
 mod forming;
+mod images;
 mod memory;
 mod replicas;
 mod side;
@@ -44,6 +45,8 @@ pub const ALL: &[Benchmark] = &[
     Benchmark { name: "exec", hosts: 1, measure: containers::exec },
     Benchmark { name: "names", hosts: 1, measure: containers::names },
     Benchmark { name: "log", hosts: 1, measure: containers::log },
+    Benchmark { name: "image-large", hosts: 1, measure: images::large },
+    Benchmark { name: "image-deep", hosts: 1, measure: images::deep },
     Benchmark { name: "crowd-created", hosts: 1, measure: containers::listed },
     Benchmark { name: "crowd-running", hosts: 1, measure: containers::running },
 ];

@@ -2,6 +2,7 @@
 //! to containers, networks and registries, or is refused by its name.
 
 mod containers;
+mod logins;
 mod networks;
 mod places;
 mod registries;

@@ -58,6 +58,39 @@ fn a_mirror_is_asked_first() {
     });
 }
 
+#[test]
+fn images_that_nothing_uses_go_by_themselves() {
+    let policy = r#"{"image-cleanup": {"unused-for": "1ms", "every": "1s"}}"#;
+    // They are brought before there is a policy, and taken by the next daemon.
+    let Some(mut told) = told("") else { return };
+    let Some(registry) = registry(&told) else { return };
+    let [unused, used] = ["unused", "used"].map(|name| format!("{}/{name}:v1", registry.at));
+    for (tag, change) in [(&unused, "ENV FOR=nobody"), (&used, "ENV FOR=somebody")] {
+        let archive = skep_e2e::image_archive();
+        let archive = archive.to_str().unwrap();
+        told.cli.ok(&["image", "import", "--change", change, archive, tag]);
+        told.cli.ok(&["push", tag]);
+        told.cli.ok(&["rmi", tag]);
+        told.cli.ok(&["pull", tag]);
+    }
+    told.cli.ok(&["create", "--name", &told.cli.name("holder"), &used, "true"]);
+    let file = told.cli.file("daemon.json", policy);
+    told.again(&format!("--config-file {file}"));
+    let has = |name: &str| !told.cli.ok(&["images", "-q", name]).is_empty();
+    skep_e2e::eventually_blocking(std::time::Duration::from_secs(20), || match has(&unused) {
+        true => Err("it is there still"),
+        false => Ok(()),
+    });
+    // One that a container stands on stays, and one that no registry gave.
+    assert!(has(&used) && has(IMAGE));
+    told.cli.ok(&["rm", &told.cli.name("holder")]);
+    skep_e2e::eventually_blocking(std::time::Duration::from_secs(20), || match has(&used) {
+        true => Err("it is there still"),
+        false => Ok(()),
+    });
+    assert!(has(IMAGE));
+}
+
 /// An authority and a certificate of it for an address; then a registry that shows it.
 const TLS: &str = r#"set -e
     mkdir -p /tmp/tls /tmp/certs/$1:5443 && cd /tmp/tls

@@ -3,9 +3,7 @@
 //! Neither names nor links in the archive reach the disk: they are keys here and nothing more.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
 use std::io::Read;
-use std::path::Path;
 
 use crate::blobs::Spooled;
 use crate::compression;
@@ -28,10 +26,9 @@ pub(crate) struct Archive {
 
 impl Inner {
     /// Reads a whole archive, plain or packed.
-    pub(crate) fn read_archive(&self, path: &Path) -> Result<Archive> {
+    pub(crate) fn read_archive(&self, archive: impl Read + Send) -> Result<Archive> {
         let refused = |error: std::io::Error| Error::Archive(error.to_string());
-        let file = File::open(path).context(|| format!("open {}", path.display()))?;
-        let (_, stream) = compression::open(file).map_err(refused)?;
+        let (_, stream) = compression::open(archive).map_err(refused)?;
         let mut reader = TarReader::new(stream);
         let mut archive =
             Archive { names: BTreeMap::new(), links: BTreeMap::new(), files: HashMap::new() };
@@ -73,6 +70,8 @@ impl Inner {
                 }
             }
         }
+        // What is behind the end means nothing, but whoever sends it waits until it is taken.
+        let _ = reader.drain();
         Ok(archive)
     }
 }

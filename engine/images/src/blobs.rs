@@ -157,19 +157,6 @@ impl Inner {
 }
 
 impl Store {
-    /// Writes a stream to disk as it comes, and says its digest.
-    pub(crate) async fn spool_stream(
-        &self,
-        stream: impl Stream<Item = Result<Bytes>>,
-        limit: u64,
-        progress: impl FnMut(u64),
-    ) -> Result<Spooled> {
-        let spool = self.blocking(move |inner| inner.spool(limit)).await?;
-        let (spool, read) = self.fill(spool, stream, progress).await?;
-        read?;
-        blocking(move || spool.finish()).await
-    }
-
     /// Writes what comes behind what came before. If the stream breaks off, what it brought is kept
     /// beside its error; when the disk fails, all is lost. `progress` is told the bytes in all.
     pub(crate) async fn fill(

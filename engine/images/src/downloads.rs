@@ -21,7 +21,7 @@ use crate::blobs::{Spool, Spooled};
 use crate::digest::Digest;
 use crate::error::{Context, Result};
 use crate::scratch::{Temporary, sync_dir};
-use crate::store::Inner;
+use crate::store::{Inner, Store};
 
 /// So long nobody went on with it: nobody will.
 const KEPT: Duration = Duration::from_secs(24 * 3600);
@@ -108,17 +108,42 @@ impl Inner {
         }
     }
 
-    /// Removes what nobody went on with. To be called while nothing is downloaded.
+    /// Removes what nobody went on with.
     pub(crate) fn remove_old_downloads(&self, now: SystemTime) -> Result<()> {
         let dir = self.root.join("downloads");
         let context = || format!("clear {}", dir.display());
         for entry in fs::read_dir(&dir).context(context)? {
             let entry = entry.context(context)?;
             let changed = entry.metadata().and_then(|it| it.modified()).context(context)?;
-            if now.duration_since(changed).is_ok_and(|age| age > KEPT) {
+            if now.duration_since(changed).is_ok_and(|age| age <= KEPT) {
+                continue;
+            }
+            let file = File::open(entry.path()).context(context)?;
+            // Whoever writes holds the lock, however slowly it comes.
+            if let Ok(_lock) = Flock::lock(file, FlockArg::LockExclusiveNonblock) {
                 fs::remove_file(entry.path()).context(context)?;
             }
         }
         Ok(())
+    }
+}
+
+impl Store {
+    /// Removes what broken pulls left and nobody went on with for a day.
+    pub async fn remove_old_downloads(&self) -> Result<()> {
+        self.blocking(|inner| inner.remove_old_downloads(SystemTime::now())).await
+    }
+
+    /// How full the disk is that the store is on, in percent of what is not kept for root alone.
+    pub async fn disk_percent(&self) -> Result<u64> {
+        self.blocking(|inner| {
+            let root = &inner.root;
+            let found = nix::sys::statvfs::statvfs(root);
+            let found = found.context(|| format!("see how full {} is", root.display()))?;
+            let used = found.blocks().saturating_sub(found.blocks_free());
+            let all = used + found.blocks_available();
+            Ok((used * 100).div_ceil(all.max(1)))
+        })
+        .await
     }
 }

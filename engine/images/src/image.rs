@@ -1,12 +1,14 @@
 //! Images as others see them: found by name or id, listed, tagged.
 
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::time::SystemTime;
 
 use time::OffsetDateTime;
 
 use crate::config::{ConfigFile, History, ImageConfig};
 use crate::digest::Digest;
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
 use crate::index::{Index, LayerRecord, Record};
 use crate::manifest::{Descriptor, Manifest, OCI_CONFIG, OCI_MANIFEST};
 use crate::platform::Platform;
@@ -33,6 +35,8 @@ pub struct Image {
     /// Bytes of each layer's files, in the same order.
     pub layer_sizes: Vec<u64>,
     pub history: Vec<History>,
+    /// When it came, or a container was last made from it or removed, whichever was last.
+    pub used: SystemTime,
 }
 
 impl Image {
@@ -82,6 +86,7 @@ impl Inner {
             pins.hold(Digest::of(bytes));
             self.keep_bytes(bytes)?;
         }
+        self.note_use(id)?;
         let record =
             Record { manifest: Digest::of(&manifest), layers: new.layers, extra: new.extra };
         let mut state = self.state();
@@ -155,7 +160,23 @@ impl Inner {
             layers,
             layer_sizes,
             history: file.history,
+            used: self.used(id)?,
         })
+    }
+
+    /// Notes that an image is used now: its configuration's blob is as old as its last use.
+    pub(crate) fn note_use(&self, id: Digest) -> Result<()> {
+        let path = self.blob_path(id);
+        File::options()
+            .append(true)
+            .open(&path)
+            .and_then(|blob| blob.set_modified(SystemTime::now()))
+            .context(|| format!("note the use of image {id}"))
+    }
+
+    fn used(&self, id: Digest) -> Result<SystemTime> {
+        let found = std::fs::metadata(self.blob_path(id)).and_then(|blob| blob.modified());
+        found.context(|| format!("see when image {id} was used"))
     }
 }
 

@@ -15,7 +15,7 @@ use crate::image::NewImage;
 use crate::index::LayerRecord;
 use crate::platform::Platform;
 use crate::reference::Reference;
-use crate::store::Store;
+use crate::store::{Store, blocking};
 
 /// What is read from a stream at once.
 const READ_BYTES: usize = 64 << 10;
@@ -65,9 +65,23 @@ impl Store {
         }
         let pins = Arc::new(self.pins());
         let limit = self.inner.limits.archive_bytes;
-        let spooled = self.spool_stream(pieces(archive), limit, |_| {}).await?;
-        let path = spooled.path().to_owned();
-        let (unpacked, compression) = self.unpack_archive(path, None, &pins).await?;
+        let spool = self.blocking(move |inner| inner.spool(limit)).await?;
+        let behind = self.unpack_behind(&spool)?;
+        let (spool, read) = self.fill(spool, pieces(archive), |_| {}).await?;
+        read?;
+        let spooled = blocking(move || spool.finish()).await?;
+        let aside = match behind {
+            Some(behind) => behind.end().await?,
+            None => None,
+        };
+        let (unpacked, compression) = match aside {
+            Some(aside) => {
+                let (said, pins) = ((aside.unpacked, aside.compression), pins.clone());
+                self.blocking(move |inner| inner.settle_aside(aside, None, &pins)).await?;
+                said
+            }
+            None => self.unpack_archive(spooled.path().to_owned(), None, &pins).await?,
+        };
         self.blocking(move |inner| {
             let layer = LayerRecord {
                 diff_id: unpacked.diff_id,

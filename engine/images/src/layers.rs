@@ -37,7 +37,7 @@ fn short_name(diff_id: Digest) -> String {
 pub(crate) struct Aside {
     temporary: Temporary,
     pub unpacked: Unpacked,
-    compression: Compression,
+    pub compression: Compression,
 }
 
 impl Inner {

@@ -7,6 +7,7 @@
 
 mod archive;
 mod base_layer;
+mod behind;
 mod blobs;
 mod changes;
 mod commit;
@@ -68,7 +69,7 @@ pub use mount::{is_mounted, mount_overlay, unmount};
 pub use platform::Platform;
 pub use progress::{Progress, Reporter, Step};
 pub use prune::{PruneScope, Pruned};
-pub use pull::{PullOptions, Pulled, Resolved, resolve};
+pub use pull::{PullOptions, Pulled, Resolved, manifests, resolve};
 pub use push::{PushOptions, Pushed};
 pub use reference::{ParseReferenceError, Reference};
 pub use remove::{Force, ImageUse, Removed};

@@ -1,24 +1,29 @@
 //! Loads images from an archive: what `docker save` writes, or an OCI image layout.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::sync::Arc;
 
+use bytes::Bytes;
+use futures::{Stream, StreamExt, TryStreamExt};
 use serde::Deserialize;
 use tokio::io::AsyncRead;
+use tokio::sync::mpsc;
 
 use crate::archive::Archive;
 use crate::compression::Compression;
 use crate::config::{ConfigFile, nullable};
 use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
+use crate::files::pipe;
 use crate::image::NewImage;
 use crate::import::pieces;
 use crate::index::LayerRecord;
-use crate::limits::{CONFIG_BYTES_MAX, MANIFEST_BYTES_MAX};
+use crate::limits::{CONFIG_BYTES_MAX, MANIFEST_BYTES_MAX, UNPACKS_MAX};
 use crate::manifest::{Descriptor, Document, Manifest};
 use crate::platform::Platform;
 use crate::reference::Reference;
-use crate::store::{Inner, Store};
+use crate::store::{Inner, Pins, Store};
 
 /// Where containerd writes an image's full name, and where the OCI puts a name or a tag.
 const FULL_NAME: &str = "io.containerd.image.name";
@@ -58,37 +63,36 @@ impl Store {
     /// this host. If one of them is bad, none is loaded.
     pub async fn load(&self, archive: impl AsyncRead + Send) -> Result<Vec<Loaded>> {
         let limit = self.inner.limits.archive_bytes;
-        let spooled = self.spool_stream(pieces(archive), limit, |_| {}).await?;
         let pins = Arc::new(self.pins());
         let pinning = pins.clone();
-        let candidates = self
-            .blocking(move |inner| {
-                let mut archive = inner.read_archive(spooled.path())?;
-                // Its space is needed for what was in it.
-                drop(spooled);
-                let candidates = candidates(&archive)?;
-                for candidate in &candidates {
-                    for (blob, _) in &candidate.layers {
-                        pinning.hold(*blob);
-                        match archive.take(*blob) {
-                            Some(spooled) => inner.keep(spooled)?,
-                            // Another image of the archive has it as well.
-                            None if inner.blob_path(*blob).exists() => {}
-                            None => return Err(Error::Archive(format!("layer {blob} is missing"))),
-                        }
+        let (sender, receiving) = pipe::channel();
+        let reading = self.blocking(move |inner| {
+            let mut archive = inner.read_archive(receiving)?;
+            let candidates = candidates(&archive)?;
+            for candidate in &candidates {
+                for (blob, _) in &candidate.layers {
+                    pinning.hold(*blob);
+                    match archive.take(*blob) {
+                        Some(spooled) => inner.keep(spooled)?,
+                        // Another image of the archive has it as well.
+                        None if inner.blob_path(*blob).exists() => {}
+                        None => return Err(Error::Archive(format!("layer {blob} is missing"))),
                     }
                 }
-                Ok(candidates)
-            })
-            .await?;
-        for candidate in &candidates {
-            for ((blob, _), diff_id) in candidate.layers.iter().zip(&candidate.diff_ids) {
-                let lock = self.inner.unpacking(*diff_id);
-                let _alone = lock.lock().await;
-                pins.hold(*diff_id);
-                self.settle_layer(*blob, *diff_id, &pins).await?;
             }
-        }
+            Ok(candidates)
+        });
+        let (candidates, fed) = futures::join!(reading, feed(pieces(archive), sender, limit));
+        let candidates = candidates?;
+        // A reader that has all it wants does not see what is wrong behind it.
+        fed?;
+        let layers = candidates.iter().flat_map(|candidate| {
+            candidate.layers.iter().map(|(blob, _)| *blob).zip(candidate.diff_ids.iter().copied())
+        });
+        // Made first: a closure in the stream would keep callers from being `Send`.
+        let settled: Vec<_> =
+            layers.map(|(blob, diff_id)| self.settle_loaded(blob, diff_id, &pins)).collect();
+        futures::stream::iter(settled).buffer_unordered(UNPACKS_MAX).try_collect::<()>().await?;
         self.blocking(move |inner| {
             let mut loaded = Vec::new();
             for candidate in candidates {
@@ -101,6 +105,44 @@ impl Store {
         })
         .await
     }
+}
+
+impl Store {
+    async fn settle_loaded(&self, blob: Digest, diff_id: Digest, pins: &Arc<Pins>) -> Result<()> {
+        let lock = self.inner.unpacking(diff_id);
+        let _alone = lock.lock().await;
+        pins.hold(diff_id);
+        self.settle_layer(blob, diff_id, pins).await
+    }
+}
+
+/// Hands an archive on to the thread that reads it, as long as that wants more of it.
+async fn feed(
+    stream: impl Stream<Item = Result<Bytes>>,
+    sender: mpsc::Sender<io::Result<Bytes>>,
+    bytes_max: u64,
+) -> Result<()> {
+    let mut stream = std::pin::pin!(stream);
+    let mut bytes = 0;
+    while let Some(piece) = stream.next().await {
+        let error = match piece {
+            Ok(piece) => {
+                bytes += piece.len() as u64;
+                if bytes <= bytes_max {
+                    // A reader that has given up says why itself.
+                    if sender.send(Ok(piece)).await.is_err() {
+                        return Ok(());
+                    }
+                    continue;
+                }
+                Error::Archive(format!("larger than {bytes_max} bytes"))
+            }
+            Err(error) => error,
+        };
+        let _ = sender.send(Err(io::Error::other(error.to_string()))).await;
+        return Err(error);
+    }
+    Ok(())
 }
 
 impl Inner {

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
 
+use crate::behind::Behind;
 use crate::blobs::{Spool, Spooled};
 use crate::config::ConfigFile;
 use crate::digest::Digest;
 use crate::downloads::Begun;
 use crate::error::{Error, Result};
-use crate::growth::{Follower, Growth};
 use crate::image::NewImage;
 use crate::index::LayerRecord;
 use crate::layers::Aside;
@@ -53,6 +53,40 @@ pub struct Resolved {
     pub size: u64,
     /// What the image can run on; of one without an index, what its configuration says.
     pub platforms: Vec<Platform>,
+    /// The manifest or index as it came.
+    pub bytes: Vec<u8>,
+}
+
+/// What a registry has of a reference: each manifest as it came, an index first.
+///
+/// # Errors
+/// As of [`resolve`]; more than one index below another is refused.
+pub async fn manifests(reference: &Reference, options: &PullOptions) -> Result<Vec<Resolved>> {
+    let reference = reference.clone().tag_or_latest();
+    let (session, fetched) =
+        Session::open(&reference, &options.registries, options.auth.as_ref()).await?;
+    let entries = match &fetched.document {
+        Document::Index(index) => index.manifests.clone(),
+        Document::Manifest(_) => Vec::new(),
+    };
+    let mut all = vec![resolved(&session, fetched).await?];
+    for entry in entries {
+        let fetched = session.document(Some(entry.digest)).await?;
+        if let Document::Index(_) = fetched.document {
+            return Err(Error::Invalid {
+                what: format!("manifest {}", entry.digest),
+                reason: "an index in an index".to_owned(),
+            });
+        }
+        // An attestation's platform is what its entry says, and its configuration is another's.
+        let platforms = entry.platform.into_iter().collect::<Vec<_>>();
+        let one = match platforms.is_empty() {
+            true => resolved(&session, fetched).await?,
+            false => described(fetched, platforms),
+        };
+        all.push(one);
+    }
+    Ok(all)
 }
 
 /// Asks the registry what a reference stands for, without pulling it. The platform in the options
@@ -61,23 +95,30 @@ pub async fn resolve(reference: &Reference, options: &PullOptions) -> Result<Res
     let reference = reference.clone().tag_or_latest();
     let (session, fetched) =
         Session::open(&reference, &options.registries, options.auth.as_ref()).await?;
-    let (media_type, platforms) = match &fetched.document {
+    resolved(&session, fetched).await
+}
+
+async fn resolved(session: &Session, fetched: Fetched) -> Result<Resolved> {
+    let platforms = match &fetched.document {
         Document::Index(index) => {
             let platforms = index.manifests.iter().filter_map(|entry| entry.platform.clone());
             // Attestations stand in an index as images of an unknown platform.
-            (&index.media_type, platforms.filter(|platform| platform.os != "unknown").collect())
+            platforms.filter(|platform| platform.os != "unknown").collect()
         }
         Document::Manifest(manifest) => {
-            let config = ConfigFile::parse(&session.small_blob(&manifest.config).await?)?;
-            (&manifest.media_type, vec![config.platform])
+            vec![ConfigFile::parse(&session.small_blob(&manifest.config).await?)?.platform]
         }
     };
-    Ok(Resolved {
-        digest: fetched.digest,
-        media_type: media_type.clone(),
-        size: fetched.bytes.len() as u64,
-        platforms,
-    })
+    Ok(described(fetched, platforms))
+}
+
+fn described(fetched: Fetched, platforms: Vec<Platform>) -> Resolved {
+    let media_type = match &fetched.document {
+        Document::Index(index) => index.media_type.clone(),
+        Document::Manifest(manifest) => manifest.media_type.clone(),
+    };
+    let size = fetched.bytes.len() as u64;
+    Resolved { digest: fetched.digest, media_type, size, platforms, bytes: fetched.bytes }
 }
 
 impl Store {
@@ -345,48 +386,16 @@ struct Download<'a> {
     behind: Option<Behind>,
 }
 
-/// Unpacks a layer while it comes.
-struct Behind {
-    growth: Arc<Growth>,
-    work: tokio::task::JoinHandle<Result<Aside>>,
-}
-
 impl Download<'_> {
     /// Begins to unpack what is written, if nobody does and there is a turn for it.
     fn follow(&mut self, store: &Store, spool: &Spool) -> Result<()> {
         // A writer that has gone took what was unpacked with it.
-        self.behind = self.behind.take().filter(|behind| !behind.growth.is_broken());
+        self.behind = self.behind.take().filter(|behind| !behind.is_broken());
         if self.behind.is_some() || !self.unpack {
             return Ok(());
         }
-        let Ok(turn) = store.inner.follows.clone().try_acquire_owned() else { return Ok(()) };
-        let growth = spool.growth();
-        let follower = Follower::open(spool.path(), growth.clone())?;
-        let inner = store.inner.clone();
-        let work = tokio::task::spawn_blocking(move || {
-            let aside = inner.unpack_aside(follower);
-            drop(turn);
-            aside
-        });
-        self.behind = Some(Behind { growth, work });
+        self.behind = store.unpack_behind(spool)?;
         Ok(())
-    }
-}
-
-impl Behind {
-    /// What was unpacked; None, if the writer went meanwhile, and it is to be done again.
-    async fn end(self) -> Result<Option<Aside>> {
-        let result = self.work.await;
-        if self.growth.is_broken() {
-            return Ok(None);
-        }
-        match result {
-            Ok(aside) => aside.map(Some),
-            Err(error) => match error.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                Err(_) => Ok(None),
-            },
-        }
     }
 }
 

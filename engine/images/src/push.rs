@@ -53,6 +53,10 @@ impl Store {
             })
             .await?;
         let (media_type, manifest) = self.manifest(&reference.to_string()).await?;
+        // Told before anybody is asked: what the registry says then comes behind it, as with Docker.
+        for layer in &record.layers {
+            options.progress.tell(layer.blob, Step::Preparing);
+        }
         let auth = options.auth.as_ref();
         let session =
             Session::connect(&reference, &options.registries, auth, Purpose::Push).await?;
@@ -77,7 +81,6 @@ impl Store {
     }
 
     async fn push_blob(&self, session: &Session, blob: Digest, progress: Reporter) -> Result<()> {
-        progress.tell(blob, Step::Preparing);
         if session.has_blob(blob).await? {
             progress.tell(blob, Step::LayerExists);
             return Ok(());

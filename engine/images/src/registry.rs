@@ -32,6 +32,8 @@ pub(crate) struct Session {
     host: String,
     reference: Reference,
     purpose: Purpose,
+    /// Whether there is no login.
+    anonymous: bool,
     /// A whole answer that is small comes within this.
     patience: std::time::Duration,
 }
@@ -150,6 +152,7 @@ impl Session {
                 host: host.clone(),
                 reference: reference.clone(),
                 purpose,
+                anonymous: auth.is_none(),
                 patience: config.patience.answer,
             };
             match session.greet().await {
@@ -318,6 +321,9 @@ impl Session {
             Failure::Refused(refusal) => self.no(refusal),
             Failure::Token(refusal) if refusal.status >= 500 || refusal.status == 429 => {
                 Error::Busy { reason: self.spoken(refusal), wait: refusal.wait }
+            }
+            Failure::Token(_) if self.anonymous => {
+                self.denied("unauthorized: authentication required")
             }
             Failure::Token(_) => self.denied("unauthorized: incorrect username or password"),
             // DEVIATION: Docker takes a certificate that is its own authority; the TLS library here

@@ -118,8 +118,11 @@ impl Store {
                 return Ok(());
             }
             unmount(&dir.join("merged"))?;
-            let layers = inner.read_recipe(&container)?.layers;
+            let Recipe { layers, image } = inner.read_recipe(&container)?;
             let state = inner.state();
+            if state.index.images.contains_key(&image) {
+                inner.note_use(image)?;
+            }
             let mut removed = vec![inner.scratch.discard(&dir)?];
             // It may have been the last that kept layers of a deleted image.
             removed.extend(inner.sweep(&state, layers)?);
@@ -233,6 +236,7 @@ impl Inner {
         // Under the lock until it has its place: from then on it keeps its layers itself.
         let state = self.state();
         let id = self.find(&state.index, image)?;
+        self.note_use(id)?;
         let layers: Vec<Digest> =
             state.index.images[&id].layers.iter().map(|layer| layer.diff_id).collect();
         if layers.len() > LAYERS_MAX {

@@ -9,6 +9,7 @@ mod engine_info;
 mod error;
 mod flow;
 mod host_info;
+mod image_cleanup;
 mod image_events;
 mod image_flows;
 mod images;

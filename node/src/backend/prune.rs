@@ -10,7 +10,7 @@ use skep_docker_api::json::{
     ImagesPruneResponse, Map, NetworksPruneResponse, VolumesPruneResponse,
 };
 use skep_docker_api::{ApiError, Filters, Kind};
-use skep_images::{Digest, Image, PruneScope, Removed};
+use skep_images::{Digest, Image, PruneScope, Pruned, Removed};
 use skep_manager::control::Request;
 use skep_types::Timestamp as Moment;
 use time::OffsetDateTime;
@@ -24,7 +24,7 @@ use super::{Answer, DaemonBackend, engine_error};
 #[derive(Default)]
 pub(super) struct Prunes {
     pub containers: tokio::sync::Mutex<()>,
-    images: tokio::sync::Mutex<()>,
+    pub(super) images: tokio::sync::Mutex<()>,
     volumes: tokio::sync::Mutex<()>,
 }
 
@@ -71,6 +71,21 @@ impl DaemonBackend {
         self.events.publish(kind, "prune", "", attributes);
     }
 
+    pub(super) fn tell_images_gone(&self, pruned: &Pruned, labels: &BTreeMap<Digest, Map>) {
+        let events = self.image_events();
+        // An image's names go before it, and its layers' ids are nobody's labels.
+        let mut steps = Vec::new();
+        for removed in &pruned.removed {
+            steps.push(removed.clone());
+            if let Removed::Deleted(id) = removed {
+                if let Some(labels) = labels.get(id) {
+                    events.tell_removed(*id, labels, &steps);
+                }
+                steps.clear();
+            }
+        }
+    }
+
     /// Without `dangling=false`, those that no tag names; with it, all that no container is made from.
     pub(super) async fn prune_images(&self, filters: Filters) -> Answer<ImagesPruneResponse> {
         let filter = PruneFilter::new(&filters, &["dangling", "label", "label!", "until"], now())?;
@@ -85,18 +100,7 @@ impl DaemonBackend {
         let wanted =
             move |image: &Image| filter.matches(&image.config.labels, image.created.map(moment));
         let pruned = store.prune(scope, used, wanted).await.map_err(engine_error::image)?;
-        let events = self.image_events();
-        // An image's names go before it, and its layers' ids are nobody's labels.
-        let mut steps = Vec::new();
-        for removed in &pruned.removed {
-            steps.push(removed.clone());
-            if let Removed::Deleted(id) = removed {
-                if let Some(labels) = labels.get(id) {
-                    events.tell_removed(*id, labels, &steps);
-                }
-                steps.clear();
-            }
-        }
+        self.tell_images_gone(&pruned, &labels);
         self.tell_prune("image", pruned.bytes);
         let deleted: Vec<_> = pruned.removed.into_iter().map(deleted_item).collect();
         let images_deleted = (!deleted.is_empty()).then_some(deleted);

@@ -39,6 +39,7 @@ const DONE: &[&str] = &[
     "http-proxy",
     "https-proxy",
     "icc",
+    "image-cleanup",
     "init",
     "insecure-registries",
     "ip",

@@ -9,6 +9,7 @@ use skep_images::{Proxies, RegistryConfig};
 use skep_types::privilege::Privilege;
 use skep_types::resources::GenericResource;
 
+use super::cleanup::ImageCleanup;
 use super::given::Given;
 use super::{ConfigError, containers};
 use crate::config::CERTS_DIR;
@@ -49,6 +50,8 @@ pub struct Settings {
     pub log_level: LogLevel,
     pub labels: Vec<String>,
     pub registries: RegistryConfig,
+    /// When images go by themselves; none: they never do.
+    pub image_cleanup: Option<ImageCleanup>,
     pub containers: Defaults,
     pub default_runtime: String,
     /// Containers go on without the daemon, so that nothing waits for it; it is told of a reload.
@@ -77,6 +80,7 @@ impl Settings {
                 ca_dir: Some(PathBuf::from(CERTS_DIR)),
                 ..RegistryConfig::default()
             },
+            image_cleanup: None,
             containers: containers::defaults(keys)?,
             default_runtime: RUNTIMES[0].to_owned(),
             shutdown_timeout_s: SHUTDOWN_TIMEOUT_S,
@@ -110,6 +114,7 @@ impl Settings {
                     .collect::<Result<_, skep_images::MirrorError>>()
                     .map_err(|error| ConfigError::Value(error.to_string()))?;
             }
+            "image-cleanup" => self.image_cleanup = Some(ImageCleanup::read(given)?),
             "certs-dir" => registries.ca_dir = Some(given.text()?.into()),
             "max-concurrent-downloads" => {
                 count(given, "downloads", &mut registries.transfers.downloads)?;
@@ -160,6 +165,7 @@ impl Settings {
             log_level: _,
             labels,
             registries,
+            image_cleanup,
             containers,
             default_runtime,
             shutdown_timeout_s,
@@ -170,6 +176,7 @@ impl Settings {
             advertise_addr: _,
         } = new;
         let mut next = self.clone();
+        next.image_cleanup = image_cleanup;
         let certificates = next.registries.ca_dir.take();
         let proxies = std::mem::take(&mut next.registries.proxies);
         next.registries = RegistryConfig { ca_dir: certificates, proxies, ..registries };

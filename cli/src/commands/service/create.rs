@@ -223,10 +223,14 @@ impl CreateArgs {
 }
 
 pub async fn run(session: &Session, args: CreateArgs) -> Outcome {
-    let spec = args.spec(session).await?;
+    let mut spec = args.spec(session).await?;
     let auth = args.settings.registry_auth(session, &spec)?;
+    let warning = match args.settings.no_resolve_image {
+        true => None,
+        false => super::pin::image(&session.client, &mut spec, auth.as_ref()).await,
+    };
     let created = session.client.service_create(&spec, auth.as_ref()).await?;
-    created.warnings.iter().for_each(warn);
+    warning.iter().chain(&created.warnings).for_each(warn);
     line(&created.id)?;
     progress::wait(session, &created.id, &args.wait).await
 }

@@ -3,6 +3,7 @@
 mod create;
 pub mod list;
 mod logs;
+pub mod pin;
 mod pretty;
 mod privileges;
 mod rebalance;

@@ -80,9 +80,8 @@ pub struct Settings {
     #[arg(long)]
     no_healthcheck: bool,
     /// Do not query the registry to resolve image digest and supported platforms
-    // DEVIATION: each node resolves an image when it pulls it, so there is nothing to leave out.
     #[arg(long)]
-    no_resolve_image: bool,
+    pub no_resolve_image: bool,
     /// Tune host's OOM preferences (-1000 to 1000)
     #[arg(long, value_name = "int", allow_hyphen_values = true)]
     oom_score_adj: Option<i64>,

@@ -404,7 +404,15 @@ pub async fn run(session: &Session, args: UpdateArgs) -> Outcome {
         registry_auth: args.settings.registry_auth(session, &spec)?,
         ..Default::default()
     };
+    let auth = options.registry_auth.as_ref();
+    let warning = match &args.image {
+        Some(_) if !args.settings.no_resolve_image => {
+            super::pin::image(&session.client, &mut spec, auth).await
+        }
+        _ => None,
+    };
     let updated = session.client.service_update(&service.id, &options, &spec).await?;
+    warning.iter().for_each(warn);
     updated.warnings.iter().flatten().for_each(warn);
     line(&args.service)?;
     progress::wait(session, &service.id, &args.wait).await

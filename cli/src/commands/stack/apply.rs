@@ -5,13 +5,13 @@ use skep_docker_api::ClientError;
 use skep_docker_api::convert::service_spec_to_api;
 use skep_docker_api::json::{
     ConfigReference, FileTarget, Ipam, IpamConfig, Network, NetworkAttachmentConfig,
-    NetworkCreateRequest, SecretReference, Service, ServiceSpec, ServiceUpdateOptions,
+    NetworkCreateRequest, SecretReference, Service, ServiceSpec, ServiceUpdateOptions, TaskSpec,
 };
 use skep_types::NetworkSpec;
 
 use super::NAMESPACE;
 use crate::commands::Session;
-use crate::commands::service::settings::login_for;
+use crate::commands::service::{pin, settings::login_for};
 use crate::failure::{Failure, Outcome};
 use crate::output::{line, warn};
 
@@ -135,8 +135,38 @@ pub fn carry_over(spec: &mut ServiceSpec, old: &Service) {
     {
         // The same image: keep the digest it has been given, or all tasks would be replaced.
         container.image = before.image.clone();
+        let platforms = old.spec.task_template.placement.as_ref().map(|it| &it.platforms);
+        if let Some(platforms) = platforms.filter(|platforms| !platforms.is_empty()) {
+            let placement = spec.task_template.placement.get_or_insert_default();
+            placement.platforms = platforms.clone();
+        }
     }
     spec.task_template.force_update = old.spec.task_template.force_update;
+}
+
+/// When a registry is asked for the digest that a tag stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resolve {
+    Always,
+    /// Only where the file names another image than before.
+    Changed,
+    Never,
+}
+
+/// What goes with the services.
+#[derive(Debug, Clone, Copy)]
+pub struct Sending {
+    pub with_login: bool,
+    pub resolve: Resolve,
+}
+
+fn pinned_anew(spec: &ServiceSpec, old: &Service, resolve: Resolve) -> bool {
+    let image = spec.task_template.container_spec.as_ref().map(|container| &container.image);
+    match resolve {
+        Resolve::Always => true,
+        Resolve::Changed => old.spec.labels.get(IMAGE) != image,
+        Resolve::Never => false,
+    }
 }
 
 /// Makes the services that are not among those that the stack has, and updates the others; gives all their ids.
@@ -144,15 +174,19 @@ pub async fn services(
     session: &Session,
     have: &[Service],
     specs: Vec<ServiceSpec>,
-    with_login: bool,
+    sending: Sending,
 ) -> Outcome<Vec<String>> {
     let client = &session.client;
     let mut ids = Vec::with_capacity(specs.len());
     for mut spec in specs {
         let name = spec.name.clone();
-        let login = if with_login { login_for(session, &spec)? } else { None };
+        let login = if sending.with_login { login_for(session, &spec)? } else { None };
         let Some(old) = have.iter().find(|service| service.spec.name == name) else {
             line(format!("Creating service {name}"))?;
+            if sending.resolve != Resolve::Never {
+                // As docker, which warns of this at updates alone.
+                let _ = pin::image(client, &mut spec, login.as_ref()).await;
+            }
             let made = client
                 .service_create(&spec, login.as_ref())
                 .await
@@ -162,7 +196,20 @@ pub async fn services(
             continue;
         };
         line(format!("Updating service {name} (id: {})", old.id))?;
+        let asked = pinned_anew(&spec, old, sending.resolve).then(|| spec.clone());
         carry_over(&mut spec, old);
+        if let Some(mut asked) = asked {
+            match pin::image(client, &mut asked, login.as_ref()).await {
+                None => {
+                    spec.task_template = TaskSpec {
+                        force_update: spec.task_template.force_update,
+                        ..asked.task_template
+                    }
+                }
+                // What was recorded before is better than nothing.
+                Some(warning) => warn(warning),
+            }
+        }
         let options = ServiceUpdateOptions {
             version: old.version.index,
             registry_auth: login,

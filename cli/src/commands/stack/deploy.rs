@@ -10,6 +10,7 @@ use skep_compose::{FileByName, Stack};
 use skep_docker_api::Filters;
 use skep_docker_api::convert::{config_spec_to_api, secret_spec_to_api};
 
+use super::apply::{Resolve, Sending};
 use super::files::{self, Disk, FileArgs};
 use super::plan::{Act, Plan, Standing};
 use super::versions::{self, Kind, Version};
@@ -36,7 +37,6 @@ pub struct DeployArgs {
     #[arg(short, long)]
     quiet: bool,
     /// Query the registry to resolve image digest and supported platforms ("always", "changed", "never")
-    // DEVIATION: each node resolves an image when it pulls it; all three keep the digest that a service already has.
     #[arg(long, value_name = "string", default_value = "always")]
     resolve_image: String,
     /// Wait until all services run as asked; fail where one does not, or was rolled back
@@ -74,12 +74,15 @@ struct Prepared {
 
 pub async fn run(session: &Session, args: DeployArgs) -> Outcome {
     let stack = named(&args.stack)?;
-    if !matches!(args.resolve_image.as_str(), "always" | "changed" | "never") {
-        return Err(Failure::new(format!(
-            "Invalid option {} for flag --resolve-image",
-            args.resolve_image
-        )));
-    }
+    let resolve = match args.resolve_image.as_str() {
+        "always" => Resolve::Always,
+        "changed" => Resolve::Changed,
+        "never" => Resolve::Never,
+        other => {
+            let text = format!("Invalid option {other} for flag --resolve-image");
+            return Err(Failure::new(text));
+        }
+    };
     let stack = read(&args.files, stack)?;
     if args.detach.is_none() && !args.wait && !args.dry_run {
         warn(
@@ -90,7 +93,8 @@ pub async fn run(session: &Session, args: DeployArgs) -> Outcome {
     if args.dry_run {
         return print(&prepared.plan.to_string());
     }
-    let ids = deploy(session, prepared, args.with_registry_auth).await?;
+    let sending = Sending { with_login: args.with_registry_auth, resolve };
+    let ids = deploy(session, prepared, sending).await?;
     if args.wait {
         let most = args.wait_timeout.map(|nanos| Duration::from_nanos(nanos.unsigned_abs()));
         return wait::until_converged(session, &ids, args.quiet, most).await;
@@ -175,7 +179,7 @@ fn name_by_version(files: &mut [FileByName], kind: Kind, versions: &[Version]) {
 }
 
 /// Carries a plan out; gives the ids of the stack's services.
-async fn deploy(session: &Session, prepared: Prepared, with_login: bool) -> Outcome<Vec<String>> {
+async fn deploy(session: &Session, prepared: Prepared, sending: Sending) -> Outcome<Vec<String>> {
     let Prepared { stack, versions, standing, plan } = prepared;
     let removed = |service: &skep_docker_api::json::Service| {
         let name = &service.spec.name;
@@ -194,7 +198,7 @@ async fn deploy(session: &Session, prepared: Prepared, with_login: bool) -> Outc
     for template in &stack.services {
         specs.push(apply::resolved(session, template).await?);
     }
-    let ids = apply::services(session, &kept, specs, with_login).await?;
+    let ids = apply::services(session, &kept, specs, sending).await?;
     if !versions.is_empty() {
         versions::clean(session, &versions).await?;
     }

@@ -11,7 +11,7 @@
 
 mod assemble;
 mod path;
-mod pipe;
+pub(crate) mod pipe;
 mod read;
 mod resolve;
 mod stat;

@@ -68,13 +68,13 @@ impl Write for Sending {
 }
 
 /// The thread's end of a stream that comes in.
-pub(super) struct Receiving {
+pub(crate) struct Receiving {
     pieces: mpsc::Receiver<io::Result<Bytes>>,
     piece: Bytes,
 }
 
 /// A way for pieces to a thread.
-pub(super) fn channel() -> (mpsc::Sender<io::Result<Bytes>>, Receiving) {
+pub(crate) fn channel() -> (mpsc::Sender<io::Result<Bytes>>, Receiving) {
     let (sender, pieces) = mpsc::channel(PIECES_IN_FLIGHT);
     (sender, Receiving { pieces, piece: Bytes::new() })
 }
