@@ -294,6 +294,11 @@ fn creation_waits_until_all_runs() {
         2/2: running   [==================>]
         verify: Waiting 1 seconds to verify that tasks are stable...
         verify: Service newserviceidnewserviceid1 converged
+        image nginx:latest could not be accessed on a registry to record
+        its digest. Each node will access nginx:latest independently,
+        possibly leading to different nodes running different
+        versions of the image.
+
     "#]]
     .assert_eq(&text);
 }

@@ -35,8 +35,6 @@ pub struct Image {
     /// Bytes of each layer's files, in the same order.
     pub layer_sizes: Vec<u64>,
     pub history: Vec<History>,
-    /// When it came, or a container was last made from it or removed, whichever was last.
-    pub used: SystemTime,
 }
 
 impl Image {
@@ -160,7 +158,6 @@ impl Inner {
             layers,
             layer_sizes,
             history: file.history,
-            used: self.used(id)?,
         })
     }
 
@@ -173,14 +170,16 @@ impl Inner {
             .and_then(|blob| blob.set_modified(SystemTime::now()))
             .context(|| format!("note the use of image {id}"))
     }
-
-    fn used(&self, id: Digest) -> Result<SystemTime> {
-        let found = std::fs::metadata(self.blob_path(id)).and_then(|blob| blob.modified());
-        found.context(|| format!("see when image {id} was used"))
-    }
 }
 
 impl Store {
+    /// When an image came, or a container was last made from it or removed, whichever was last. It
+    /// reads no more than a file's time.
+    pub fn last_use(&self, id: Digest) -> Result<SystemTime> {
+        let found = std::fs::metadata(self.inner.blob_path(id)).and_then(|blob| blob.modified());
+        found.context(|| format!("see when image {id} was used"))
+    }
+
     /// All images, the newest first.
     pub async fn list(&self) -> Result<Vec<Image>> {
         self.blocking(|inner| {

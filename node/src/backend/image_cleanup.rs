@@ -20,16 +20,16 @@ const IDLE: Duration = Duration::from_secs(60);
 
 /// The image that goes next.
 fn next<'a>(
-    images: impl Iterator<Item = &'a Image>,
+    images: impl Iterator<Item = (&'a Image, SystemTime)>,
     policy: &ImageCleanup,
     disk_full: bool,
     now: SystemTime,
-) -> Option<&'a Image> {
-    let age = |image: &Image| now.duration_since(image.used).unwrap_or_default();
-    let again = images.filter(|image| !image.repo_digests().is_empty());
-    let oldest = again.max_by_key(|image| age(image))?;
-    let old = policy.unused_for.is_some_and(|most| age(oldest) > most);
-    (old || (disk_full && age(oldest) > FRESH)).then_some(oldest)
+) -> Option<(&'a Image, SystemTime)> {
+    let again = images.filter(|(image, _)| !image.repo_digests().is_empty());
+    let oldest = again.min_by_key(|(_, used)| *used)?;
+    let age = now.duration_since(oldest.1).unwrap_or_default();
+    let old = policy.unused_for.is_some_and(|most| age > most);
+    (old || (disk_full && age > FRESH)).then_some(oldest)
 }
 
 impl DaemonBackend {
@@ -66,13 +66,18 @@ impl DaemonBackend {
             let uses = self.image_uses().await?;
             let unused = |image: &&Image| !uses.iter().any(|usage| usage.image == image.id);
             let candidates = images.iter().filter(unused);
-            let Some(image) = next(candidates, policy, full, SystemTime::now()) else {
+            // One without a time has gone meanwhile.
+            let candidates =
+                candidates.filter_map(|image| Some((image, store.last_use(image.id).ok()?)));
+            let Some((image, used)) = next(candidates, policy, full, SystemTime::now()) else {
                 return Ok(());
             };
             let Ok(_alone) = super::prune::alone(&self.prunes.images) else { return Ok(()) };
-            let (id, used) = (image.id, image.used);
+            let (id, again) = (image.id, store.clone());
             // Looked at again under the store's lock: somebody may have used it meanwhile.
-            let wanted = move |image: &Image| image.id == id && image.used == used;
+            let wanted = move |image: &Image| {
+                image.id == id && again.last_use(id).is_ok_and(|last| last == used)
+            };
             let kept = uses.into_iter().map(|usage| usage.image).collect();
             let pruned = store.prune(PruneScope::Unused, kept, wanted).await;
             let pruned = pruned.map_err(engine_error::image)?;
