@@ -84,11 +84,6 @@ fn deploy_makes_what_is_missing_and_updates_what_is_there() {
         Updating service st_web (id: newserviceidnewserviceid1)
         Since --detach=false was not specified, tasks will be created in the background.
         In a future release, --detach=false will become the default.
-        image nginx:1.25 could not be accessed on a registry to record
-        its digest. Each node will access nginx:1.25 independently,
-        possibly leading to different nodes running different
-        versions of the image.
-
         -> secret update secret-st_key 0 {"Name":"st_key","Labels":{"com.docker.stack.namespace":"st"},"Data":"aHVzaA=="}
         update newserviceidnewserviceid1 0 back=false {"Name":"st_web","Labels":{"com.docker.stack.image":"nginx:1.25","com.docker.stack.namespace":"st"},"TaskTemplate":{"ContainerSpec":{"Image":"nginx:1.25","Labels":{"com.docker.stack.namespace":"st"},"DNSConfig":{},"Secrets":[{"File":{"Name":"key","UID":"0","GID":"0","Mode":292},"SecretID":"secret-st_key","SecretName":"st_key"}],"Configs":[{"File":{"Name":"/etc/conf","UID":"0","GID":"0","Mode":292},"ConfigID":"config-conf","ConfigName":"conf"}],"Isolation":"default"},"Resources":{"Limits":{},"Reservations":{}},"RestartPolicy":{"Condition":"any","Delay":5000000000,"MaxAttempts":0,"Window":0},"Placement":{},"Networks":[{"Target":"network-st_back","Aliases":["web"]}],"ForceUpdate":0,"Runtime":"container"},"Mode":{"Replicated":{"Replicas":2}},"UpdateConfig":{"Parallelism":1,"FailureAction":"pause","Monitor":5000000000,"MaxFailureRatio":0.0,"Order":"stop-first"},"RollbackConfig":{"Parallelism":1,"FailureAction":"pause","Monitor":5000000000,"MaxFailureRatio":0.0,"Order":"stop-first"},"EndpointSpec":{"Mode":"vip","Ports":[{"Protocol":"tcp","TargetPort":80,"PublishedPort":8080,"PublishMode":"ingress"}]}}
     "#]]);
@@ -271,16 +266,6 @@ fn waiting_ends_with_the_word_on_every_service() {
         st_web: 1 out of 1 tasks
         st_extra: converged
         st_web: converged
-        image extra could not be accessed on a registry to record
-        its digest. Each node will access extra independently,
-        possibly leading to different nodes running different
-        versions of the image.
-
-        image nginx:1 could not be accessed on a registry to record
-        its digest. Each node will access nginx:1 independently,
-        possibly leading to different nodes running different
-        versions of the image.
-
     "#]]
     .assert_eq(&wait(&stand("", "running"), ""));
     expect![[r#"
@@ -289,16 +274,6 @@ fn waiting_ends_with_the_word_on_every_service() {
         st_extra: converged
         st_web: converged
         st_web: task t failed
-        image extra could not be accessed on a registry to record
-        its digest. Each node will access extra independently,
-        possibly leading to different nodes running different
-        versions of the image.
-
-        image nginx:1 could not be accessed on a registry to record
-        its digest. Each node will access nginx:1 independently,
-        possibly leading to different nodes running different
-        versions of the image.
-
         service st_web: task t failed
         [1]
     "#]]
@@ -307,16 +282,6 @@ fn waiting_ends_with_the_word_on_every_service() {
         st_extra: 1 out of 1 tasks
         st_web: service update paused: task t failed
         st_extra: converged
-        image extra could not be accessed on a registry to record
-        its digest. Each node will access extra independently,
-        possibly leading to different nodes running different
-        versions of the image.
-
-        image nginx:1 could not be accessed on a registry to record
-        its digest. Each node will access nginx:1 independently,
-        possibly leading to different nodes running different
-        versions of the image.
-
         service st_web: service update paused: task t failed
         [1]
     "#]]
@@ -324,16 +289,6 @@ fn waiting_ends_with_the_word_on_every_service() {
     expect![[r#"
         st_extra: 0 out of 1 tasks
         st_web: 0 out of 1 tasks
-        image extra could not be accessed on a registry to record
-        its digest. Each node will access extra independently,
-        possibly leading to different nodes running different
-        versions of the image.
-
-        image nginx:1 could not be accessed on a registry to record
-        its digest. Each node will access nginx:1 independently,
-        possibly leading to different nodes running different
-        versions of the image.
-
         service st_extra did not converge in time: 0 out of 1 tasks
         service st_web did not converge in time: 0 out of 1 tasks
         [1]

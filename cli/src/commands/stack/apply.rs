@@ -184,7 +184,7 @@ pub async fn services(
         let Some(old) = have.iter().find(|service| service.spec.name == name) else {
             line(format!("Creating service {name}"))?;
             if sending.resolve != Resolve::Never {
-                // As docker, which warns of this at updates alone.
+                // As docker, which says nothing of it here.
                 let _ = pin::image(client, &mut spec, login.as_ref()).await;
             }
             let made = client
@@ -206,8 +206,9 @@ pub async fn services(
                         ..asked.task_template
                     }
                 }
-                // What was recorded before is better than nothing.
-                Some(warning) => warn(warning),
+                // DEVIATION: docker forgets the digest then, and all tasks are replaced. What was
+                // recorded before is better than nothing.
+                Some(_) => {}
             }
         }
         let options = ServiceUpdateOptions {
