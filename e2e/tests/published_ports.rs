@@ -30,17 +30,19 @@ fn root() -> bool {
 /// host N is fd77::N, the outside fd77::ff.
 fn swarm() -> Fleet {
     let fleet = Fleet::up(FleetConfig::hosts(3).daemon(skep_binary()).managers(1)).unwrap();
-    for host in fleet.hosts() {
-        let socket = format!("unix://{}", host.socket().display());
-        let mut import = Command::new(skep_binary());
-        import.args(["-H", &socket, "image", "import"]).arg(image_archive()).arg("busybox:latest");
-        let output = import.output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    }
+    fleet.hosts().for_each(|host| import(&host));
     for (host, last) in fleet.hosts().chain([fleet.outside()]).zip(["1", "2", "3", "ff"]) {
         add_address(&host, &format!("fd77::{last}/64"));
     }
     fleet
+}
+
+fn import(host: &Host) {
+    let socket = format!("unix://{}", host.socket().display());
+    let mut import = Command::new(skep_binary());
+    import.args(["-H", &socket, "image", "import"]).arg(image_archive()).arg("busybox:latest");
+    let output = import.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 fn add_address(host: &Host, address: &str) {
@@ -105,6 +107,34 @@ fn who(from: &Host, source: Option<&str>, at: &str) -> Result<(String, String)> 
 
 fn wait_who(from: &Host, source: Option<&str>, at: &str) -> (String, String) {
     eventually_blocking(SOON, || who(from, source, at))
+}
+
+#[test]
+fn a_swarm_on_the_loopback_publishes_on_all_addresses_of_its_host() {
+    if !root() {
+        return;
+    }
+    let fleet = Fleet::up(FleetConfig::hosts(1).daemon(skep_binary())).unwrap();
+    let (one, outside) = (fleet.host(1), fleet.outside());
+    import(&one);
+    for (host, last) in [(&one, "1"), (&outside, "ff")] {
+        add_address(host, &format!("fd77::{last}/64"));
+    }
+    skep(&one, &["swarm", "init", "--advertise-addr", "127.0.0.1"]).unwrap();
+    create(&one, &["--name=web", "--publish=8080:80"]);
+    wait_settled(&one, "web", 1);
+    let host = one.address().to_string();
+    let (client, client_v6) = (outside.address().to_string(), "fd77::ff");
+    for (at, seen) in [(host.clone(), client.as_str()), ("[fd77::1]".to_owned(), client_v6)] {
+        assert_eq!(wait_who(&outside, None, &format!("{at}:8080")).1, seen, "{at}");
+    }
+    // From the host itself, by any of its addresses.
+    for at in ["127.0.0.1", "[::1]", &host, "[fd77::1]"] {
+        wait_who(&one, None, &format!("{at}:8080"));
+    }
+    // It refuses to call well what nobody has looked at yet.
+    let said = eventually_blocking(SOON, || skep(&one, &["network", "doctor"]));
+    assert!(said.contains("host1: as it should be, ") && !said.contains("mended"), "{said}");
 }
 
 #[test]

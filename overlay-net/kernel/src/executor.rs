@@ -116,13 +116,22 @@ impl Executor {
             Operation::CreateSandbox { network, tunnel, gateways, mac } => {
                 sandbox::create(host, paths, *network, tunnel, gateways, *mac).await
             }
-            Operation::JoinToHost { network, subnet, gateway, subnet_v6, node, mtu } => {
+            Operation::JoinToHost {
+                network,
+                subnet,
+                gateway,
+                subnet_v6,
+                host: called,
+                lacks_host,
+                mtu,
+            } => {
                 let join = HostJoin {
                     network: *network,
                     subnet: *subnet,
                     gateway: *gateway,
                     subnet_v6: *subnet_v6,
-                    node: *node,
+                    host: *called,
+                    lacks_host: *lacks_host,
                     mtu: *mtu,
                 };
                 sandbox::join_to_host(host, paths, &join).await

@@ -80,7 +80,10 @@ pub struct HostJoin {
     pub subnet: Ipv4Net,
     pub gateway: Ipv4Addr,
     pub subnet_v6: Option<Ipv6Net>,
-    pub node: IpAddr,
+    /// What the host is called there.
+    pub host: IpAddr,
+    /// The host has no such address yet: its end of the way is given it.
+    pub lacks_host: bool,
     pub mtu: u32,
 }
 
@@ -114,13 +117,16 @@ pub async fn join_to_host(
     let localnet = setting(&format!("{end}/route_localnet"));
     sysctl::write(host, vec![(localnet, "1")]).await?;
     inside.up(TO_HOST).await?;
+    if join.lacks_host {
+        outside.add_address(&end, IpNet::from(join.host)).await?;
+    }
     // Up last: an end that is up says that all of it stands.
     outside.up(&end).await?;
     let to_clients = RouteMessageBuilder::<Ipv4Addr>::new()
         .destination_prefix(Ipv4Addr::UNSPECIFIED, 0)
         .output_interface(inside.index(TO_HOST).await?);
-    let to_clients = match join.node {
-        IpAddr::V4(node) => to_clients.gateway(node).onlink(),
+    let to_clients = match join.host {
+        IpAddr::V4(host) => to_clients.gateway(host).onlink(),
         IpAddr::V6(_) => to_clients.scope(netlink_packet_route::route::RouteScope::Link),
     };
     add_route(&inside, to_clients.build()).await?;
@@ -129,8 +135,8 @@ pub async fn join_to_host(
         .output_interface(outside.index(&end).await?)
         .gateway(join.gateway)
         .onlink();
-    let to_tasks = match join.node {
-        IpAddr::V4(node) => to_tasks.pref_source(node),
+    let to_tasks = match join.host {
+        IpAddr::V4(host) => to_tasks.pref_source(host),
         IpAddr::V6(_) => to_tasks,
     };
     add_route(&outside, to_tasks.build()).await?;

@@ -52,6 +52,13 @@ impl NodeConfig {
         Ipv4Addr::from(u32::from(self.outside_pool.network()) + 1)
     }
 
+    /// What the host is called where clients' own addresses would mean somebody else to tasks. A swarm of
+    /// one node may stand on the loopback, whose addresses no other namespace can answer: there it is the
+    /// host's address towards its tasks.
+    pub fn face(&self) -> IpAddr {
+        if self.underlay.is_loopback() { self.outside_gateway().into() } else { self.underlay }
+    }
+
     pub fn tunnel(&self, network: &NetworkState) -> Tunnel {
         Tunnel {
             vni: network.vni,

@@ -40,7 +40,10 @@ pub enum Operation {
         gateway: Ipv4Addr,
         /// The subnet of IPv6, where the network has one.
         subnet_v6: Option<Ipv6Net>,
-        node: IpAddr,
+        /// What the host is called there.
+        host: IpAddr,
+        /// The host has no such address yet: its end of the way is given it.
+        lacks_host: bool,
         mtu: u32,
     },
     /// Frames to `mac` are tunnelled to `node`.

@@ -141,7 +141,8 @@ fn plan_sandbox(
             subnet: gateway.trunc(),
             gateway: gateway.addr(),
             subnet_v6: v6(&network.gateways).map(|gateway| gateway.trunc()),
-            node: node.underlay,
+            host: node.face(),
+            lacks_host: node.face() != node.underlay,
             mtu: node.mtu(network),
         }),
         (false, _) if stands.joined_to_host => {

@@ -212,7 +212,7 @@ fn the_ingress_network_stands_without_tasks_and_is_joined_to_the_host() {
             SetForwarding { network: NetworkId(0000000000000000000000001), mac: 02:42:0a:00:00:04, node: 192.168.0.2 }
             SetForwarding { network: NetworkId(0000000000000000000000001), mac: 02:53:c0:a8:00:02, node: 192.168.0.2 }
             SetNeighbour { network: NetworkId(0000000000000000000000001), address: 10.0.0.4, mac: 02:42:0a:00:00:04 }
-            JoinToHost { network: NetworkId(0000000000000000000000001), subnet: 10.0.0.0/24, gateway: 10.0.0.1, subnet_v6: None, node: 192.168.0.1, mtu: 1450 }
+            JoinToHost { network: NetworkId(0000000000000000000000001), subnet: 10.0.0.0/24, gateway: 10.0.0.1, subnet_v6: None, host: 192.168.0.1, lacks_host: false, mtu: 1450 }
             CreateUserTable
             ReplaceHostRules
             PruneFlows { place: Host, balanced: [Balanced { target: Port(Tcp, 8080), target_port: Some(80), serving: [10.0.0.3, 10.0.0.4], draining: [], session: Any }, Balanced { target: Port(Udp, 5353), target_port: Some(53), serving: [10.0.0.3, 10.0.0.4], draining: [], session: Any }] }

@@ -130,7 +130,7 @@ pub fn host_rules(desired: &Desired) -> Ruleset {
 fn masked(node: &NodeConfig) -> String {
     let mut rules = String::new();
     for family in Family::ALL.into_iter().filter(|it| *it == Family::V4 || node.ipv6) {
-        let (pool, loopback, as_node) = match (family, node.underlay) {
+        let (pool, loopback, as_node) = match (family, node.face()) {
             (Family::V4, IpAddr::V4(own)) => {
                 (node.outside_pool.to_string(), "127.0.0.0/8", format!("snat ip to {own}"))
             }
