@@ -63,6 +63,15 @@ enum Ended {
     Closed,
 }
 
+impl Ended {
+    /// A manager says that the node was removed from the swarm.
+    fn says_removed(&self) -> bool {
+        matches!(self, Self::Call(status)
+            if status.code() == Code::PermissionDenied
+                && status.message().contains("not part of the swarm any more"))
+    }
+}
+
 pub async fn run(config: AgentConfig, news: watch::Sender<News>, stop: CancellationToken) {
     let mut worker = Worker::new(Arc::clone(&config.executor));
     let upkeep = watch::Sender::default();
@@ -87,6 +96,7 @@ async fn sessions(
 ) {
     let attachments = config.executor.attachments();
     let mut backoff = BACKOFF_MIN;
+    let mut gave_up = false;
     loop {
         let began = Instant::now();
         let ended = tokio::select! {
@@ -97,15 +107,19 @@ async fn sessions(
             attachments.session(None);
         }
         let described = matches!(ended, Ended::Described);
-        let removed = matches!(&ended, Ended::Call(status)
-            if status.code() == Code::PermissionDenied
-                && status.message().contains("not part of the swarm any more"));
+        let removed = ended.says_removed();
         news.send_modify(|news| {
             news.in_session = false;
             news.removed |= removed;
             news.error = if described { String::new() } else { error_chain(&ended) };
         });
         tracing::debug!(error = error_chain(&ended), "session ended");
+        if removed && !gave_up {
+            gave_up = tokio::select! {
+                () = stop.cancelled() => return,
+                gave_up = give_up(config, worker) => gave_up,
+            };
+        }
         // A session that stood says that the managers were well: try again at once.
         backoff = if described || began.elapsed() > BACKOFF_MAX { BACKOFF_MIN } else { backoff };
         let spread = Duration::from_secs_f64(backoff.as_secs_f64() * rand::random_range(0.5..1.0));
@@ -114,6 +128,21 @@ async fn sessions(
             () = tokio::time::sleep(spread) => {}
         }
         backoff = (backoff * 2).min(BACKOFF_MAX);
+    }
+}
+
+/// Nobody will ask for what runs here any more, nor tell where others are: tasks and networks go.
+/// Whether all of it is gone.
+async fn give_up(config: &AgentConfig, worker: &mut Worker) -> bool {
+    tracing::warn!("this node was removed from the swarm: its tasks and networks end");
+    worker.give_up().await;
+    match config.executor.end_networks().await {
+        Ok(()) => true,
+        Err(error) => {
+            let error = error_chain(&error);
+            tracing::warn!(error, "failed to take this node's networks down");
+            false
+        }
     }
 }
 

@@ -188,6 +188,25 @@ impl Worker {
         self.shared.files.lock().expect("no holder panics")
     }
 
+    /// The node is no part of the swarm any more: its tasks end, each within its grace.
+    pub async fn give_up(&mut self) {
+        for asked in self.asked.values() {
+            asked.send_replace(Asked::Gone);
+        }
+        self.known.send_replace(KnownTasks::default());
+        *self.files() = TaskFiles::default();
+        while let Some(ended) = self.running.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(%error, "a task's loop ended badly");
+            }
+        }
+        self.asked.clear();
+        // Of before the daemon was started again.
+        for id in self.shared.executor.tasks().await {
+            task::clean_up(&self.shared, id).await;
+        }
+    }
+
     /// Ends the loops; containers go on.
     pub async fn shutdown(mut self) {
         self.running.shutdown().await;

@@ -275,13 +275,7 @@ fn nothing_is_left_in_the_kernel_when_networks_go() {
     skep(&two, &["swarm", "join", "--token", token.trim(), &format!("{address}:2377")]).unwrap();
     // The ingress network is there as soon as the leader has told of it.
     let in_swarm = [&one, &two].map(|host| {
-        eventually_blocking(SOON, || {
-            let links = host.check(&["ip", "-br", "link"])?;
-            ensure!(links.contains("ski-"), "{links}");
-            let rules = host.check(&["nft", "list", "table", "inet", "skep"])?;
-            ensure!(rules.contains("chain published"), "{rules}");
-            Ok(())
-        });
+        wait_ingress(host);
         kernel(host)
     });
     for name in ["front", "back"] {
@@ -309,4 +303,55 @@ fn nothing_is_left_in_the_kernel_when_networks_go() {
     for (host, before) in [&one, &two].into_iter().zip(&bare) {
         eventually_blocking(SOON, || same_as(before, host));
     }
+}
+
+/// The one link of a published port's way, and rules that lead somewhere: a node has what the leader told.
+fn wait_ingress(host: &Host) {
+    eventually_blocking(SOON, || {
+        let links = host.check(&["ip", "-br", "link"])?;
+        ensure!(links.contains("ski-"), "{links}");
+        let rules = host.check(&["nft", "list", "table", "inet", "skep"])?;
+        ensure!(rules.contains("chain published"), "{rules}");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_node_that_has_no_manager_any_more_leaves_nothing_in_the_kernel() {
+    if !root() {
+        return;
+    }
+    let fleet = fleet(3, 0);
+    let (one, two, three) = (fleet.host(1), fleet.host(2), fleet.host(3));
+    let bare: Vec<_> = fleet.hosts().map(|host| kernel(&host)).collect();
+    let address = one.address().to_string();
+    skep(&one, &["swarm", "init", "--advertise-addr", &address]).unwrap();
+    let token = skep(&one, &["swarm", "join-token", "-q", "worker"]).unwrap();
+    for host in [&two, &three] {
+        skep(host, &["swarm", "join", "--token", token.trim(), &format!("{address}:2377")])
+            .unwrap();
+    }
+    skep(&one, &["network", "create", "-d", "overlay", "--attachable", "front"]).unwrap();
+    create(&one, &["--name=web", "--mode=global", "--network=front", "-p", "8080:80"], WEB);
+    wait_running(&one, "web", 3);
+    fleet.hosts().for_each(|host| wait_ingress(&host));
+
+    // One that is told that it was removed does not wait to be told to leave.
+    skep(&one, &["node", "rm", "--force", "host3"]).unwrap();
+    eventually_blocking(SOON, || same_as(&bare[2], &three));
+    let tasks = ["ps", "-a", "--quiet", "--filter", "label=com.docker.swarm.task.id"];
+    assert_eq!(skep(&three, &tasks).unwrap(), "");
+    let info = ["info", "--format", "{{.Swarm.LocalNodeState}}"];
+    assert_eq!(skep(&three, &info).unwrap().trim(), "error");
+    skep(&three, &["swarm", "leave"]).unwrap();
+    same_as(&bare[2], &three).unwrap();
+
+    // One that was started again and has heard of nobody since does not know its networks.
+    one.kill(Signal::SIGKILL).unwrap();
+    two.kill(Signal::SIGKILL).unwrap();
+    two.start().unwrap();
+    eventually_blocking(SOON, || skep(&two, &["info"]));
+    wait_ingress(&two);
+    skep(&two, &["swarm", "leave"]).unwrap();
+    same_as(&bare[1], &two).unwrap();
 }

@@ -1,6 +1,6 @@
 //! The node's networks as tasks use them: made when the swarm says where this node is.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -12,6 +12,7 @@ use skep_overlay_net::{
     NetworkUpdate, NodeConfig, Subject, TaskNet, follows_sctp, requirements, speaks_v6, underlay,
 };
 use skep_proto::convert::NodeTask;
+use skep_types::defaults::DATA_PATH_PORT;
 use skep_types::error_chain;
 use tokio::sync::RwLock;
 
@@ -62,7 +63,6 @@ impl Networks {
             }
             return Err(failed("the node's data path changed: restart the daemon to follow it"));
         }
-        let outside_pool: Ipv4Net = OUTSIDE_POOL.parse().expect("a constant network");
         let host = Namespace::current().map_err(failed)?;
         let tried = requirements::lacking(&self.probe()).await;
         let lacking = tried.unwrap_or_else(|error| {
@@ -79,25 +79,29 @@ impl Networks {
                  families have IPv4 alone on this node"
             );
         }
-        let config = ManagerConfig {
-            node: NodeConfig {
-                underlay,
-                vxlan_port,
-                underlay_mtu: underlay::mtu(&host, underlay).await.map_err(failed)?,
-                ipv6: speaks_v6(),
-                sctp: follows_sctp(&host).await.map_err(failed)?,
-                outside_pool,
-                repeated_sources: Vec::new(),
-            },
+        let node = NodeConfig {
+            underlay,
+            vxlan_port,
+            underlay_mtu: underlay::mtu(&host, underlay).await.map_err(failed)?,
+            ipv6: speaks_v6(),
+            sctp: follows_sctp(&host).await.map_err(failed)?,
+            outside_pool: outside_pool(),
+            repeated_sources: Vec::new(),
+        };
+        let manager = Arc::new(self.manage(node, host));
+        *made = Some(Made { underlay, vxlan_port, manager, lacking });
+        Ok(())
+    }
+
+    fn manage(&self, node: NodeConfig, host: Namespace) -> NetworkManager {
+        NetworkManager::new(ManagerConfig {
+            node,
             host,
             run: self.run.clone(),
             owner: self.owner.clone(),
             resolv_conf: None,
             names: self.names.clone(),
-        };
-        let manager = Arc::new(NetworkManager::new(config));
-        *made = Some(Made { underlay, vxlan_port, manager, lacking });
-        Ok(())
+        })
     }
 
     pub async fn manager(&self) -> Result<Arc<NetworkManager>, ExecutorError> {
@@ -118,12 +122,17 @@ impl Networks {
         })
     }
 
-    /// Takes all of them down. The next swarm may be by another way.
+    /// Takes all of them down, those too that the daemon made before it was started again and had no
+    /// session since. The next swarm may be by another way.
     pub async fn end(&self) -> Result<(), ExecutorError> {
-        match self.made.write().await.take() {
-            Some(made) => made.manager.end().await.map_err(failed),
-            None => Ok(()),
-        }
+        let mut made = self.made.write().await;
+        let manager = match &*made {
+            Some(made) => Arc::clone(&made.manager),
+            None => Arc::new(self.manage(nowhere(), Namespace::current().map_err(failed)?)),
+        };
+        manager.end().await.map_err(failed)?;
+        *made = None;
+        Ok(())
     }
 
     /// Nothing is found where no network was made yet.
@@ -193,6 +202,23 @@ impl Networks {
             Some(made) => made.manager.detach_task(task).await.map_err(failed),
             None => Ok(()),
         }
+    }
+}
+
+fn outside_pool() -> Ipv4Net {
+    OUTSIDE_POOL.parse().expect("a constant network")
+}
+
+/// A node that has no session yet: to take networks down it need not be known where it is.
+fn nowhere() -> NodeConfig {
+    NodeConfig {
+        underlay: Ipv4Addr::UNSPECIFIED.into(),
+        vxlan_port: DATA_PATH_PORT,
+        underlay_mtu: 0,
+        ipv6: speaks_v6(),
+        sctp: false,
+        outside_pool: outside_pool(),
+        repeated_sources: Vec::new(),
     }
 }
 
