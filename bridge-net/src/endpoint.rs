@@ -112,6 +112,15 @@ impl Record {
         self.endpoints.iter().chain(self.on_swarm().iter().map(|it| &it.endpoint))
     }
 
+    /// Where the host reaches what it publishes: its addresses on its way out.
+    pub fn reached_at(&self, networks: &BTreeMap<String, HostNetwork>) -> Vec<IpAddr> {
+        match (way_out(&self.endpoints, networks), &self.swarm) {
+            (Some(out), _) => out.addresses.iter().map(IpNet::addr).collect(),
+            (None, Some(joined)) => joined.outside_addresses.clone(),
+            (None, None) => Vec::new(),
+        }
+    }
+
     /// Names of the interfaces that it has.
     pub fn interfaces(&self) -> BTreeSet<String> {
         let outside = self.swarm.iter().filter_map(|it| it.outside.clone());

@@ -14,7 +14,7 @@ use skep_overlay_net::dns::zone::Told;
 use time::OffsetDateTime;
 use tokio::sync::Mutex;
 
-use crate::endpoint::{Endpoint, Record, SHORT_DIGITS, check, way_out};
+use crate::endpoint::{Endpoint, Record, SHORT_DIGITS, check};
 use crate::held::{Behind, Held};
 use crate::kernel::Kernel;
 use crate::network::{BRIDGE, Driver, HOST, HostNetwork, NONE, Subnet};
@@ -146,13 +146,12 @@ impl State {
         let mut forwarded = Vec::new();
         let mut opened = Vec::new();
         for record in self.open.values() {
-            if let Some(endpoint) = way_out(&record.endpoints, &self.networks) {
-                forwarded.extend(record.published.iter().filter_map(|published| {
-                    let v4 = published.address.is_ipv4();
-                    let to = if v4 { endpoint.v4() } else { endpoint.v6() };
-                    Some(Forwarded { published: *published, to: to?.addr() })
-                }));
-            }
+            let at = record.reached_at(&self.networks);
+            forwarded.extend(record.published.iter().filter_map(|published| {
+                let v4 = published.address.is_ipv4();
+                let to = at.iter().find(|it| it.is_ipv4() == v4)?;
+                Some(Forwarded { published: *published, to: *to })
+            }));
             opened.extend(self.opened(record));
         }
         rules::host(&bridges, &forwarded, &opened)

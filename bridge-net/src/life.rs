@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::PoisonError;
 
-use ipnet::IpNet;
 use skep_docker_api::json::EndpointSettings;
 use skep_docker_api::{ApiError, Kind};
 use skep_overlay_kernel::Namespace;
@@ -400,9 +399,8 @@ impl HostNetworks {
         {
             let mut state = self.state.lock().await;
             let Some(live) = state.live.get_mut(container) else { return Err(closed(container)) };
-            let addresses = out.map(|it| it.addresses.iter().map(IpNet::addr).collect());
             *live.behind.lock().unwrap_or_else(PoisonError::into_inner) =
-                addresses.unwrap_or_default();
+                record.reached_at(&networks);
         }
         self.refresh().await?;
         let mut named: Vec<&Endpoint> =
@@ -447,14 +445,9 @@ impl HostNetworks {
         if request.ports.is_empty() && !request.publish_all {
             return Ok(());
         }
-        let Some(out) = way_out(&record.endpoints, &networks) else {
-            if record.swarm.is_some() && !request.ports.is_empty() {
-                let text = "ports cannot be published by networks of the swarm alone: put the \
-                            container on a bridge network, too";
-                return Err(ApiError::new(Kind::NotImplemented, text).into());
-            }
-            return Ok(());
-        };
+        // Where no network of the host leads out, the swarm's own way to the host does.
+        let of_swarm = record.on_swarm().iter().find(|it| !it.internal).map(|it| &it.endpoint);
+        let Some(out) = way_out(&record.endpoints, &networks).or(of_swarm) else { return Ok(()) };
         let bind = networks.get(&out.network).and_then(|it| it.bind).unwrap_or(self.options.bind);
         let defaults = self.defaults(bind).await?;
         let wishes =

@@ -133,10 +133,16 @@ impl HostNetworks {
         }
         let record = self.choose_outside(container).await?;
         self.records.put_sandbox(&record)?;
-        match (self.swarm.get(), swarm::container(&record, self.kernel.path(container))) {
-            (Some(swarm), Some(joined)) => Ok(swarm.join(joined).await?),
-            _ => Ok(()),
-        }
+        let joined = swarm::container(&record, self.kernel.path(container));
+        let (Some(swarm), Some(joined)) = (self.swarm.get(), joined) else { return Ok(()) };
+        let Some(addresses) = swarm.join(joined).await? else { return Ok(()) };
+        let record = {
+            let mut state = self.state.lock().await;
+            let record = state.open.get_mut(container).ok_or_else(|| closed(container))?;
+            record.swarm.get_or_insert_default().outside_addresses = addresses;
+            record.clone()
+        };
+        self.records.put_sandbox(&record)
     }
 
     /// Whether a container has an interface towards the host, and its name.

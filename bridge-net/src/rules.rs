@@ -53,7 +53,7 @@ pub struct Opened {
 /// The script that makes a host's rules these and no others.
 pub fn host(bridges: &[Bridge], forwarded: &[Forwarded], opened: &[Opened]) -> String {
     let mut script = remove();
-    if bridges.is_empty() {
+    if bridges.is_empty() && forwarded.is_empty() {
         return script;
     }
     let _ = write!(script, "table inet {TABLE} {{\n{}}}\n", inet(bridges, forwarded));

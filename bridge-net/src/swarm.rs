@@ -73,8 +73,9 @@ pub trait SwarmNetworks: Send + Sync {
     /// A container is off a network; the swarm hears of it now, or as soon as it can be told.
     async fn detach(&self, container: &str, network: NetworkId);
 
-    /// Makes a container be in these places and no others.
-    async fn join(&self, container: SwarmContainer) -> Result<(), ApiError>;
+    /// Makes a container be in these places and no others. Gives its addresses towards the host, none
+    /// where it has no interface there; None while they are as they were.
+    async fn join(&self, container: SwarmContainer) -> Result<Option<Vec<IpAddr>>, ApiError>;
 
     /// The same of one that ran when the daemon was started: nothing is to be changed for it now.
     async fn remember(&self, container: SwarmContainer);
@@ -174,5 +175,9 @@ pub fn container(record: &Record, namespace: PathBuf) -> Option<SwarmContainer> 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Joined {
     pub endpoints: Vec<SwarmEndpoint>,
+    /// The interface towards the host.
     pub outside: Option<String>,
+    /// Its addresses there: at most one of each family.
+    #[serde(default)]
+    pub outside_addresses: Vec<IpAddr>,
 }

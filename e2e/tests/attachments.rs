@@ -390,3 +390,69 @@ fn inspect_tells_who_is_there_on_managers_and_workers() {
     assert!(names.unwrap().lines().any(|name| name == "open"));
     fleet.down().unwrap();
 }
+
+/// The port of its host that a container's port is published at.
+fn published(host: &Host, container: &str, port: &str) -> String {
+    let said = docker(host, &["port", container, port]).unwrap();
+    said.lines().next().and_then(|line| line.rsplit(':').next()).unwrap().to_owned()
+}
+
+fn fetch(from: &Host, url: &str) -> Result<String> {
+    let said = from.check(&["curl", "-g", "-s", "--fail", "--max-time", "3", url])?;
+    Ok(said.trim().to_owned())
+}
+
+#[test]
+fn ports_of_a_container_on_networks_of_the_swarm_alone_are_published() {
+    if !root() {
+        return;
+    }
+    let fleet = swarm();
+    let (one, two) = (fleet.host(1), fleet.host(2));
+    make_network(&one, "open", "10.9.0.0/24");
+    let run = |name: &str, more: &[&str]| {
+        let begin = ["run", "-d", "--name", name, "--hostname", name, "--network", "open"];
+        docker(&two, &[&begin[..], more, &["busybox:latest", "sh", "-c", WEB]].concat()).unwrap()
+    };
+    run("ann", &["-p", "8080:80"]);
+    run("ben", &["-P", "--expose", "80"]);
+    run("cat", &["-p", "127.0.0.1:8081:80"]);
+    let host = two.address().to_string();
+    let chosen = published(&two, "ben", "80/tcp");
+    let everywhere = |ann: &str, ben: &str| {
+        for (port, name) in [("8080", ann), (chosen.as_str(), ben)] {
+            for (from, at) in
+                [(&one, host.as_str()), (&two, host.as_str()), (&two, "127.0.0.1"), (&two, "[::1]")]
+            {
+                let url = format!("http://{at}:{port}/");
+                let said = eventually_blocking(SOON, || fetch(from, &url));
+                assert_eq!(said, name, "{url}");
+            }
+        }
+    };
+    everywhere("ann", "ben");
+    // One address of the host is that one alone.
+    assert_eq!(fetch(&two, "http://127.0.0.1:8081/").unwrap(), "cat");
+    assert!(fetch(&one, &format!("http://{host}:8081/")).is_err());
+    // A number that is taken is refused, as for any container.
+    let again = ["run", "--network", "open", "-p", "8080:80", "busybox:latest", "true"];
+    let said = refused(&two, &again);
+    assert!(said.contains("Bind for 0.0.0.0:8080 failed: port is already allocated"), "{said}");
+
+    // They go on without the daemon that published them, and with the next one.
+    two.kill(Signal::SIGKILL).unwrap();
+    assert_eq!(fetch(&one, &format!("http://{host}:8080/")).unwrap(), "ann");
+    two.start().unwrap();
+    eventually_blocking(SOON, || docker(&two, &["info"]));
+    everywhere("ann", "ben");
+
+    // A network of the host takes over the way in, and gives it back.
+    docker(&two, &["network", "connect", "bridge", "ann"]).unwrap();
+    everywhere("ann", "ben");
+    docker(&two, &["network", "disconnect", "bridge", "ann"]).unwrap();
+    everywhere("ann", "ben");
+
+    docker(&two, &["rm", "-f", "ann", "ben", "cat"]).unwrap();
+    assert!(fetch(&one, &format!("http://{host}:8080/")).is_err());
+    nothing_left(&two);
+}

@@ -1,6 +1,7 @@
 //! Containers that were started by hand on networks of the swarm: what the host's networks ask is
 //! carried to the agent, who has a session with the managers.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -70,7 +71,7 @@ impl SwarmNetworks for Attaching {
         self.0.attached().detach(container, network).await;
     }
 
-    async fn join(&self, container: SwarmContainer) -> Result<(), ApiError> {
+    async fn join(&self, container: SwarmContainer) -> Result<Option<Vec<IpAddr>>, ApiError> {
         let done = self.0.networks().join(joined(container)).await;
         done.map_err(|error| ApiError::system(error.to_string()))
     }

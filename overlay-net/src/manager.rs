@@ -10,10 +10,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
+use ipnet::IpNet;
 use skep_idmap::Owner;
 use skep_overlay_kernel::{Executor, HeldPort, HostNs, KernelError, Namespace};
 use skep_overlay_plan::desired::Knowledge;
 use skep_overlay_plan::finding::{Finding, Mend, findings};
+use skep_overlay_plan::observed::Outside;
 use skep_overlay_plan::operation::Subject;
 use skep_overlay_plan::{
     Desired, DesiredTask, HostPort, Lent, NetworkState, NetworkUpdate, NodeConfig, Observed,
@@ -92,6 +94,8 @@ pub struct Attached {
     pub namespace: PathBuf,
     /// Its ports in host mode, each with its number.
     pub host_ports: Vec<PortConfig>,
+    /// Its addresses towards the host, if it has a way there: at most one of each family.
+    pub outside: Vec<IpAddr>,
 }
 
 /// What came to a port of this node.
@@ -156,8 +160,12 @@ impl NetworkManager {
     /// Puts a container that was started by hand on these networks and no others, in the namespace
     /// that its owner lends. To be told again after every change of what it is on; it ends with
     /// [`Self::detach_task`], before the namespace goes.
-    pub async fn attach_container(&self, net: TaskNet, lent: Lent) -> Result<(), NetworkError> {
-        self.attach(net, Some(lent)).await.map(drop)
+    pub async fn attach_container(
+        &self,
+        net: TaskNet,
+        lent: Lent,
+    ) -> Result<Attached, NetworkError> {
+        self.attach(net, Some(lent)).await
     }
 
     async fn attach(&self, net: TaskNet, lent: Option<Lent>) -> Result<Attached, NetworkError> {
@@ -421,9 +429,12 @@ impl NetworkManager {
         // A number that it had and does not ask for any more.
         inner.give_back();
         let given = inner.desired.tasks.get(&task);
+        let outside = given.and_then(|task| task.outside(&inner.desired.node));
+        let outside = outside.map(Outside::addresses).unwrap_or_default();
         Ok(Attached {
             namespace: self.executor.task_path(task),
             host_ports: given.map(|task| task.host_ports.clone()).unwrap_or_default(),
+            outside: outside.iter().map(IpNet::addr).collect(),
         })
     }
 

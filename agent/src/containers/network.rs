@@ -177,15 +177,19 @@ impl Networks {
         manager.attach_task(task_net(task)?).await.map_err(failed)
     }
 
-    /// Makes a container that was started by hand be in its places and no others.
-    pub async fn join(&self, joined: Joined) -> Result<(), ExecutorError> {
+    /// Makes a container that was started by hand be in its places and no others. Gives its addresses
+    /// towards the host; None before the first session, when they are as they were.
+    pub async fn join(&self, joined: Joined) -> Result<Option<Vec<IpAddr>>, ExecutorError> {
         let (net, lent) = joined.net();
         self.attachments.join(joined);
         // Before the first session it is only noted: what runs already is left as it stands, and is
         // brought to this when networks are taken up.
         match self.manager().await {
-            Ok(manager) => manager.attach_container(net, lent).await.map_err(failed),
-            Err(_) => Ok(()),
+            Ok(manager) => {
+                let attached = manager.attach_container(net, lent).await.map_err(failed)?;
+                Ok(Some(attached.outside))
+            }
+            Err(_) => Ok(None),
         }
     }
 
