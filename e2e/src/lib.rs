@@ -30,6 +30,7 @@ mod root_fs;
 mod run;
 mod session;
 mod single;
+pub mod stage;
 mod subnet;
 mod swarm;
 mod wreck;

@@ -48,6 +48,8 @@ pub const TOOL_WITHIN: Duration = Duration::from_secs(30);
 pub const COMMAND_WITHIN: Duration = Duration::from_secs(120);
 /// Images, containers and elections are ready well within it, on a busy machine too.
 pub const SHOWN_WITHIN: Duration = Duration::from_secs(60);
+/// A service's tasks and networks stand as asked for, after a node was given up for dead too.
+pub const SETTLED_WITHIN: Duration = Duration::from_secs(120);
 /// Joining N nodes and seeing all of them ready.
 pub const SWARM_WITHIN: Duration = Duration::from_secs(120);
 /// Output of one command that is kept in memory.

@@ -22,8 +22,8 @@ pub struct Single {
     fleet: Fleet,
 }
 
-/// Needs root; says so where it is missing.
-fn root() -> bool {
+/// Whether this is root, as a fleet needs; says SKIP where it is not.
+pub(crate) fn root() -> bool {
     let root = nix::unistd::geteuid().is_root();
     if !root {
         eprintln!("SKIP: a fleet needs root");

@@ -1,47 +1,17 @@
 //! Containers that are started by hand on networks of the swarm, on a fleet of real daemons.
 
-use std::process::Command;
-use std::time::Duration;
-
 use anyhow::{Context, Result, ensure};
-use skep_e2e::{Fleet, FleetConfig, Host, Signal, eventually_blocking, image_archive, skep_binary};
-
-/// Images, containers and elections are ready well within it, on a busy machine too.
-const SOON: Duration = Duration::from_secs(90);
-
-fn root() -> bool {
-    let root = nix::unistd::geteuid().is_root();
-    if !root {
-        eprintln!("SKIP: a fleet needs root");
-    }
-    root
-}
-
-/// A swarm of three hosts, the first of which is its manager, each with the busybox image.
-fn swarm() -> Fleet {
-    let config = FleetConfig::hosts(3).daemon(skep_binary()).managers(1);
-    let fleet = Fleet::up(config).unwrap();
-    for host in fleet.hosts() {
-        let socket = format!("unix://{}", host.socket().display());
-        let mut import = Command::new(skep_binary());
-        import.args(["-H", &socket, "image", "import"]).arg(image_archive()).arg("busybox:latest");
-        let output = import.output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    }
-    fleet
-}
+use skep_e2e::stage::{self, SOON, WEB, fetch, swarm};
+use skep_e2e::{Host, Signal, eventually_blocking};
 
 fn docker(host: &Host, words: &[&str]) -> Result<String> {
     let words: Vec<&str> = std::iter::once("docker").chain(words.iter().copied()).collect();
     Ok(host.check(&words)?.trim().to_owned())
 }
 
-/// What a command complains when it is refused.
+/// What docker's command line complains when it is refused.
 fn refused(host: &Host, words: &[&str]) -> String {
-    let words: Vec<&str> = std::iter::once("docker").chain(words.iter().copied()).collect();
-    let output = host.run(&words).unwrap();
-    assert!(!output.status.success(), "{words:?} was not refused");
-    String::from_utf8_lossy(&output.stderr).trim().to_owned()
+    stage::refused(host, &[&["docker"], words].concat())
 }
 
 /// A container that sleeps; its id.
@@ -101,14 +71,9 @@ fn nothing_left(host: &Host) {
     });
 }
 
-const WEB: &str = "mkdir -p /w; hostname > /w/index.html; exec httpd -f -p 80 -h /w";
-
 #[test]
 fn containers_reach_tasks_and_one_another_on_every_host() {
-    if !root() {
-        return;
-    }
-    let fleet = swarm();
+    let Some(fleet) = swarm(3, 1) else { return };
     let (one, two, three) = (fleet.host(1), fleet.host(2), fleet.host(3));
     make_network(&one, "open", "10.9.0.0/24");
     let web = ["service", "create", "--detach", "--network", "open", "--name", "web", "--replicas"];
@@ -207,10 +172,7 @@ fn containers_reach_tasks_and_one_another_on_every_host() {
 
 #[test]
 fn refusals_are_dockers_and_addresses_come_back() {
-    if !root() {
-        return;
-    }
-    let fleet = swarm();
+    let Some(fleet) = swarm(3, 1) else { return };
     let (one, two, three) = (fleet.host(1), fleet.host(2), fleet.host(3));
     docker(&one, &["network", "create", "-d", "overlay", "closed"]).unwrap();
     make_network(&one, "open", "10.9.0.0/29");
@@ -280,10 +242,7 @@ fn refusals_are_dockers_and_addresses_come_back() {
 
 #[test]
 fn a_daemon_that_is_killed_cuts_nothing_and_its_next_run_knows_what_it_has() {
-    if !root() {
-        return;
-    }
-    let fleet = swarm();
+    let Some(fleet) = swarm(3, 1) else { return };
     let (one, two, three) = (fleet.host(1), fleet.host(2), fleet.host(3));
     make_network(&one, "open", "10.9.0.0/24");
     sleeper(&two, "ann", &["--network", "open"]);
@@ -332,10 +291,7 @@ fn a_daemon_that_is_killed_cuts_nothing_and_its_next_run_knows_what_it_has() {
 
 #[test]
 fn inspect_tells_who_is_there_on_managers_and_workers() {
-    if !root() {
-        return;
-    }
-    let fleet = swarm();
+    let Some(fleet) = swarm(3, 1) else { return };
     let (one, two, three) = (fleet.host(1), fleet.host(2), fleet.host(3));
     make_network(&one, "open", "10.9.0.0/24");
     let web = ["service", "create", "--detach", "--network", "open", "--name", "web", "--mode"];
@@ -397,17 +353,9 @@ fn published(host: &Host, container: &str, port: &str) -> String {
     said.lines().next().and_then(|line| line.rsplit(':').next()).unwrap().to_owned()
 }
 
-fn fetch(from: &Host, url: &str) -> Result<String> {
-    let said = from.check(&["curl", "-g", "-s", "--fail", "--max-time", "3", url])?;
-    Ok(said.trim().to_owned())
-}
-
 #[test]
 fn ports_of_a_container_on_networks_of_the_swarm_alone_are_published() {
-    if !root() {
-        return;
-    }
-    let fleet = swarm();
+    let Some(fleet) = swarm(3, 1) else { return };
     let (one, two) = (fleet.host(1), fleet.host(2));
     make_network(&one, "open", "10.9.0.0/24");
     let run = |name: &str, more: &[&str]| {

@@ -2,96 +2,15 @@
 //! the swarm says, again and in the end.
 
 use std::collections::BTreeSet;
-use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use anyhow::{Context, Result, ensure};
-use skep_e2e::{Fleet, FleetConfig, Host, Signal, eventually_blocking, image_archive, skep_binary};
-
-/// Images, containers and elections are ready well within it, on a busy machine too.
-const SOON: Duration = Duration::from_secs(90);
-const WEB: &str = "mkdir -p /w; hostname > /w/index.html; exec httpd -f -p 80 -h /w";
-
-fn root() -> bool {
-    let root = nix::unistd::geteuid().is_root();
-    if !root {
-        eprintln!("SKIP: a fleet needs root");
-    }
-    root
-}
-
-fn fleet(hosts: usize, managers: usize) -> Fleet {
-    let config = FleetConfig::hosts(hosts).daemon(skep_binary()).managers(managers);
-    let fleet = Fleet::up(config).unwrap();
-    for host in fleet.hosts() {
-        let socket = format!("unix://{}", host.socket().display());
-        let mut import = Command::new(skep_binary());
-        import.args(["-H", &socket, "image", "import"]).arg(image_archive()).arg("busybox:latest");
-        let output = import.output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    }
-    fleet
-}
-
-fn skep(host: &Host, words: &[&str]) -> Result<String> {
-    let words: Vec<&str> = std::iter::once("skep").chain(words.iter().copied()).collect();
-    host.check(&words)
-}
-
-fn create(host: &Host, words: &[&str], command: &str) {
-    let mut all = vec!["service", "create", "--detach", "--no-resolve-image"];
-    all.extend(words);
-    all.extend(["busybox", "sh", "-c", command]);
-    skep(host, &all).unwrap();
-}
-
-/// Nodes of a service's tasks that run.
-fn running(host: &Host, service: &str) -> Result<Vec<String>> {
-    let format = "{{.Node}} {{.CurrentState}}";
-    let filter = ["--filter", "desired-state=running"];
-    let lines = skep(host, &["service", "ps", service, filter[0], filter[1], "--format", format])?;
-    let tasks = lines.lines().filter_map(|line| line.split_once(' '));
-    let tasks = tasks.filter(|(_, state)| state.starts_with("Running"));
-    Ok(tasks.map(|(node, _)| node.to_owned()).collect())
-}
-
-fn wait_running(host: &Host, service: &str, count: usize) -> Vec<String> {
-    eventually_blocking(SOON, || {
-        let nodes = running(host, service)?;
-        let all = || skep(host, &["service", "ps", service, "--no-trunc"]).unwrap_or_default();
-        ensure!(nodes.len() == count, "{service} has {} of {count}:\n{}", nodes.len(), all());
-        Ok(nodes)
-    })
-}
-
-fn fetch(from: &Host, url: &str) -> Result<String> {
-    let said = from.check(&["curl", "-s", "--fail", "--max-time", "3", url])?;
-    Ok(said.trim().to_owned())
-}
-
-/// Runs in a task's network: the first process of that command on the host.
-fn inside(host: &Host, command: &str, words: &[&str]) -> Result<String> {
-    let found = host.check(&["pgrep", "-f", "-x", command])?;
-    let pid = found.split_whitespace().next().context("no such process")?.to_owned();
-    let mut all = vec!["nsenter", "-t", &pid, "-n", "-m", "-r", "-w"];
-    all.extend(words);
-    host.check(&all)
-}
-
-/// What a name stands for, as a task hears it.
-fn resolve(host: &Host, command: &str, name: &str) -> Result<BTreeSet<String>> {
-    let said = inside(host, command, &["/bin/busybox", "nslookup", "-type=a", name])?;
-    let answers = said.split("Name:").skip(1).flat_map(str::lines);
-    let addresses = answers.filter_map(|line| line.trim().strip_prefix("Address: "));
-    Ok(addresses.map(|it| it.trim().to_owned()).collect())
-}
+use anyhow::{Result, ensure};
+use skep_e2e::stage::{SOON, WEB, create, fetch, inside, resolve, skep, swarm, wait_running};
+use skep_e2e::{Host, Signal, eventually_blocking};
 
 #[test]
 fn what_somebody_took_away_is_mended_and_told() {
-    if !root() {
-        return;
-    }
-    let fleet = fleet(2, 1);
+    let Some(fleet) = swarm(2, 1) else { return };
     let (one, two) = (fleet.host(1), fleet.host(2));
     let small = ["--subnet", "10.77.0.0/29"];
     skep(&one, &["network", "create", "-d", "overlay", small[0], small[1], "front"]).unwrap();
@@ -153,10 +72,7 @@ const CLIENT: &str = "sleep 86000";
 
 #[test]
 fn a_node_that_was_cut_off_is_right_again_by_itself() {
-    if !root() {
-        return;
-    }
-    let fleet = fleet(3, 1);
+    let Some(fleet) = swarm(3, 1) else { return };
     let (one, three) = (fleet.host(1), fleet.host(3));
     skep(&one, &["network", "create", "-d", "overlay", "front"]).unwrap();
     let of_network = "--network=front";
@@ -263,10 +179,7 @@ fn same_as(before: &[String], host: &Host) -> Result<()> {
 
 #[test]
 fn nothing_is_left_in_the_kernel_when_networks_go() {
-    if !root() {
-        return;
-    }
-    let fleet = fleet(2, 0);
+    let Some(fleet) = swarm(2, 0) else { return };
     let (one, two) = (fleet.host(1), fleet.host(2));
     let bare = [kernel(&one), kernel(&two)];
     let address = one.address().to_string();
@@ -318,10 +231,7 @@ fn wait_ingress(host: &Host) {
 
 #[test]
 fn a_node_that_has_no_manager_any_more_leaves_nothing_in_the_kernel() {
-    if !root() {
-        return;
-    }
-    let fleet = fleet(3, 0);
+    let Some(fleet) = swarm(3, 0) else { return };
     let (one, two, three) = (fleet.host(1), fleet.host(2), fleet.host(3));
     let bare: Vec<_> = fleet.hosts().map(|host| kernel(&host)).collect();
     let address = one.address().to_string();

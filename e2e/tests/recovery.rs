@@ -2,14 +2,12 @@
 //! takes its place again.
 
 use std::collections::BTreeSet;
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use skep_docker_api::filters::Filters;
-use skep_e2e::{
-    Fleet, FleetConfig, Host, Signal, eventually, eventually_blocking, image_archive, skep_binary,
-};
+use skep_e2e::stage::{self, skep, swarm};
+use skep_e2e::{Fleet, FleetConfig, Host, Signal, eventually, eventually_blocking, skep_binary};
 
 /// A debug build on a busy machine, missing heartbeats included.
 const SOON: Duration = Duration::from_secs(60);
@@ -62,11 +60,6 @@ async fn a_killed_daemon_and_a_restarted_host_come_back() {
     assert_eq!(said.lines().count(), 2, "the command on the host reaches its daemon: {said}");
 }
 
-fn skep(host: &Host, words: &[&str]) -> Result<String> {
-    let words: Vec<&str> = std::iter::once("skep").chain(words.iter().copied()).collect();
-    host.check(&words)
-}
-
 fn wait_for_host2(manager: &Host, state: &str) {
     eventually_blocking(SOON, || {
         let said = skep(manager, &["node", "ls", "--format", "{{.Hostname}} {{.Status}}"])?;
@@ -84,28 +77,16 @@ fn tasks(manager: &Host, service: &str) -> Result<BTreeSet<String>> {
 
 fn wait_running(manager: &Host, service: &str, on: &str, count: usize) {
     eventually_blocking(SOON, || {
-        let format = "{{.Node}} {{.DesiredState}} {{.CurrentState}}";
-        let said = skep(manager, &["service", "ps", service, "--format", format])?;
-        let runs = format!("{on} Running Running");
-        let running = said.lines().filter(|line| line.starts_with(&runs)).count();
-        ensure!(running == count, "{running} of {count} run on {on}:\n{said}");
+        let tasks = stage::running(manager, service)?;
+        let here = tasks.iter().filter(|(_, node)| node == on).count();
+        ensure!(here == count, "{here} of {count} run on {on}: {tasks:?}");
         Ok(())
     });
 }
 
 #[test]
 fn a_node_that_is_away_for_a_short_while_keeps_its_tasks() {
-    if !nix::unistd::geteuid().is_root() {
-        eprintln!("SKIP: a fleet needs root");
-        return;
-    }
-    let fleet = Fleet::up(FleetConfig::hosts(2).daemon(skep_binary()).managers(1)).unwrap();
-    for host in fleet.hosts() {
-        let socket = format!("unix://{}", host.socket().display());
-        let mut import = Command::new(skep_binary());
-        import.args(["-H", &socket, "image", "import"]).arg(image_archive()).arg("busybox:latest");
-        assert!(import.status().unwrap().success());
-    }
+    let Some(fleet) = swarm(2, 1) else { return };
     let (manager, worker) = (fleet.host(1), fleet.host(2));
     let create = ["service", "create", "--detach", "--name"];
     let web = ["web", "--replicas", "2", "--label", "skep.down-grace=1h"];

@@ -1,13 +1,11 @@
 //! Names on real daemons: answered while a daemon is away, and by a process that comes back.
 
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::process::{Child, Stdio};
 
-use anyhow::{Context, Result, ensure};
-use skep_e2e::{Fleet, FleetConfig, Host, Signal, eventually_blocking, image_archive, skep_binary};
+use anyhow::ensure;
+use skep_e2e::stage::{SOON, inside, process_of, resolve, skep, swarm_of_one};
+use skep_e2e::{Fleet, Host, Signal, eventually_blocking};
 
-/// Images, containers and elections are ready well within it, on a busy machine too.
-const SOON: Duration = Duration::from_secs(90);
 /// What the outside's name server answers to every question.
 const ELSEWHERE: &str = "192.0.2.7";
 
@@ -45,38 +43,6 @@ impl Drop for Outside {
     }
 }
 
-fn skep(host: &Host, words: &[&str]) -> Result<String> {
-    let words: Vec<&str> = std::iter::once("skep").chain(words.iter().copied()).collect();
-    host.check(&words)
-}
-
-fn swarm() -> Fleet {
-    let fleet = Fleet::up(FleetConfig::hosts(1).daemon(skep_binary()).managers(1)).unwrap();
-    let socket = format!("unix://{}", fleet.host(1).socket().display());
-    let mut import = Command::new(skep_binary());
-    import.args(["-H", &socket, "image", "import"]).arg(image_archive()).arg("busybox:latest");
-    let output = import.output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    fleet
-}
-
-/// The addresses of a name, as told to the container whose command this is.
-fn resolve(host: &Host, command: &str, name: &str) -> Result<Vec<String>> {
-    let said = inside(host, command, &["-type=a", name])?;
-    let addresses = said.lines().filter_map(|line| line.strip_prefix("Address: "));
-    let mut addresses: Vec<String> = addresses.map(|it| it.trim().to_owned()).collect();
-    addresses.sort();
-    Ok(addresses)
-}
-
-/// What `nslookup` of that container says.
-fn inside(host: &Host, command: &str, question: &[&str]) -> Result<String> {
-    let found = host.check(&["pgrep", "-o", "-f", "-x", command])?;
-    let pid = found.split_whitespace().next().context("no such process")?;
-    let words = ["nsenter", "-t", pid, "-n", "-m", "-r", "-w", "/bin/nslookup"];
-    host.check(&[&words[..], question].concat())
-}
-
 fn resolves(host: &Host, command: &str, name: &str, count: usize) -> Vec<String> {
     eventually_blocking(SOON, || {
         let found = resolve(host, command, name)?;
@@ -93,8 +59,8 @@ fn process(host: &Host) -> Option<String> {
 
 /// Where a container's resolver listens.
 fn port(host: &Host, command: &str) -> String {
-    let found = host.check(&["pgrep", "-o", "-f", "-x", command]).unwrap();
-    let words = ["nsenter", "-t", found.trim(), "-n", "nft", "list", "ruleset"];
+    let pid = process_of(host, command).unwrap();
+    let words = ["nsenter", "-t", &pid, "-n", "nft", "list", "ruleset"];
     let rules = host.check(&words).unwrap();
     let port = rules.split("127.0.0.11:").nth(1);
     let port = port.unwrap_or_else(|| panic!("no resolver in {rules}"));
@@ -106,13 +72,8 @@ const BUCKET: &str = "sleep 86402";
 
 #[test]
 fn names_are_answered_while_the_daemon_is_away_and_by_a_process_that_comes_back() {
-    if !nix::unistd::geteuid().is_root() {
-        eprintln!("SKIP: a fleet needs root");
-        return;
-    }
-    let fleet = swarm();
+    let Some((fleet, one)) = swarm_of_one() else { return };
     let _outside = Outside::serve(&fleet);
-    let one = fleet.host(1);
     assert_eq!(process(&one), None, "nobody asks yet");
     skep(&one, &["network", "create", "-d", "overlay", "front"]).unwrap();
     let create = ["service", "create", "--detach", "--network", "front", "--name"];
@@ -137,7 +98,7 @@ fn names_are_answered_while_the_daemon_is_away_and_by_a_process_that_comes_back(
         }
     };
     all("with the daemon");
-    let ports = inside(&one, CLIENT, &["-type=srv", "_80._tcp.web"]).unwrap();
+    let ports = inside(&one, CLIENT, &["/bin/nslookup", "-type=srv", "_80._tcp.web"]).unwrap();
     let targets = ports.lines().filter(|line| line.contains("= 0 0 80 web."));
     assert_eq!(targets.count(), 2, "{ports}");
     let first = process(&one).unwrap();

@@ -1,17 +1,14 @@
 //! Updates under load: a server that finishes its requests when it is told to stop loses none.
 
 use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
-use skep_e2e::{Fleet, FleetConfig, Host, eventually_blocking, image_archive, skep_binary};
-
-/// Images, containers and updates of a few tasks are ready well within it, on a busy machine too.
-const SOON: Duration = Duration::from_secs(120);
+use anyhow::ensure;
+use skep_e2e::stage::{SOON, settled, skep, swarm, wait_settled};
+use skep_e2e::{Fleet, Host, eventually_blocking};
 
 /// Answers each request after a moment, so that there are always some under way. Told to stop, it
 /// takes what had connected by then, answers all of it, and ends.
@@ -135,50 +132,6 @@ done
 true
 "#;
 
-fn skep(host: &Host, words: &[&str]) -> Result<String> {
-    let words: Vec<&str> = std::iter::once("skep").chain(words.iter().copied()).collect();
-    host.check(&words)
-}
-
-/// A swarm of three hosts, the first a manager, each with the busybox image.
-fn swarm() -> Fleet {
-    let config = FleetConfig::hosts(3).daemon(skep_binary()).managers(1);
-    let fleet = Fleet::up(config).unwrap();
-    for host in fleet.hosts() {
-        let socket = format!("unix://{}", host.socket().display());
-        let mut import = Command::new(skep_binary());
-        import.args(["-H", &socket, "image", "import"]).arg(image_archive()).arg("busybox:latest");
-        let output = import.output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    }
-    fleet
-}
-
-/// The nodes of the service's tasks that run; an error while others are to run or to end.
-fn settled(host: &Host, service: &str) -> Result<Vec<String>> {
-    let format = "{{.Node}} {{.DesiredState}} {{.CurrentState}}";
-    let all = skep(host, &["service", "ps", service, "--format", format])?;
-    let mut nodes = Vec::new();
-    for line in all.lines() {
-        let mut words = line.split(' ');
-        let (node, desired, now) = (words.next(), words.next(), words.next());
-        match (desired.context("no desired state")?, now.context("no state")?) {
-            ("Running", "Running") => nodes.push(node.unwrap_or_default().to_owned()),
-            ("Running" | "Ready", _) | (_, "Running") => anyhow::bail!("not settled:\n{all}"),
-            _ => {}
-        }
-    }
-    Ok(nodes)
-}
-
-fn wait_settled(host: &Host, service: &str, count: usize) -> Vec<String> {
-    eventually_blocking(SOON, || {
-        let nodes = settled(host, service)?;
-        ensure!(nodes.len() == count, "{service} has {} of {count} tasks", nodes.len());
-        Ok(nodes)
-    })
-}
-
 /// What a client said of requests that were not answered at once.
 #[derive(Default)]
 struct Heard {
@@ -272,8 +225,8 @@ fn vip(host: &Host, pid: &str) -> String {
 }
 
 /// A service of four tasks under load through its virtual address and every host's port.
-fn under_load() -> (Fleet, Vec<Load>) {
-    let fleet = swarm();
+fn under_load() -> Option<(Fleet, Vec<Load>)> {
+    let fleet = swarm(3, 1)?;
     let one = fleet.host(1);
     skep(&one, &["network", "create", "-d", "overlay", "front"]).unwrap();
     let create = ["service", "create", "--detach", "--network", "front", "--name"];
@@ -309,7 +262,7 @@ fn under_load() -> (Fleet, Vec<Load>) {
         loads.push(Load::on(&host, &["nsenter", "-t", &pid, "-n"], &address, "80"));
     }
     wait_answers(&loads, 10);
-    (fleet, loads)
+    Some((fleet, loads))
 }
 
 fn none_is_lost(loads: Vec<Load>) {
@@ -330,20 +283,9 @@ fn none_is_lost(loads: Vec<Load>) {
     eprintln!("{answered} requests, none lost");
 }
 
-fn root() -> bool {
-    let root = nix::unistd::geteuid().is_root();
-    if !root {
-        eprintln!("SKIP: a fleet needs root");
-    }
-    root
-}
-
 #[test]
 fn no_request_is_lost_in_an_update() {
-    if !root() {
-        return;
-    }
-    let (fleet, loads) = under_load();
+    let Some((fleet, loads)) = under_load() else { return };
     let one = fleet.host(1);
     for order in ["stop-first", "start-first"] {
         let update = ["service", "update", "--force", "--update-order", order];
@@ -364,10 +306,7 @@ fn no_request_is_lost_in_an_update() {
 
 #[test]
 fn no_request_is_lost_while_tasks_come_and_go() {
-    if !root() {
-        return;
-    }
-    let (fleet, loads) = under_load();
+    let Some((fleet, loads)) = under_load() else { return };
     let one = fleet.host(1);
     skep(&one, &["service", "scale", "--detach", "web=2"]).unwrap();
     wait_settled(&one, "web", 2);
