@@ -211,11 +211,12 @@ pub async fn services(
                 Some(_) => {}
             }
         }
-        let options = ServiceUpdateOptions {
-            version: old.version.index,
-            registry_auth: login,
-            ..Default::default()
-        };
+        // A registry takes its time, and an update that ends meanwhile changes the service's status.
+        // Another spec is somebody else's change, which is not written over.
+        let now = client.service(&old.id, false).await;
+        let now = now.map_err(|error| failed("update service", &name, error))?;
+        let version = if now.spec == old.spec { now.version.index } else { old.version.index };
+        let options = ServiceUpdateOptions { version, registry_auth: login, ..Default::default() };
         let updated = client
             .service_update(&old.id, &options, &spec)
             .await
