@@ -199,16 +199,13 @@ pub async fn services(
         let asked = pinned_anew(&spec, old, sending.resolve).then(|| spec.clone());
         carry_over(&mut spec, old);
         if let Some(mut asked) = asked {
-            match pin::image(client, &mut asked, login.as_ref()).await {
-                None => {
-                    spec.task_template = TaskSpec {
-                        force_update: spec.task_template.force_update,
-                        ..asked.task_template
-                    }
-                }
-                // DEVIATION: docker forgets the digest then, and all tasks are replaced. What was
-                // recorded before is better than nothing.
-                Some(_) => {}
+            // DEVIATION: docker forgets the digest where no registry can be asked, and all tasks are
+            // replaced. What was recorded before is better than nothing.
+            if pin::image(client, &mut asked, login.as_ref()).await.is_none() {
+                spec.task_template = TaskSpec {
+                    force_update: spec.task_template.force_update,
+                    ..asked.task_template
+                };
             }
         }
         // A registry takes its time, and an update that ends meanwhile changes the service's status.
