@@ -177,6 +177,43 @@ async fn a_process_that_nobody_asks_goes_with_all_it_had_and_comes_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_one_gave_up_to_hear_is_not_taken_for_anothers() {
+    if !can_run("what_one_gave_up_to_hear_is_not_taken_for_anothers") {
+        return;
+    }
+    let names = Names::new(&["a", "b"]).await;
+    let daemon = names.daemon();
+    daemon.set_zone(FRONT, told(2)).await;
+    // From given up before it is asked to answered in time.
+    let mut heard = 0;
+    for polls in 0.. {
+        let mut opening = Box::pin(names.open(&daemon, "a"));
+        for _ in 0..polls {
+            if futures::poll!(&mut opening).is_ready() {
+                heard += 1;
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        drop(opening);
+        let b = names.open(&daemon, "b").await;
+        assert_eq!(names.web("b", b).await.unwrap(), ["10.0.0.1", "10.0.0.2"], "{polls} polls");
+        if heard == 5 {
+            break;
+        }
+        for asker in ["a", "b"] {
+            daemon.close(Group::Swarm, asker).await;
+        }
+    }
+    let a = names.open(&daemon, "a").await;
+    assert_eq!(names.web("a", a).await.unwrap(), ["10.0.0.1", "10.0.0.2"]);
+    for asker in ["a", "b"] {
+        daemon.close(Group::Swarm, asker).await;
+    }
+    names.ended().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn names_outlive_the_daemon_and_what_nobody_wants_any_more_goes() {
     if !can_run("names_outlive_the_daemon_and_what_nobody_wants_any_more_goes") {
         return;

@@ -257,15 +257,12 @@ impl State {
 
     /// Says something that a new process need not be told. One that is lost is noticed elsewhere.
     async fn tell(&mut self, ask: Ask) -> Option<Say> {
-        let link = self.link.as_mut()?;
-        match link.channel.ask(ask, None).await {
-            Ok(say) => Some(say),
-            Err(error) => {
-                tracing::warn!(%error, "the process that answers names does not hear");
-                self.link = None;
-                None
-            }
-        }
+        self.link.as_ref()?;
+        let said = ask_by(&mut self.link, ask, None).await;
+        said.inspect_err(|error| {
+            tracing::warn!(%error, "the process that answers names does not hear");
+        })
+        .ok()
     }
 
     async fn change(&mut self, zone: &str, change: Change) {
@@ -336,6 +333,19 @@ impl Channel {
     }
 }
 
+/// Asks by a connection that is good for the next question only if this one was answered: who asks may
+/// be ended while he waits, and the reply would be taken for another's.
+async fn ask_by(
+    link: &mut Option<Link>,
+    ask: Ask,
+    along: Option<BorrowedFd<'_>>,
+) -> io::Result<Say> {
+    let Some(mut by) = link.take() else { return Err(io::ErrorKind::NotConnected.into()) };
+    let said = by.channel.ask(ask, along).await?;
+    *link = Some(by);
+    Ok(said)
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Start {
     Yes,
@@ -354,19 +364,18 @@ impl Shared {
             if state.link.is_none() {
                 self.connect(state, Start::Yes).await?;
             }
-            let Some(link) = &mut state.link else { break };
-            match link.channel.ask(Ask::Open(open.clone()), Some(place.as_fd())).await {
+            if state.link.is_none() {
+                break;
+            }
+            let ask = Ask::Open(open.clone());
+            match ask_by(&mut state.link, ask, Some(place.as_fd())).await {
                 Ok(Say::Opened(port)) => {
                     return u16::try_from(port).map_err(|_| malformed("a port"));
                 }
                 Ok(Say::Failed(failed)) => return Err(failed.into()),
                 Ok(_) => return Err(malformed("another reply than was asked for")),
-                Err(error) => {
-                    state.link = None;
-                    if last {
-                        return Err(error);
-                    }
-                }
+                Err(error) if last => return Err(error),
+                Err(_) => {}
             }
         }
         Err(io::ErrorKind::NotConnected.into())
@@ -426,16 +435,13 @@ impl Shared {
             state.tell_whole(&zone).await;
         }
         for (name, wanted) in &state.askers {
-            let Some(link) = &mut state.link else { break };
-            let given =
-                link.channel.ask(Ask::Open(wanted.open.clone()), Some(wanted.place.as_fd())).await;
-            match given {
-                Ok(Say::Opened(_)) => {}
-                Ok(say) => tracing::error!(asker = name, ?say, "an asker is without names"),
-                Err(error) => {
-                    state.link = None;
-                    return Err(error);
-                }
+            if state.link.is_none() {
+                break;
+            }
+            let ask = Ask::Open(wanted.open.clone());
+            match ask_by(&mut state.link, ask, Some(wanted.place.as_fd())).await? {
+                Say::Opened(_) => {}
+                say => tracing::error!(asker = name, ?say, "an asker is without names"),
             }
         }
         state.drop_left().await;
@@ -582,12 +588,21 @@ impl Shared {
     }
 }
 
-async fn watch(shared: Weak<Shared>, mut ends: mpsc::Receiver<Watched>) {
-    while let Some(Watched { epoch, mut stream }) = ends.recv().await {
-        // Nothing is ever said here.
-        let _ = stream.read(&mut [0]).await;
-        let Some(shared) = shared.upgrade() else { return };
-        shared.lost(epoch).await;
+/// Only the newest connection tells of the process that is wanted; those before it are let go, for the
+/// process has room for few.
+async fn watch(shared: Weak<Shared>, mut newer: mpsc::Receiver<Watched>) {
+    let mut next = newer.recv().await;
+    while let Some(Watched { epoch, mut stream }) = next {
+        let mut nothing = [0];
+        next = tokio::select! {
+            next = newer.recv() => next,
+            // Nothing is ever said here.
+            _ = stream.read(&mut nothing) => {
+                let Some(shared) = shared.upgrade() else { return };
+                shared.lost(epoch).await;
+                newer.recv().await
+            }
+        };
     }
 }
 
