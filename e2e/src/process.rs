@@ -77,6 +77,11 @@ impl Process {
 
     /// None where it is gone.
     pub fn pidfd(self) -> Result<Option<OwnedFd>> {
+        Ok(self.handle()?.filter(|_| self.alive()))
+    }
+
+    /// Of one that has ended, too, until its parent has noticed.
+    fn handle(self) -> Result<Option<OwnedFd>> {
         // SAFETY: the call takes two integers; a number that is not negative is a new descriptor
         // that nobody else owns.
         let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, self.pid, 0) };
@@ -88,7 +93,8 @@ impl Process {
         }
         // SAFETY: as above.
         let fd = unsafe { OwnedFd::from_raw_fd(i32::try_from(fd).expect("descriptors are ints")) };
-        Ok(self.alive().then_some(fd))
+        let same = stat(self.pid).is_some_and(|(_, started)| started == self.started);
+        Ok(same.then_some(fd))
     }
 
     /// False where it was gone already.
@@ -108,9 +114,11 @@ impl Process {
         }
     }
 
-    /// Of the first process of a pid namespace this means that all others are gone too.
+    /// Until its last thread has ended: before that its sockets may still take connections, though its
+    /// first thread be gone. Of the first process of a pid namespace this means that all others are gone
+    /// too.
     pub fn wait_gone(self, within: Duration) -> Result<()> {
-        let Some(fd) = self.pidfd()? else { return Ok(()) };
+        let Some(fd) = self.handle()? else { return Ok(()) };
         let timeout = PollTimeout::try_from(within).context("failed to wait: bad duration")?;
         let mut fds = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
         loop {
