@@ -102,7 +102,14 @@ pub fn plug(
              {route}"
         ),
     )
-    .with_context(|| format!("failed to give {name} its address"))
+    .with_context(|| format!("failed to give {name} its address"))?;
+    if subnet.outside() == address {
+        // Nobody serves names there, and each question is to be told so at once, not one in a second.
+        let unlimited = "echo 0 > /proc/sys/net/ipv4/icmp_ratelimit";
+        tool(Some(machine), "sh", &["-c", unlimited], "")
+            .with_context(|| format!("failed to have {name} refuse without a limit"))?;
+    }
+    Ok(())
 }
 
 /// A leg of the machine itself in the fleet's subnet.
