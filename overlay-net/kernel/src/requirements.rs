@@ -43,6 +43,14 @@ const RULES: &[(&str, &str, &str, &str)] = &[
         "nft_numgen",
     ),
     (
+        "map m { typeof ip daddr . numgen random mod 65536 : ip daddr; }\n\
+         chain c { type nat hook output priority -100; \
+         dnat ip to ip daddr . numgen random mod 2 map @m; }",
+        "maps from addresses and numbers in nftables",
+        "services' tasks stand in them",
+        "nf_tables, and the command nft of version 1.0 or later",
+    ),
+    (
         "chain c { type nat hook output priority -100; \
          dnat ip to jhash ip saddr mod 2 seed 0x1 map { 0 : 192.0.2.1, 1 : 192.0.2.2 }; }",
         "hashes in nftables",

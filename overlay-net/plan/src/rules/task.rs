@@ -10,7 +10,7 @@
 //! which costs the kernel as much as changed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ use crate::vips::{Choice, Vip, Vips};
 pub const IDLE: &str = "idle";
 
 /// The rules of one task.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct TaskRules {
     /// What does not change with who serves.
     resolver: Option<u16>,
@@ -38,6 +38,13 @@ pub struct TaskRules {
     netdev: String,
     vips: Vec<Arc<Vips>>,
     digest: Digest,
+}
+
+/// Not all that is behind each address: there may be thousands.
+impl fmt::Debug for TaskRules {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("TaskRules").field(&self.digest).finish()
+    }
 }
 
 /// What leads from one state of a task's rules to another. Chains of addresses that are new have to be
