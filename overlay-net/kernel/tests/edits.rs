@@ -16,8 +16,8 @@ use skep_types::{ServiceId, TaskId};
 
 const OTHER: ServiceId = ServiceId::new(8);
 
-fn task() -> DesiredTask {
-    let mut host = Desired::new(NodeConfig { underlay: Lab::address(1), ..node() });
+fn task(node: &NodeConfig) -> DesiredTask {
+    let mut host = Desired::new(node.clone());
     host.networks.insert(FRONT, front_of_both());
     let networks = vec![skep_types::NetworkAttachment {
         network: FRONT,
@@ -27,18 +27,6 @@ fn task() -> DesiredTask {
     let net = TaskNet { task: A, networks, ports: Vec::new(), nameservers: Vec::new() };
     host.add_task(net, None).unwrap();
     host.tasks.remove(&A).unwrap()
-}
-
-fn node() -> NodeConfig {
-    NodeConfig {
-        underlay: Lab::address(1),
-        vxlan_port: 4789,
-        underlay_mtu: 1500,
-        ipv6: true,
-        sctp: true,
-        outside_pool: "172.18.0.0/16".parse().unwrap(),
-        repeated_sources: Vec::new(),
-    }
 }
 
 fn front_of_both() -> NetworkState {
@@ -101,7 +89,8 @@ async fn rules_changed_bit_by_bit_are_those_written_whole() {
     }
     let lab = Lab::new(2).await;
     let (edited, whole) = (lab.host(1), lab.host(2));
-    let (node, task, mut network) = (node(), task(), front_of_both());
+    let node = lab.node(1);
+    let (task, mut network) = (task(&node), front_of_both());
     let mut vips = Vips::of(&network, None);
     let rules = |network: &NetworkState, vips: &Arc<Vips>| {
         let networks = [(FRONT, network.clone())].into();

@@ -213,9 +213,12 @@ fn plan_task(
         Some(edit) => Operation::EditTaskRules { task: id, edit, rules: Arc::clone(&rules) },
         None => Operation::ReplaceTaskRules { task: id, rules: Arc::clone(&rules) },
     });
+    if !prunes {
+        return;
+    }
     let balanced: Vec<Balanced> =
         rules.vips().iter().flat_map(|vips| vips.balanced.iter().cloned()).collect();
-    if prunes && !balanced.is_empty() {
+    if !balanced.is_empty() {
         steps.push(Operation::PruneFlows { place: Place::Task(id), balanced });
     }
 }

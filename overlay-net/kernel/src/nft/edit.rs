@@ -70,8 +70,7 @@ const DNAT: u32 = 1;
 /// The first register of 16 bytes; the key of a map begins there.
 const REGISTER: u32 = 1;
 
-/// Of an element with its headers at most, and so many in one message: an attribute's length has 16
-/// bits.
+/// One takes 92 bytes at most, with its headers, and a list's length has 16 bits.
 const ELEMENTS_IN_MESSAGE: usize = 600;
 
 /// Carries a change out: all of it, or nothing.
@@ -324,7 +323,7 @@ fn expressions(family: Family, choice: Choice) -> Vec<Vec<u8>> {
     };
     let mut all = vec![
         expression("meta", &[(2, number(META_NFPROTO)), (1, number(REGISTER))]),
-        expression("cmp", &[(1, number(REGISTER)), (2, number(EQUAL)), of(3, &[protocol as u8])]),
+        expression("cmp", &[(1, number(REGISTER)), (2, number(EQUAL)), data(3, &[protocol as u8])]),
         payload(REGISTER, destination, bytes),
     ];
     match choice {
@@ -357,7 +356,7 @@ fn expressions(family: Family, choice: Choice) -> Vec<Vec<u8>> {
 }
 
 /// A value as an attribute of an expression.
-fn of(kind: u16, bytes: &[u8]) -> (u16, Vec<u8>) {
+fn data(kind: u16, bytes: &[u8]) -> (u16, Vec<u8>) {
     let mut inner = Vec::new();
     put_attribute(&mut inner, DATA_VALUE, bytes);
     (kind | NESTED, inner)

@@ -235,9 +235,10 @@ impl TaskRules {
 
     /// What leads here from rules that stand; None where they have to be written whole.
     pub fn edit_from(&self, stands: &Self) -> Option<Edit> {
-        let fixed = |of: &Self| (of.resolver, of.families.clone());
-        if fixed(self) != fixed(stands)
-            || (&self.ingress, &self.netdev) != (&stands.ingress, &stands.netdev)
+        if self.resolver != stands.resolver
+            || self.families != stands.families
+            || self.ingress != stands.ingress
+            || self.netdev != stands.netdev
         {
             return None;
         }
@@ -251,10 +252,7 @@ impl TaskRules {
             if from != to {
                 vips.push(VipEdit { vip: *vip, from, to });
             }
-            let of = |vip: Option<&'_ Vip>| vip.map(|it| it.slots.clone()).unwrap_or_default();
-            if had.map(|it| &it.slots) != has.map(|it| &it.slots) {
-                slots.extend(slot_edits(*vip, &of(had), &of(has)));
-            }
+            slots.extend(slot_edits(*vip, slots_of(had), slots_of(has)));
         }
         if slots.len() > SLOT_EDITS_MAX {
             return None;
@@ -278,6 +276,10 @@ const FORM: &str = "maps, counted ";
 
 fn lead(vip: &Vip) -> Lead {
     vip.choice().map_or(Lead::Idle, Lead::Slots)
+}
+
+fn slots_of(vip: Option<&Vip>) -> &[IpAddr] {
+    vip.map_or(&[], |vip| &vip.slots)
 }
 
 fn slot_edits(vip: IpAddr, had: &[IpAddr], has: &[IpAddr]) -> Vec<SlotEdit> {
